@@ -1,0 +1,315 @@
+"""Distribution functions: energies in, weights over one axis out (article § 2.2, Eq. 8).
+
+What all of them promise: an energy of minus infinity means "not available" and gets weight zero and gradient zero; a row in
+which nothing is available gives zeros; half precision is computed in float32 and cast back; a NaN anywhere in a row
+makes the row NaN. ``softmax``, ``sparsemax`` and ``entmax`` are one family: they maximise ``p.z`` plus an entropy over
+the simplex, and differ in the entropy alone.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from attnlib._entmax import entmax15_support, root_weights, sparsemax_support
+
+__all__ = [
+    "entmax",
+    "entmax_jacobian",
+    "sigmoid",
+    "softmax",
+    "softmax_jacobian",
+    "sparsemax",
+    "sparsemax_jacobian",
+]
+
+Number = float | int | Tensor
+
+
+def softmax(
+    energies: Float[Tensor, "..."], *, temperature: Number = 1.0, dim: int = -1
+) -> Float[Tensor, "..."]:
+    r"""Weights in proportion to the exponentials of the energies; every available entry gets some.
+
+    .. math:: \alpha_i = \frac{\exp(e_i / T)}{\sum_j \exp(e_j / T)}
+
+    Args:
+        energies: Any shape; the weights run over ``dim``.
+        temperature: ``T > 0``. Small sharpens towards the argmax, large flattens towards the uniform weights.
+        dim: The axis whose weights sum to one.
+
+    Returns:
+        Weights of the shape and dtype of ``energies``.
+
+    Raises:
+        TypeError: ``energies`` is not floating point.
+        ValueError: ``temperature`` is not a positive number.
+
+    Source: Niu et al. 2021, Eq. 8's most common choice [niu2021].
+
+    Departs from the source: a row in which nothing is available gives zeros, not NaN.
+
+    >>> softmax(torch.tensor([0.0, math.log(3.0), -math.inf]))
+    tensor([0.2500, 0.7500, 0.0000])
+    """
+    if energies.shape[dim] == 0:
+        return energies.clone()
+    z, available, broken = _rows(energies, temperature, dim)
+    empty = ~available.any(dim, keepdim=True)
+    z = z.masked_fill(~available, -math.inf).masked_fill(empty, 0.0)
+    return _finish(torch.softmax(z, dim).masked_fill(empty, 0.0), broken, energies)
+
+
+def sparsemax(
+    energies: Float[Tensor, "..."], *, temperature: Number = 1.0, dim: int = -1
+) -> Float[Tensor, "..."]:
+    r"""The point of the simplex nearest to the energies; weak entries get exactly zero.
+
+    .. math:: \alpha = \arg\min_{p \in \Delta} \lVert p - e / T \rVert^2, \qquad \alpha_i = [e_i / T - \tau]_+
+
+    The threshold is ``tau = (sum of the support - 1) / size of the support``; the support, found by sorting, is the longest
+    run of largest entries with ``1 + k z_(k) > z_(1) + ... + z_(k)``.
+
+    Args:
+        energies: Any shape; the weights run over ``dim``.
+        temperature: ``T > 0``.
+        dim: The axis whose weights sum to one.
+
+    Returns:
+        Weights of the shape and dtype of ``energies``.
+
+    Raises:
+        TypeError: ``energies`` is not floating point.
+        ValueError: ``temperature`` is not a positive number.
+
+    Source: Martins & Astudillo 2016, Algorithm 1 [martins2016].
+
+    Departs from the source: a row in which nothing is available gives zeros.
+
+    >>> sparsemax(torch.tensor([1.0, 0.8, 0.1]))  # tau = (1.8 - 1) / 2 = 0.4
+    tensor([0.6000, 0.4000, 0.0000])
+    """
+    if energies.shape[dim] == 0:
+        return energies.clone()
+    z, available, broken = _rows(energies, temperature, dim)
+    support = sparsemax_support(z, dim) & available
+    size = support.sum(dim, keepdim=True).clamp(min=1)
+    tau = (torch.where(support, z, 0.0).sum(dim, keepdim=True) - 1) / size
+    return _finish(torch.where(support, (z - tau).relu(), 0.0), broken, energies)
+
+
+def entmax(
+    energies: Float[Tensor, "..."],
+    *,
+    alpha: Number = 1.5,
+    temperature: Number = 1.0,
+    dim: int = -1,
+) -> Float[Tensor, "..."]:
+    r"""The family between softmax (alpha towards 1) and sparsemax (alpha = 2), and beyond.
+
+    .. math::
+        \arg\max_{p \in \Delta} p^\top z + \frac{1}{\alpha(\alpha - 1)} \sum_j (p_j - p_j^\alpha), \qquad
+        p_i = [(\alpha - 1) z_i - \tau]_+^{1 / (\alpha - 1)}, \quad z = e / T
+
+    Exact by sorting for the numbers 1.5 and 2. Any other ``alpha``, and any tensor, goes through a root finder of a
+    fixed number of steps, precise to rounding and differentiable with respect to ``alpha`` as well.
+
+    Args:
+        energies: Any shape; the weights run over ``dim``.
+        alpha: A number above 1, or a tensor that broadcasts to the shape of ``energies`` without ``dim``: one alpha a
+            row. Larger is sparser.
+        temperature: ``T > 0``.
+        dim: The axis whose weights sum to one.
+
+    Returns:
+        Weights of the shape and dtype of ``energies``.
+
+    Raises:
+        TypeError: ``energies`` is not floating point.
+        ValueError: ``alpha`` is not above 1, or does not broadcast; ``temperature`` is not a positive number. The values
+            of a tensor are not looked at (that would stop compiled code): its bad entries give NaN rows.
+
+    Source: Peters et al. 2019, Eq. 10 and Algorithm 2 [peters2019]; the gradient with respect to alpha: Correia et
+    al. 2019, Proposition 1 [correia2019].
+
+    Departs from the source: the unknown of the root finder is the logarithm of the largest weight, not the threshold.
+
+    >>> entmax(torch.tensor([1.0, 1.0, -3.0]))
+    tensor([0.5000, 0.5000, 0.0000])
+    """
+    if not isinstance(alpha, Tensor):
+        if not 1 < alpha < math.inf:
+            raise ValueError(f"alpha must be a finite number above 1, got {alpha}")
+        if alpha == 2:
+            return sparsemax(energies, temperature=temperature, dim=dim)
+    if energies.shape[dim] == 0:
+        return energies.clone()
+    z, available, broken = _rows(energies, temperature, dim)
+    if isinstance(alpha, Tensor) or alpha != 1.5:
+        rows = _alpha_rows(alpha, z, dim)
+        return _finish(root_weights(z, available, rows, dim), broken | ~(rows > 1), energies)
+    z = z / 2
+    support = entmax15_support(z, dim) & available
+    size = support.sum(dim, keepdim=True).clamp(min=1)
+    mean = torch.where(support, z, 0.0).sum(dim, keepdim=True) / size
+    spread = torch.where(support, z - mean, 0.0).square().sum(dim, keepdim=True)
+    tau = mean - ((1 - spread) / size).sqrt()
+    return _finish(torch.where(support, (z - tau).relu(), 0.0).square(), broken, energies)
+
+
+def sigmoid(
+    energies: Float[Tensor, "..."], *, temperature: Number = 1.0, bias: Number = 0.0
+) -> Float[Tensor, "..."]:
+    r"""Each entry weighed on its own; the weights do not sum to one.
+
+    .. math:: \alpha_i = \frac{1}{1 + \exp(-(e_i / T + b))}
+
+    The probability that a binary selector of its own takes entry ``i``.
+
+    Args:
+        energies: Any shape.
+        temperature: ``T > 0``.
+        bias: Added to every ``e / T``; ``-log(n)`` starts ``n`` entries near a total weight of one.
+
+    Returns:
+        Weights of the shape and dtype of ``energies``.
+
+    Raises:
+        TypeError: ``energies`` is not floating point.
+        ValueError: ``temperature`` is not a positive number.
+
+    Source: Kim et al. 2017, section 3 [kim2017]; the bias: Ramapuram et al. 2024 [ramapuram2024].
+
+    >>> sigmoid(torch.tensor([0.0, math.log(3.0), -math.inf]))
+    tensor([0.5000, 0.7500, 0.0000])
+    """
+    z = _computed(energies)
+    absent = z == -math.inf
+    z = z.masked_fill(absent, 0.0) / _checked_temperature(temperature) + bias
+    return torch.sigmoid(z).masked_fill(absent, 0.0).to(energies.dtype)
+
+
+def softmax_jacobian(weights: Float[Tensor, "*batch key"]) -> Float[Tensor, "*batch key key"]:
+    r"""How each weight of a softmax moves with each energy (divide by the temperature where it is not 1).
+
+    .. math:: \frac{\partial \alpha}{\partial e} = \mathrm{Diag}(\alpha) - \alpha \alpha^\top
+
+    Args:
+        weights: What ``softmax`` gave.
+
+    Returns:
+        ``result[..., i, j]`` is the derivative of weight ``i`` with respect to energy ``j``. Symmetric.
+
+    Source: Martins & Astudillo 2016, section 2.5 [martins2016].
+
+    >>> softmax_jacobian(torch.tensor([0.5, 0.5]))
+    tensor([[ 0.2500, -0.2500],
+            [-0.2500,  0.2500]])
+    """
+    return _jacobian(weights)
+
+
+def sparsemax_jacobian(weights: Float[Tensor, "*batch key"]) -> Float[Tensor, "*batch key key"]:
+    r"""How each weight of a sparsemax moves with each energy: only within the support ``S``, all alike.
+
+    .. math:: \frac{\partial \alpha}{\partial e} = \mathrm{Diag}(s) - \frac{s s^\top}{|S|}, \qquad s_i = [\alpha_i > 0]
+
+    Args:
+        weights: What ``sparsemax`` gave.
+
+    Returns:
+        ``result[..., i, j]`` is the derivative of weight ``i`` with respect to energy ``j``. Symmetric.
+
+    Source: Martins & Astudillo 2016, section 2.5 [martins2016].
+
+    >>> sparsemax_jacobian(torch.tensor([0.6, 0.4, 0.0]))
+    tensor([[ 0.5000, -0.5000,  0.0000],
+            [-0.5000,  0.5000,  0.0000],
+            [ 0.0000,  0.0000,  0.0000]])
+    """
+    return _jacobian((weights > 0).to(weights.dtype))
+
+
+def entmax_jacobian(
+    weights: Float[Tensor, "*batch key"], alpha: Number = 1.5
+) -> Float[Tensor, "*batch key key"]:
+    r"""How each weight of an entmax moves with each energy.
+
+    .. math::
+        \frac{\partial p}{\partial z} = \mathrm{Diag}(s) - \frac{s s^\top}{\sum_j s_j}, \qquad
+        s_i = p_i^{2 - \alpha} \text{ where } p_i > 0, \text{ else } 0
+
+    With ``alpha`` 1 it is the softmax's, with 2 the sparsemax's.
+
+    Args:
+        weights: What ``entmax`` gave.
+        alpha: The alpha that gave them, a number or one a row.
+
+    Returns:
+        ``result[..., i, j]`` is the derivative of weight ``i`` with respect to energy ``j``. Symmetric.
+
+    Source: Peters et al. 2019, Proposition 2 [peters2019].
+
+    >>> entmax_jacobian(torch.tensor([0.25, 0.25, 0.25, 0.25, 0.0]))[0]  # s = 1/2 four times, sum 2
+    tensor([ 0.3750, -0.1250, -0.1250, -0.1250,  0.0000])
+    """
+    alpha = _alpha_rows(alpha, weights, -1)
+    inside = weights > 0
+    return _jacobian(torch.where(inside, torch.where(inside, weights, 1.0) ** (2 - alpha), 0.0))
+
+
+def _jacobian(s: Tensor) -> Tensor:
+    """``Diag(s) - s s^T / sum(s)``; zeros where ``s`` is."""
+    total = s.sum(-1, keepdim=True)
+    share = s / torch.where(total == 0, 1.0, total)
+    return torch.diag_embed(s) - s.unsqueeze(-1) * share.unsqueeze(-2)
+
+
+def _rows(energies: Tensor, temperature: Number, dim: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Energies less their row's largest, over T; which entries are available; which rows are NaN (NaN or +inf inside).
+
+    The shift comes first, so that no energy is too large for any temperature, and counts as a constant: the weights do
+    not depend on it. Entries that are not available come out as 0 and have to be left out with the mask.
+    """
+    z = _computed(energies)
+    temperature = _checked_temperature(temperature)
+    top = z.detach().amax(dim, keepdim=True)
+    broken = ~(top < math.inf)
+    z = z - top.masked_fill(top == -math.inf, 0.0)
+    available = z != -math.inf
+    return z.masked_fill(~available, 0.0) / temperature, available, broken
+
+
+def _finish(weights: Tensor, broken: Tensor, energies: Tensor) -> Tensor:
+    return weights.masked_fill(broken, math.nan).to(energies.dtype)
+
+
+def _computed(energies: Tensor) -> Tensor:
+    """The energies in the precision that the arithmetic is done in."""
+    if not energies.is_floating_point():
+        raise TypeError(f"energies must be floating point, got {energies.dtype}")
+    return energies.float() if energies.dtype in (torch.float16, torch.bfloat16) else energies
+
+
+def _checked_temperature(temperature: Number) -> Number:
+    if not isinstance(temperature, Tensor) and not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be a finite number above 0, got {temperature}")
+    return temperature
+
+
+def _alpha_rows(alpha: Number, like: Tensor, dim: int) -> Tensor:
+    """``alpha`` as a tensor that broadcasts against ``like`` with one value a row."""
+    if not isinstance(alpha, Tensor):
+        return torch.full((1,) * like.ndim, alpha, dtype=like.dtype, device=like.device)
+    dim = dim if dim < 0 else dim - like.ndim
+    rows = list(like.shape)
+    del rows[dim]
+    try:
+        fits = torch.broadcast_shapes(alpha.shape, rows) == torch.Size(rows)
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(f"alpha must broadcast to the rows {tuple(rows)} of energies, got shape {tuple(alpha.shape)}")
+    alpha = alpha.to(device=like.device, dtype=like.dtype)
+    return alpha.unsqueeze(dim) if alpha.ndim + 1 >= -dim else alpha
