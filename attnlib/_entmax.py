@@ -68,6 +68,7 @@ def root_weights(z: Tensor, available: Tensor, alpha: Tensor, dim: int) -> Tenso
         empty = total == 0
         step = total.masked_fill(empty, 1.0).log() * total / slope.sum(dim, keepdim=True).masked_fill(empty, 1.0)
         rho = rho - step
+        rho = rho + (rho.detach().clamp(low, high) - rho.detach())  # never out of the bracket, which holds for the edges
     weights, _ = _weights(rho, z, available, alpha)
     total = weights.sum(dim, keepdim=True)
     return weights / total.masked_fill(total == 0, 1.0)
