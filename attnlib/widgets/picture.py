@@ -1,0 +1,175 @@
+"""A flat drawing kept as a list of shapes: the same list gives SVG text for the page and a PNG for print."""
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+from urllib.parse import quote
+
+__all__ = ["COLOURS", "Picture"]
+
+# The light theme of js/widget.css.
+COLOURS = {
+    "ground": "#ffffff",
+    "panel": "#f6f7f9",
+    "ink": "#1d2329",
+    "soft": "#59626c",
+    "line": "#e3e6ea",
+    "edge": "#8a929b",
+    "query": "#d55e00",
+    "key": "#0072b2",
+    "value": "#00805c",
+    "context": "#a8478a",
+}
+
+
+def _fixed(value: float) -> str:
+    """Two decimals; the first rounding takes off what the last bit of ``exp`` may differ in between machines."""
+    text = f"{round(value, 6):.2f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def _points(points: Sequence[Sequence[float]]) -> str:
+    return " ".join(f"{_fixed(x)},{_fixed(y)}" for x, y in points)
+
+
+class Picture:
+    """Shapes on an opaque ground, in pixels, y downwards. Colours are names in ``COLOURS`` or CSS hex colours."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self._shapes: list[tuple[str, dict[str, Any]]] = []
+        self.polygon([(0, 0), (width, 0), (width, height), (0, height)], fill="ground")
+
+    def line(
+        self, points: Sequence[Sequence[float]], *, stroke: str = "ink", width: float = 1, dash: bool = False
+    ) -> None:
+        """An open line through ``points``."""
+        self._shapes.append(("line", {"points": points, "stroke": stroke, "width": width, "dash": dash}))
+
+    def polygon(
+        self,
+        points: Sequence[Sequence[float]],
+        *,
+        fill: str | None = None,
+        stroke: str | None = None,
+        width: float = 1,
+        dash: bool = False,
+    ) -> None:
+        """A closed shape through ``points``."""
+        style = {"fill": fill, "stroke": stroke, "width": width, "dash": dash}
+        self._shapes.append(("polygon", {"points": points, **style}))
+
+    def rectangle(self, x: float, y: float, width: float, height: float, **style: Any) -> None:
+        """A rectangle from its upper left corner; ``style`` as in :meth:`polygon`."""
+        self.polygon([(x, y), (x + width, y), (x + width, y + height), (x, y + height)], **style)
+
+    def circle(
+        self,
+        x: float,
+        y: float,
+        radius: float,
+        *,
+        fill: str | None = None,
+        stroke: str | None = None,
+        width: float = 1,
+        dash: bool = False,
+    ) -> None:
+        """A circle about (x, y)."""
+        style = {"fill": fill, "stroke": stroke, "width": width, "dash": dash}
+        self._shapes.append(("circle", {"x": x, "y": y, "radius": radius, **style}))
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        words: str,
+        *,
+        size: float = 12,
+        fill: str = "ink",
+        anchor: str = "start",
+        bold: bool = False,
+    ) -> None:
+        """A line of text whose baseline starts, has its middle or ends at (x, y)."""
+        shape = {"x": x, "y": y, "words": words, "size": size, "fill": fill, "anchor": anchor, "bold": bold}
+        self._shapes.append(("text", shape))
+
+    def svg(self) -> str:
+        """The drawing as SVG text, the same bytes for the same shapes."""
+        size = f"{_fixed(self.width)} {_fixed(self.height)}"
+        width, height = size.split()
+        shapes = "".join(_svg(kind, shape) for kind, shape in self._shapes)
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}" width="{width}" height="{height}" '
+            f'font-family="system-ui, Helvetica, Arial, sans-serif">{shapes}</svg>'
+        )
+
+    def data_uri(self) -> str:
+        """The SVG as an address that an image element can show."""
+        return "data:image/svg+xml," + quote(self.svg().replace('"', "'"), safe=" ='():;,/&-._")
+
+    def png(self, scale: float = 2.0) -> str:
+        """The drawing as a PNG in base64; needs matplotlib."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(self.width / 100, self.height / 100), dpi=100 * scale)
+        canvas = FigureCanvasAgg(figure)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set(xlim=(0, self.width), ylim=(self.height, 0))
+        axes.set_axis_off()
+        for order, (kind, shape) in enumerate(self._shapes):
+            _matplotlib(axes, kind, shape, order)
+        buffer = io.BytesIO()
+        canvas.print_png(buffer, metadata={"Software": None})
+        return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _colour(name: str | None) -> str:
+    return "none" if name is None else COLOURS.get(name, name)
+
+
+def _style(shape: dict[str, Any]) -> str:
+    style = f' fill="{_colour(shape.get("fill"))}"'
+    if shape["stroke"]:
+        style += f' stroke="{_colour(shape["stroke"])}" stroke-width="{_fixed(shape["width"])}"'
+        style += ' stroke-linejoin="round"' + (' stroke-dasharray="4 3"' if shape["dash"] else "")
+    return style
+
+
+def _svg(kind: str, shape: dict[str, Any]) -> str:
+    if kind == "text":
+        weight = ' font-weight="600"' if shape["bold"] else ""
+        return (
+            f'<text x="{_fixed(shape["x"])}" y="{_fixed(shape["y"])}" font-size="{_fixed(shape["size"])}" '
+            f'fill="{_colour(shape["fill"])}" text-anchor="{shape["anchor"]}"{weight}>{escape(shape["words"])}</text>'
+        )
+    if kind == "circle":
+        place = f'cx="{_fixed(shape["x"])}" cy="{_fixed(shape["y"])}" r="{_fixed(shape["radius"])}"'
+        return f"<circle {place}{_style(shape)}/>"
+    name = {"line": "polyline", "polygon": "polygon"}[kind]
+    return f'<{name} points="{_points(shape["points"])}"{_style(shape)}/>'
+
+
+def _matplotlib(axes: Any, kind: str, shape: dict[str, Any], order: int) -> None:
+    from matplotlib.patches import Circle, Polygon
+
+    points_per_pixel = 0.72
+    if kind == "text":
+        align = {"start": "left", "middle": "center", "end": "right"}[shape["anchor"]]
+        font = {"size": shape["size"] * points_per_pixel, "weight": "bold" if shape["bold"] else "normal"}
+        where = {"ha": align, "va": "baseline", "color": _colour(shape["fill"]), "zorder": order}
+        axes.text(shape["x"], shape["y"], shape["words"], parse_math=False, **font, **where)
+        return
+    style = {
+        "facecolor": _colour(shape.get("fill")),
+        "edgecolor": _colour(shape["stroke"]),
+        "linewidth": shape["width"] * points_per_pixel if shape["stroke"] else 0,
+        "linestyle": (0, (4, 3)) if shape["dash"] else "solid",
+        "zorder": order,
+    }
+    if kind == "circle":
+        axes.add_patch(Circle((shape["x"], shape["y"]), shape["radius"], **style))
+    else:
+        axes.add_patch(Polygon(shape["points"], closed=kind == "polygon", **style))
