@@ -1,0 +1,25 @@
+"""The book's one picture grammar: queries down, keys across, one palette, and words for those who do not see it.
+
+Every function draws one figure and hands it to :func:`show`. ``alt`` has no default: a figure without words for it is
+not finished. In a notebook the figure is displayed and the call returns ``None``; elsewhere the call returns the
+``matplotlib.figure.Figure``. Nothing is drawn through ``pyplot``, so no setting of yours is read or changed.
+"""
+
+from attnlib.plotting.canvas import PALETTE, figure, png, show, style
+from attnlib.plotting.charts import bars, curves
+from attnlib.plotting.maps import alignment, heatmap
+from attnlib.plotting.planes import plane, simplex
+
+__all__ = [
+    "PALETTE",
+    "alignment",
+    "bars",
+    "curves",
+    "figure",
+    "heatmap",
+    "plane",
+    "png",
+    "show",
+    "simplex",
+    "style",
+]

@@ -1,0 +1,118 @@
+"""Bars and curves: groups and lines told apart by more than colour, spread always drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from attnlib.plotting.canvas import DASHES, HATCHES, MARKERS, PALETTE, array, figure, legend, show, style, words
+
+
+def bars(
+    names: Sequence[str],
+    series: Mapping[str, Any],
+    *,
+    alt: str,
+    caption: str | None = None,
+    label: str = "weight",
+    horizontal: bool = False,
+    numbers: str = "{:.2f}",
+) -> Figure | None:
+    """Bars in groups, one group a name, one bar of it a series, with the value at its end.
+
+    Args:
+        names: of the groups.
+        series: name to values ``(group,)``, or ``(run, group)``: then the bar is the mean and the whisker runs from the
+            lowest run to the highest.
+        alt: the figure in words.
+        caption: the sentence under it.
+        label: of the value axis.
+        horizontal: groups down instead of across; for long names.
+        numbers: format of the values; an empty string leaves them out.
+
+    Raises:
+        ValueError: a series does not have one value a group.
+    """
+    if not series:
+        raise ValueError("series is empty: nothing to draw")
+    runs = {name: _runs(name, values, len(names)) for name, values in series.items()}
+    words("alt", alt)
+    thickness = 0.8 / len(runs)
+    height = max(2.0, 0.9 + len(names) * (0.16 + 0.24 * len(runs))) if horizontal else 3.2
+    with style():
+        canvas, ax = figure(min(height, 9.0))
+        for index, (name, values) in enumerate(runs.items()):
+            at = np.arange(len(names)) + (index - (len(runs) - 1) / 2) * thickness
+            mean, low, high = values.mean(0), values.min(0), values.max(0)
+            reach = np.stack([mean - low, high - mean]) if len(values) > 1 else None
+            look: dict[str, Any] = {"color": PALETTE[index % 7], "edgecolor": "white", "hatch": HATCHES[index % 7]}
+            draw, error = (ax.barh, "xerr") if horizontal else (ax.bar, "yerr")
+            drawn = draw(at, mean, thickness * 0.92, label=name, capsize=2, **{error: reach}, **look)
+            if numbers:
+                ax.bar_label(drawn, [numbers.format(value) for value in mean], padding=2, fontsize=10)
+        set_ticks, set_label = (ax.set_yticks, ax.set_xlabel) if horizontal else (ax.set_xticks, ax.set_ylabel)
+        set_ticks(range(len(names)), names)
+        set_label(label)
+        ax.margins(**{"x" if horizontal else "y": 0.16})
+        ax.tick_params(axis="y" if horizontal else "x", length=0)
+        if horizontal:
+            ax.invert_yaxis()
+        if len(runs) > 1:
+            legend(canvas, ax, len(runs))
+    return show(canvas, alt=alt, caption=caption)
+
+
+def curves(
+    x: Any,
+    series: Mapping[str, Any],
+    *,
+    alt: str,
+    caption: str | None = None,
+    xlabel: str,
+    ylabel: str,
+    scale: tuple[str, str] = ("linear", "linear"),
+    markers: bool = True,
+) -> Figure | None:
+    """Lines over one axis, told apart by colour, dash and marker; several runs as a mean with a band.
+
+    Args:
+        x: ``(point,)``.
+        series: name to ``(point,)`` or ``(run, point)``; the band runs from the lowest run to the highest.
+        alt: the figure in words.
+        caption: the sentence under it.
+        xlabel: of the x axis.
+        ylabel: of the y axis.
+        scale: of the two axes, ``"linear"`` or ``"log"``.
+        markers: whether to mark the points.
+
+    Raises:
+        ValueError: a series does not have one value a point.
+    """
+    at = array(x)
+    if at.ndim != 1:
+        raise ValueError(f"x must be one axis of points, got shape {at.shape}")
+    runs = {name: _runs(name, values, len(at)) for name, values in series.items()}
+    words("alt", alt)
+    with style():
+        canvas, ax = figure()
+        for index, (name, values) in enumerate(runs.items()):
+            look: dict[str, Any] = {"color": PALETTE[index % 7], "linestyle": DASHES[index % 7]}
+            marker = MARKERS[index % 7] if markers else None
+            ax.plot(at, values.mean(0), label=name, marker=marker, markersize=5, **look)
+            if len(values) > 1:
+                ax.fill_between(at, values.min(0), values.max(0), color=PALETTE[index % 7], alpha=0.18, linewidth=0)
+        ax.set(xlabel=xlabel, ylabel=ylabel, xscale=scale[0], yscale=scale[1])
+        ax.grid(True)
+        if len(runs) > 1:
+            legend(canvas, ax, len(runs))
+    return show(canvas, alt=alt, caption=caption)
+
+
+def _runs(name: str, values: Any, places: int) -> np.ndarray:
+    runs = np.atleast_2d(array(values))
+    if runs.ndim != 2 or runs.shape[1] != places:
+        raise ValueError(f"series {name!r} must be ({places},) or (run, {places}), got shape {np.shape(array(values))}")
+    return runs

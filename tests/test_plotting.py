@@ -1,0 +1,176 @@
+"""The pictures: what they refuse, what they draw, and the words that travel with them."""
+
+import base64
+import inspect
+import io
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from attnlib import plotting
+
+WEIGHTS = torch.tensor([[0.5, 0.25, 0.25], [0.0, 1.0, 0.0]])
+DRAW = {
+    "heatmap": lambda **words: plotting.heatmap(WEIGHTS, **words),
+    "alignment": lambda **words: plotting.alignment(WEIGHTS, ["a", "b", "c"], ["x", "y"], **words),
+    "bars": lambda **words: plotting.bars(["a", "b", "c"], {"one": WEIGHTS[0], "two": WEIGHTS}, **words),
+    "curves": lambda **words: plotting.curves([1, 2, 3], {"one": WEIGHTS}, xlabel="x", ylabel="y", **words),
+    "simplex": lambda **words: plotting.simplex({"p": WEIGHTS[0]}, paths={"way": WEIGHTS}, **words),
+    "plane": lambda **words: plotting.plane({"k": (1, 2)}, arrows={"q": (1, 0)}, field=lambda x: x[:, 0], **words),
+}
+
+
+def texts(figure):
+    return {text.get_text() for ax in figure.axes for text in ax.texts}
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_alt_has_no_default_and_may_not_be_empty(name):
+    assert inspect.signature(getattr(plotting, name)).parameters["alt"].default is inspect.Parameter.empty
+    for empty in ("", "  ", None):
+        with pytest.raises(ValueError, match="alt must say in words"):
+            DRAW[name](alt=empty)
+    with pytest.raises(ValueError, match="caption must say in words"):
+        DRAW[name](alt="a figure", caption="")
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_same_figure_same_bytes_opaque_and_of_the_books_width(name):
+    first, again = DRAW[name](alt="a figure"), DRAW[name](alt="a figure")
+    assert isinstance(first, Figure)
+    assert first.get_size_inches()[0] == pytest.approx(5.2)
+    assert plotting.png(first) == plotting.png(again)
+    pixels = matplotlib.image.imread(io.BytesIO(plotting.png(first)))
+    assert np.all(pixels[..., 3] == 1)
+    assert np.all(pixels[0, 0, :3] == 1)
+
+
+def test_settings_of_the_caller_neither_read_nor_changed():
+    plain = plotting.png(DRAW["bars"](alt="a figure"))
+    with matplotlib.rc_context({"font.size": 30, "figure.facecolor": "red", "axes.facecolor": "red"}):
+        before = dict(matplotlib.rcParams)
+        assert plotting.png(DRAW["bars"](alt="a figure")) == plain
+        assert dict(matplotlib.rcParams) == before
+
+
+def test_heatmap_has_queries_down_keys_across_and_a_number_in_each_cell():
+    figure = plotting.heatmap(WEIGHTS, alt="a map", queries=["x", "y"], keys=["a", "b", "c"])
+    ax = figure.axes[0]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["x", "y"]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "b", "c"]
+    np.testing.assert_allclose(ax.images[0].get_array(), WEIGHTS)
+    placed = {(text.get_position(), text.get_text()) for text in ax.texts}
+    assert ((1, 1), "1.00") in placed
+    assert ((0, 0), "0.50") in placed
+    assert ((0, 1), "0") in placed
+    assert ax.yaxis_inverted()
+
+
+def test_heatmap_hatches_what_is_behind_the_mask_and_leaves_the_input_alone():
+    energies = torch.tensor([[1.0, -torch.inf], [-2.0, torch.nan]])
+    kept = energies.clone()
+    ax = plotting.heatmap(energies, alt="a map", signed=True).axes[0]
+    assert len(ax.patches) == 2
+    assert len(ax.texts) == 2
+    assert ax.images[0].norm.vmin == -2
+    assert ax.images[0].norm.vmax == 2
+    torch.testing.assert_close(energies, kept, equal_nan=True)
+
+
+def test_panels_share_one_scale():
+    axes = plotting.heatmap(torch.stack([WEIGHTS, 2 * WEIGHTS]), alt="two maps", titles=["a", "b"]).axes
+    assert [ax.get_title() for ax in axes[:2]] == ["a", "b"]
+    assert axes[0].images[0].norm is axes[1].images[0].norm
+    assert axes[0].images[0].norm.vmax == 2
+
+
+def test_alignment_puts_the_source_along_the_top():
+    ax = plotting.alignment(WEIGHTS, ["a", "b", "c"], ["x", "y"], alt="an alignment").axes[0]
+    assert ax.xaxis.get_ticks_position() == "top"
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "b", "c"]
+
+
+def test_runs_become_a_mean_with_its_spread():
+    runs = np.array([[1.0, 2.0], [3.0, 2.0]])
+    ax = plotting.bars(["a", "b"], {"one": runs}, alt="bars").axes[0]
+    assert [patch.get_height() for patch in ax.patches] == [2, 2]
+    assert {"2.00"} == texts(ax.figure)
+    ax = plotting.curves([1, 2], {"one": runs}, alt="curves", xlabel="x", ylabel="y").axes[0]
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [2, 2])
+    assert len(ax.collections) == 1
+
+
+def test_series_are_told_apart_by_more_than_colour():
+    ax = plotting.bars(["a"], {"one": [1], "two": [2]}, alt="bars").axes[0]
+    assert len({patch.get_hatch() for patch in ax.patches}) == 2
+    ax = plotting.curves([1, 2], {"one": [1, 2], "two": [2, 1]}, alt="curves", xlabel="x", ylabel="y").axes[0]
+    assert len({line.get_marker() for line in ax.lines}) == 2
+    assert len({line.get_linestyle() for line in ax.lines}) == 2
+
+
+def test_a_corner_of_the_simplex_is_all_weight_on_one_key():
+    ax = plotting.simplex({"left": [1, 0, 0], "top": [0, 0, 1], "mean": [1 / 3] * 3}, alt="a triangle").axes[0]
+    places = {line.get_label(): line.get_xydata()[0] for line in ax.lines if len(line.get_xdata()) == 1}
+    np.testing.assert_allclose(places["left"], [0, 0])
+    np.testing.assert_allclose(places["top"], [0.5, 3**0.5 / 2])
+    np.testing.assert_allclose(places["mean"], [0.5, 3**0.5 / 6])
+
+
+def test_tensors_that_need_gradients_and_half_precision_are_drawn():
+    weights = WEIGHTS.to(torch.bfloat16).requires_grad_()
+    assert plotting.heatmap(weights, alt="a map") is not None
+    assert plotting.curves([1, 2, 3], {"one": [weights[0], weights[1]]}, alt="a", xlabel="x", ylabel="y") is not None
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plotting.heatmap([1.0, 2.0], alt="a"), r"weights must be .* got shape \(2,\)"),
+        (lambda: plotting.heatmap(torch.empty(0, 3), alt="a"), r"not empty, got shape \(0, 3\)"),
+        (lambda: plotting.heatmap(WEIGHTS, alt="a", queries=["x"]), "queries has 1 names for 2 places"),
+        (lambda: plotting.heatmap(WEIGHTS, alt="a", keys=["x"]), "keys has 1 names for 3 places"),
+        (lambda: plotting.heatmap(WEIGHTS, alt="a", titles=["x", "y"]), "titles has 2 names for 1 places"),
+        (lambda: plotting.alignment(WEIGHTS, ["a"], ["x", "y"], alt="a"), "source has 1 names for 3 places"),
+        (lambda: plotting.alignment(WEIGHTS.expand(2, 2, 3), ["a"], ["x"], alt="a"), r"got shape \(2, 2, 3\)"),
+        (lambda: plotting.bars(["a"], {}, alt="a"), "series is empty"),
+        (lambda: plotting.bars(["a"], {"one": [1, 2]}, alt="a"), r"series 'one' must be \(1,\)"),
+        (lambda: plotting.curves([1, 2], {"one": [1]}, alt="a", xlabel="x", ylabel="y"), "series 'one' must be"),
+        (lambda: plotting.curves([[1]], {"one": [1]}, alt="a", xlabel="x", ylabel="y"), "x must be one axis"),
+        (lambda: plotting.simplex({"p": [1, 0]}, alt="a"), "'p' must hold three weights"),
+        (lambda: plotting.simplex({"p": [1, 1, 1]}, alt="a"), "'p' is not on the simplex"),
+        (lambda: plotting.simplex(alt="a", corners=["a"]), "corners has 1 names for 3 places"),
+        (lambda: plotting.plane({"k": [1, 2, 3]}, alt="a"), "'k' must be a place in the plane"),
+        (lambda: plotting.plane({"k": [1, 2]}, sizes={"j": 1.0}, alt="a"), r"not there: \['j'\]"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw()
+
+
+def test_in_a_notebook_the_figure_is_displayed_with_its_words():
+    from IPython.testing.globalipapp import start_ipython
+    from IPython.utils.capture import capture_output
+
+    shell = start_ipython()
+    assert shell is not None
+    try:
+        with capture_output() as captured:
+            assert plotting.heatmap(WEIGHTS, alt=" two rows ", caption="Rows sum to one.") is None
+    finally:
+        shell.__class__.clear_instance()
+    (output,) = captured.outputs
+    assert output.metadata["attnlib"] == {"alt": "two rows", "caption": "Rows sum to one."}
+    assert output.data["text/plain"] == "Figure: two rows"
+    assert base64.b64decode(output.data["image/png"]).startswith(b"\x89PNG")
+    assert output.metadata["image/png"]["width"] == 562
+
+
+def test_attnlib_itself_imports_no_plotting():
+    code = "import sys, attnlib; assert not {'matplotlib', 'seaborn', 'IPython'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
