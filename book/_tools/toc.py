@@ -1,0 +1,32 @@
+"""The table of contents as a list of pages, in reading order."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def pages(root: Path = ROOT) -> list[Path]:
+    """Every page of `_toc.yml`, in reading order, with its suffix."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text())
+    found = []
+    for stem in [toc["root"], *files(toc)]:
+        matches = [path for suffix in (".ipynb", ".md") if (path := root / (stem + suffix)).exists()]
+        if len(matches) != 1:
+            raise FileNotFoundError(f"_toc.yml names {stem}, of which there are {len(matches)} files")
+        found.append(matches[0])
+    return found
+
+
+def files(entry: dict[str, Any]) -> list[str]:
+    """The `file` keys below one entry, in order."""
+    below = [child for key in ("parts", "chapters", "sections") for child in entry.get(key, [])]
+    return [name for child in below for name in ([child["file"]] if "file" in child else []) + files(child)]
+
+
+def notebooks(root: Path = ROOT) -> list[Path]:
+    """Every notebook of the book in reading order; the page of claims last, because it reads the others."""
+    found = [path for path in pages(root) if path.suffix == ".ipynb"]
+    return sorted(found, key=lambda path: path.stem == "claims")
