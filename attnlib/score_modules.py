@@ -104,7 +104,7 @@ class Concat(nn.Module):
 
 
 class Additive(nn.Module):
-    """:func:`attnlib.scores.additive` with ``query_weight`` ``(d_w, d_q)``, ``key_weight`` ``(d_w, d_k)`` and the rest."""
+    """:func:`attnlib.scores.additive` with ``query_weight`` ``(d_w, d_q)``, ``key_weight`` ``(d_w, d_k)`` and so on."""
 
     def __init__(
         self,
