@@ -2,6 +2,7 @@
 
 How a widget is written. Two files with one stem, ``lab.py`` and ``js/lab.js``:
 
+* ``js/lab.css``, where it is needed, comes after ``js/widget.css``.
 * ``js/lab.js`` is an anywidget module. It imports from ``./attention.js`` (the arithmetic) and ``./ui.js`` (the frame,
   controls, plane, points; its head says how) and ends with ``export default { render };``. Named imports only, one
   statement a helper: ``import { softmax, attend } from "./attention.js";``. Never ``]]>`` or ``</script`` in the text.
@@ -226,9 +227,10 @@ def script(stem: str) -> str:
 
 
 @cache
-def style() -> str:
-    """The one style sheet of all widgets."""
-    return (_JS / "widget.css").read_text(encoding="utf-8")
+def style(stem: str) -> str:
+    """The style sheet of all widgets, then the widget's own where it has one."""
+    sheets = [_JS / "widget.css", _JS / f"{stem}.css"]
+    return "".join(sheet.read_text(encoding="utf-8") for sheet in sheets if sheet.exists())
 
 
 def _json(state: Mapping[str, Any]) -> str:
@@ -247,7 +249,7 @@ class Widget(anywidget.AnyWidget):  # type: ignore[misc]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "_stem" in cls.__dict__:  # not again for the class that anywidget derives for each instance
-            cls._esm, cls._css = module(cls._stem), style()
+            cls._esm, cls._css = module(cls._stem), style(cls._stem)
         super().__init_subclass__(**kwargs)
 
     def __init__(self, **state: Any) -> None:
@@ -305,7 +307,7 @@ class Widget(anywidget.AnyWidget):  # type: ignore[misc]
         size = f'width="{picture.width:g}" height="{picture.height:g}"'
         return (
             f'<div class="attnlib-static" data-attnlib="{self._stem}">\n'
-            f"<style>/*<![CDATA[*/\n{style()}/*]]>*/</style>\n"
+            f"<style>/*<![CDATA[*/\n{style(self._stem)}/*]]>*/</style>\n"
             f'<img class="attnlib-picture" {size} alt="{escape(self.summary())}" src="{escape(picture.data_uri())}"/>\n'
             f'<script type="application/json">{_json(self.state())}</script>\n'
             f"<script>//<![CDATA[\n{script(self._stem)}//]]></script>\n</div>"
