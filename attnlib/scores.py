@@ -95,7 +95,7 @@ def dot(
     Raises:
         ValueError: query and key differ in size.
 
-    Source: Luong et al. 2015, Eq. 8 [luong2015].
+    Source: Luong et al. 2015, Sec. 3.1 [luong2015].
 
     >>> dot(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
     tensor([[11.,  2.]])
@@ -154,7 +154,7 @@ def general(
     Raises:
         ValueError: a size of ``weight`` does not fit.
 
-    Source: Luong et al. 2015, Eq. 8 [luong2015].
+    Source: Luong et al. 2015, Sec. 3.1 [luong2015].
 
     >>> general(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0]]), weight=torch.tensor([[1.0], [10.0]]))
     tensor([[63.]])
@@ -288,7 +288,7 @@ def concat(
     Raises:
         ValueError: a size of ``vector``, ``weight`` or ``bias`` does not fit.
 
-    Source: Luong et al. 2015, Eq. 8 [luong2015].
+    Source: Luong et al. 2015, Sec. 3.1 [luong2015].
 
     Departs from the source: there the order is :math:`[h_t; \bar h_s]` as here, and there is no bias.
 
@@ -413,7 +413,7 @@ def location_based(
     Raises:
         ValueError: there are more keys than rows of ``weight``, or its size does not fit the query.
 
-    Source: Luong et al. 2015, Eq. 9 [luong2015].
+    Source: Luong et al. 2015, Eq. 8 [luong2015].
 
     >>> weight = torch.tensor([[1.0], [2.0], [3.0]])
     >>> location_based(torch.tensor([[10.0]]), torch.zeros(2, 5), weight=weight)
