@@ -24,7 +24,7 @@ PNG = "image/png"
 
 
 def normalise(notebook: NotebookNode) -> NotebookNode:
-    """The notebook with everything gone that is not the author's or the code's: times, identifiers, models, versions."""
+    """The notebook without what is neither the author's nor the code's: times, identifiers, models, versions."""
     notebook = nbformat.from_dict(notebook)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": LANGUAGE})
