@@ -122,7 +122,6 @@ function simplex(view, onMove) {
   const paths = Object.fromEntries(ON_SIMPLEX.map((name) => [name, layer("attnlib-paths").appendChild(
     svg("polyline", { class: `attnlib-${name}` }))]));
   const ray = layer("attnlib-paths").appendChild(svg("polyline", { class: "attnlib-ray" }));
-  const ends = pool(layer("attnlib-words attnlib-ends"), () => ({ node: svg("text") }));
   const drop = layer("attnlib-drop").appendChild(svg("line"));
   const signs = layer("attnlib-signs");
   const marks = Object.fromEntries(ON_SIMPLEX.map((name) => [name, signs.appendChild(sign(name))]));
@@ -134,7 +133,8 @@ function simplex(view, onMove) {
   });
   node.append(handle.node);
 
-  /** What only depends on the zoom. */
+  let drawn = "";
+
   function ground(state) {
     const to = (p) => board.pixels(p);
     strips.forEach(({ edge, node: shape }) => write(shape, { points: line(strip(...edge).map(to)) }));
@@ -146,15 +146,29 @@ function simplex(view, onMove) {
       return `M${line([end(j)])}L${line([end(k)])}`;
     }));
     write(grid, { d: state.wide ? "" : rules.join("") });
-    const labels = [
-      ...corners.map(([x, y], i) => [["A", "B", "C"][i], x + [-15, 15, 0][i], y + [16, 16, -10][i], "attnlib-corner"]),
-      ["support 3", BOX.x, corners[0][1] - 8, ""],
-      ["support 2", BOX.x, corners[0][1] + (state.wide ? 40 : 26), ""],
-      ["support 1", ...(state.wide ? [70, 330] : [46, 352]), ""],
-    ];
+    const top = Math.max(...state.logits);
+    const winners = state.logits.flatMap((value, i) => (value === top ? [i] : []));
+    const end = state.path === "temperature" ? "T → 0" : "α → ∞";
+    const labels = corners.map(([x, y], i) => {
+      const wins = winners.length === 1 && winners[0] === i;
+      return [wins ? `${"ABC"[i]}, ${end}` : "ABC"[i], x + [-12, 12, 0][i], y + [19, 19, -12][i], "attnlib-corner"];
+    });
+    if (winners.length === 2) {
+      const [p, q] = winners.map((i) => corners[i]);
+      const [x, y] = [(p[0] + q[0]) / 2, (p[1] + q[1]) / 2];
+      const out = Math.hypot(x - BOX.x, y - BOX.y);
+      const [ox, oy] = [(x - BOX.x) / out, (y - BOX.y) / out];
+      labels.push([end, x + ox * 18 + oy * 36, y + oy * 18 - ox * 36 + 4, "attnlib-corner"]); // beside the fall of the ring
+    }
+    // Where the paths never come: towards the smallest logit.
+    const low = corners[state.logits.indexOf(Math.min(...state.logits))];
+    const [x3, y3] = [BOX.x + (low[0] - BOX.x) * 0.5, BOX.y + (low[1] - BOX.y) * 0.5 + 5];
+    const [x2, y2] = [(corners[1][0] + corners[2][0]) / 2, (corners[1][1] + corners[2][1]) / 2];
+    labels.push([state.wide ? "3" : "support 3", x3, y3, ""], ["support 2", x2 + 74, y2 - 30, ""],
+      ["support 1", BOX.width - 44, BOX.height - 14, ""]);
     words(labels.length).forEach(({ node: text }, i) => {
       const [content, x, y, kind] = labels[i];
-      write(text, { text: state.wide && content === "support 3" ? "3" : content, x, y, class: kind || null, "text-anchor": "middle" });
+      write(text, { text: content, x, y, class: kind || null, "text-anchor": "middle" });
     });
   }
 
@@ -170,11 +184,17 @@ function simplex(view, onMove) {
 
   return {
     node,
-    update(state, weights, changed) {
+    outside: () => board.held < 1,
+    update(state, weights) {
       const place = flat(state.logits.map((value) => value / state.temperature));
       board.put(place, state.wide);
-      if (changed.ground) ground(state);
-      if (changed.route) route(state);
+      const { temperature, ...rest } = state;
+      const now = JSON.stringify(state.path === "temperature" ? rest : state);
+      if (now !== drawn) {
+        ground(state);
+        route(state);
+        drawn = now;
+      }
       for (const name of ON_SIMPLEX) {
         const [x, y] = board.pixels(flat(weights[name]));
         write(marks[name], { transform: `translate(${x.toFixed(2)} ${y.toFixed(2)})` });
@@ -183,10 +203,123 @@ function simplex(view, onMove) {
       const [x2, y2] = board.pixels(flat(weights.sparsemax));
       write(drop, { x1, y1, x2, y2 });
       write(handle.node, { "data-outside": board.held < 1 });
-      const ends_ = state.path === "temperature" ? ["T = ∞", "T = 0"] : ["α = 1", "α = ∞"];
-      void ends_;
       handle.update(place, "Logits over temperature", state.logits
         .map((value, i) => `${"ABC"[i]} ${number(value / state.temperature)}`).join(", "));
     },
   };
 }
+
+/** The four distributions as rows, the three keys as columns: a number over its bar. */
+function table() {
+  const body = html("tbody");
+  const rows = Object.entries(DISTRIBUTIONS).map(([name, { words }]) => {
+    const mark = svg("svg", { class: "attnlib-key", viewBox: "-10 -10 20 20", "aria-hidden": "true" }, sign(name));
+    const title = html("span");
+    const head = html("th", { scope: "row" }, html("span", { class: "attnlib-name" }, mark, title));
+    const cells = [0, 1, 2].map(() => {
+      const value = html("span", { class: "attnlib-weight" });
+      const bar = html("span", { class: `attnlib-bar attnlib-${name}` });
+      return { node: html("td", {}, value, html("span", { class: "attnlib-track", "aria-hidden": "true" }, bar)), value, bar };
+    });
+    const sum = html("td", { class: "attnlib-sum" });
+    body.append(html("tr", {}, head, ...cells.map(({ node }) => node), sum));
+    return { name, words, title, cells, sum };
+  });
+  const columns = ["Distribution", "A", "B", "C", "Sum"].map((text) => html("th", { scope: "col", text }));
+  const node = html("table", { class: "attnlib-table attnlib-shares" },
+    html("caption", { text: "Weights side by side" }), html("thead", {}, html("tr", {}, ...columns)), body);
+  return {
+    node,
+    update(state, weights) {
+      for (const { name, words, title, cells, sum } of rows) {
+        write(title, { text: words(state) });
+        cells.forEach(({ node: cell, value, bar }, i) => {
+          write(value, { text: share(weights[name][i]) });
+          write(cell, { "data-zero": weights[name][i] === 0 });
+          write(bar, { style: `width:${(100 * weights[name][i]).toFixed(2)}%` });
+        });
+        const total = weights[name].reduce((a, b) => a + b, 0);
+        write(sum, { text: Math.abs(total - 1) < 5e-4 ? "1" : `${number(total, 2)} ≠ 1` });
+      }
+    },
+  };
+}
+
+/** A weight in words: exactly 0 is told apart from what merely rounds to it. */
+function share(weight) {
+  if (weight === 0) return "exactly 0";
+  if (weight === 1) return "exactly 1";
+  return weight < 5e-4 ? "< 0.0005" : number(weight, 3);
+}
+
+const support = (weights) => ["A", "B", "C"].filter((_, i) => weights[i] > 0).join(", ");
+const letters = (weights) => weights.map((weight, i) => `${"ABC"[i]} ${share(weight)}`).join(", ");
+
+function build(view, first) {
+  const current = { ...first };
+  const bounded = (value) => Number(Math.min(Math.max(value, -LIMIT), LIMIT).toFixed(3));
+  const triangle = simplex(view, (place) => {
+    const middle = mean(current.logits);
+    view.set({ logits: lifted(place).map((value) => bounded(value * current.temperature + middle)) });
+  });
+  const caption = html("p", { class: "attnlib-caption" });
+  const logits = [0, 1, 2].map((i) => slider({
+    label: `Logit ${"ABC"[i]}`, min: -LIMIT, max: LIMIT, step: 0.05,
+    onInput: (value) => view.set({ logits: current.logits.map((old, j) => (j === i ? value : old)) }),
+  }));
+  const temperature = slider({ label: "Temperature T", ...COOL, log: true, onInput: (value) => view.set({ temperature: value }) });
+  const alpha = slider({ label: "α of entmax", ...ALPHA, step: 0.05, onInput: (value) => view.set({ alpha: value }) });
+  const path = choice({ label: "Draw the path of", options: Object.entries(PATHS), onInput: (value) => view.set({ path: value }) });
+  const wide = toggle({ label: "Show more of the plane", onInput: (value) => view.set({ wide: value }) });
+  const note = html("p", { class: "attnlib-note" });
+  const presets = PRESETS.map(([label, state]) => button({ label, onClick: () => view.set(state) }));
+  const shares = table();
+  const odd = html("p", { class: "attnlib-caption" });
+
+  view.root.append(
+    html("div", { class: "attnlib-presets", role: "group", "aria-label": "Examples" }, ...presets.map(({ node }) => node)), note,
+    html("div", { class: "attnlib-lab" },
+      html("div", {}, triangle.node, caption),
+      html("div", { class: "attnlib-controls" }, ...[...logits, temperature, alpha, path, wide].map(({ node }) => node))),
+    shares.node, odd);
+
+  return (state) => {
+    Object.assign(current, state);
+    const weights = Object.fromEntries(Object.entries(DISTRIBUTIONS).map(([name, { weigh }]) => [name, weigh(state.logits, state)]));
+    triangle.update(state, weights);
+    shares.update(state, weights);
+    logits.forEach((control, i) => control.update(state.logits[i]));
+    temperature.update(state.temperature);
+    alpha.update(state.alpha);
+    path.update(state.path);
+    wide.update(state.wide);
+    PRESETS.forEach(([, preset], i) => {
+      const on = Object.entries(preset).every(([name, value]) => JSON.stringify(state[name]) === JSON.stringify(value));
+      write(presets[i].node, { "aria-pressed": on ? "true" : "false" });
+    });
+    const chosen = PRESETS.find((_, i) => presets[i].node.getAttribute("aria-pressed") === "true");
+    write(note, { text: chosen ? chosen[2] : "Move a logit, or drag the ring in the triangle. Which weights reach exactly 0, and when?" });
+    const route = state.path === "temperature"
+      ? "Paths: T from ∞ (the middle, all alike) down to 0; the ring moves on the dashed ray."
+      : "Path: α from 1 (softmax) through 2 (sparsemax) to ∞.";
+    const out = triangle.outside() ? ", now outside the picture and held on its border" : "";
+    write(caption, { text: `${route} The ring is the logits over T${out}. Sparsemax is the nearest point of the triangle;`
+      + " support is the number of keys it keeps for a ring in that region." });
+    const total = number(weights.sigmoid.reduce((a, b) => a + b, 0), 3);
+    write(odd, { text: `Sigmoid weighs each key on its own. Its weights sum to ${total}, not to 1, so it has no place on the simplex.` });
+    view.say(Object.entries(DISTRIBUTIONS).map(([name, { words }]) => `${words(state)}: ${letters(weights[name])}.`).join(" ")
+      + ` Sparsemax keeps ${support(weights.sparsemax)}.`);
+  };
+}
+
+function check(state) {
+  need.list(state, "logits", { length: 3, type: "number" });
+  need.number(state, "temperature", { above: 0 });
+  need.number(state, "alpha", { above: 1 });
+  need.choice(state, "path", PATHS);
+  need.flag(state, "wide");
+}
+
+const render = define({ name: "Distribution lab", traits: ["logits", "temperature", "alpha", "path", "wide"], check, build });
+
+export default { render };
