@@ -38,9 +38,10 @@ def used(static: Path, pages: Path) -> tuple[dict[str, str], set[int]]:
     own = [path for path in static.rglob("*") if path.suffix in {".css", ".js"} and "vendor" not in path.parts]
     text = [path.read_text(encoding="utf-8", errors="replace") for path in (*pages.rglob("*.html"), *own)]
     classes = {name for piece in text for name in re.findall(r"\bfa-[\w-]+", piece) if name in codes}
-    written = {code for piece in text for code in re.findall(r"\\(f[0-9a-f]{3})\b", piece)}
+    written = {int(code, 16) for piece in text for code in re.findall(r"\\(f[0-9a-f]{3})\b", piece)}
+    literal = {ord(letter) for piece in text for letter in re.findall("[\ue000-\uf8ff]", piece)}
     found = {name: codes[name] for name in sorted(classes)}
-    return found, {int(code, 16) for code in (*found.values(), *written)}
+    return found, written | literal | {int(code, 16) for code in found.values()}
 
 
 def cut(font: Path, codes: set[int]) -> str:
@@ -77,6 +78,8 @@ def write_icons(app: Sphinx, error: Exception | None) -> None:
     sheet += [f'.{name}:before{{content:"\\{code}"}}\n' for name, code in names.items()]
     (static / "icons.css").write_text("".join(sheet), encoding="utf-8")
     shutil.rmtree(static / "vendor")
+    for source_map in static.rglob("*.map"):
+        source_map.unlink()
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
