@@ -2,10 +2,10 @@
 
 How a widget is written. Two files with one stem, ``lab.py`` and ``js/lab.js``:
 
-* ``js/lab.css``, where it is needed, comes after ``js/widget.css``.
 * ``js/lab.js`` is an anywidget module. It imports from ``./attention.js`` (the arithmetic) and ``./ui.js`` (the frame,
   controls, plane, points; its head says how) and ends with ``export default { render };``. Named imports only, one
   statement a helper: ``import { softmax, attend } from "./attention.js";``. Never ``]]>`` or ``</script`` in the text.
+  What ``js/widget.css`` does not cover stands in ``js/lab.css``.
 * ``lab.py`` holds the class::
 
       class Lab(Widget):
@@ -20,9 +20,11 @@ How a widget is written. Two files with one stem, ``lab.py`` and ``js/lab.js``:
           def summary(self) -> str: ...                   # one line: what a listener would be told of the picture
           def picture(self) -> Picture: ...               # the static twin, drawn from the state
 
+Some names are taken by ipywidgets (``keys``, ``layout``, ``comm``, ...); a class that uses one fails at once.
+
 Inputs may be given as lists, arrays or tensors and are kept as lists of floats. What does not fit raises ``StateError``
 (a ``ValueError`` that names the trait) and leaves the widget as it was. Several traits that must change together go
-through ``update(keys=..., values=...)``.
+through ``update(key=..., value=...)``.
 
 The mime bundle: the live view where there is a kernel; ``text/html``, byte for byte the same for the same state, well
 formed as XML too, with state, module, host and picture in it and nothing to fetch; ``image/png``; ``text/plain``.
@@ -44,7 +46,7 @@ import traitlets
 
 from attnlib.widgets.picture import Picture
 
-__all__ = ["Array", "Choice", "Flag", "Number", "Output", "StateError", "Texts", "Widget"]
+__all__ = ["Array", "Choice", "Flag", "Input", "Number", "Output", "StateError", "Text", "Texts", "Whole", "Widget"]
 
 _JS = Path(__file__).parent / "js"
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";\n', re.MULTILINE)
@@ -81,8 +83,8 @@ def _floats(value: Any) -> Any:
     return [_floats(item) for item in value] if isinstance(value, list) else float(value)
 
 
-class _Input(traitlets.TraitType):  # type: ignore[misc]
-    """A synchronised trait whose errors are :class:`StateError`."""
+class Input(traitlets.TraitType):  # type: ignore[misc]
+    """A synchronised trait whose errors are :class:`StateError`; a subclass says in ``validate`` what fits."""
 
     def __init__(self, default: Any, **kwargs: Any) -> None:
         super().__init__(default, **kwargs)
@@ -91,11 +93,11 @@ class _Input(traitlets.TraitType):  # type: ignore[misc]
     def default(self, obj: Any = None) -> Any:
         return copy.deepcopy(self.default_value)
 
-    def _fail(self, expected: str, value: Any) -> None:
+    def fail(self, expected: str, value: Any) -> None:
         raise StateError(f"{self.name} must be {expected}; got {value!r:.80}")
 
 
-class Array(_Input):
+class Array(Input):
     """Finite numbers of a given shape; ``None`` in the shape stands for any length from one up."""
 
     def __init__(self, shape: tuple[int | None, ...], default: Any, **kwargs: Any) -> None:
@@ -108,11 +110,11 @@ class Array(_Input):
         fits = shape is not None and len(shape) == len(self.shape)
         if not fits or any(n == 0 or (m is not None and n != m) for n, m in zip(shape or (), self.shape, strict=False)):
             words = ", ".join("n" if size is None else str(size) for size in self.shape)
-            self._fail(f"finite numbers of shape ({words})", value)
+            self.fail(f"finite numbers of shape ({words})", value)
         return _floats(plain)
 
 
-class Number(_Input):
+class Number(Input):
     """A finite number, with a lower bound that is excluded (``above``) or bounds that are not (``least``, ``most``)."""
 
     def __init__(
@@ -130,15 +132,15 @@ class Number(_Input):
     def validate(self, obj: Any, value: Any) -> float:
         plain = _plain(value)
         if _shape(plain) != ():
-            self._fail("a finite number", value)
+            self.fail("a finite number", value)
         if plain <= self.above:
-            self._fail(f"above {self.above:g}", value)
+            self.fail(f"above {self.above:g}", value)
         if not self.least <= plain <= self.most:
-            self._fail(f"from {self.least:g} to {self.most:g}", value)
+            self.fail(f"from {self.least:g} to {self.most:g}", value)
         return float(plain)
 
 
-class Choice(_Input):
+class Choice(Input):
     """One name of a table."""
 
     def __init__(self, names: Iterable[str], default: str, **kwargs: Any) -> None:
@@ -147,11 +149,11 @@ class Choice(_Input):
 
     def validate(self, obj: Any, value: Any) -> str:
         if value not in self.names:
-            self._fail("one of " + ", ".join(self.names), value)
+            self.fail("one of " + ", ".join(self.names), value)
         return str(value)
 
 
-class Flag(_Input):
+class Flag(Input):
     """True or False; ``Flag(default, many=True)`` is a list of them."""
 
     def __init__(self, default: Any, *, many: bool = False, **kwargs: Any) -> None:
@@ -162,18 +164,37 @@ class Flag(_Input):
         plain = _plain(value)
         if not self.many:
             if not isinstance(plain, bool):
-                self._fail("True or False", value)
+                self.fail("True or False", value)
         elif not isinstance(plain, list) or not plain or not all(isinstance(item, bool) for item in plain):
-            self._fail("a list of True and False", value)
+            self.fail("a list of True and False", value)
         return plain
 
 
-class Texts(_Input):
+class Whole(Input):
+    """A whole number from zero up."""
+
+    def validate(self, obj: Any, value: Any) -> int:
+        plain = _plain(value)
+        if not isinstance(plain, int) or isinstance(plain, bool) or plain < 0:
+            self.fail("a whole number from 0 up", value)
+        return int(plain)
+
+
+class Text(Input):
+    """A text."""
+
+    def validate(self, obj: Any, value: Any) -> str:
+        if not isinstance(value, str):
+            self.fail("a text", value)
+        return str(value)
+
+
+class Texts(Input):
     """A list of short texts."""
 
     def validate(self, obj: Any, value: Any) -> list[str]:
         if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
-            self._fail("a list of texts", value)
+            self.fail("a list of texts", value)
         return list(value)
 
 
@@ -249,6 +270,9 @@ class Widget(anywidget.AnyWidget):  # type: ignore[misc]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "_stem" in cls.__dict__:  # not again for the class that anywidget derives for each instance
+            taken = sorted(set(anywidget.AnyWidget.class_trait_names()) & cls.__dict__.keys())
+            if taken:
+                raise TypeError(f"{cls.__name__}.{taken[0]} would hide a trait of ipywidgets")
             cls._esm, cls._css = module(cls._stem), style(cls._stem)
         super().__init_subclass__(**kwargs)
 

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-__all__ = ["COLOURS", "Picture"]
+__all__ = ["COLOURS", "Picture", "Plane"]
 
 # The light theme of js/widget.css.
 COLOURS = {
@@ -17,7 +17,7 @@ COLOURS = {
     "soft": "#59626c",
     "line": "#e3e6ea",
     "edge": "#8a929b",
-    "query": "#d55e00",
+    "query": "#c25200",
     "key": "#0072b2",
     "value": "#00805c",
     "context": "#a8478a",
@@ -124,6 +124,29 @@ class Picture:
         buffer = io.BytesIO()
         canvas.print_png(buffer, metadata={"Software": None})
         return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+class Plane:
+    """A square of a picture as a piece of the plane, x and y from ``-limit`` to ``limit``, with a grid and axes."""
+
+    def __init__(self, picture: Picture, left: float, top: float, size: float, limit: int) -> None:
+        self.picture, self.left, self.top, self.size, self.limit = picture, left, top, size, limit
+        step = 5 if limit > 12 else 2 if limit > 5 else 1
+        for value in range(-(limit // step) * step, limit + 1, step):
+            stroke = "edge" if value == 0 else "line"
+            picture.line([self.at(value, -limit), self.at(value, limit)], stroke=stroke)
+            picture.line([self.at(-limit, value), self.at(limit, value)], stroke=stroke)
+            if value and abs(value) < limit:
+                x, y = self.at(value, 0)
+                picture.text(x, y + 13, f"{value}".replace("-", "−"), size=10, fill="soft", anchor="middle")
+                x, y = self.at(0, value)
+                picture.text(x - 5, y + 4, f"{value}".replace("-", "−"), size=10, fill="soft", anchor="end")
+        picture.rectangle(left, top, size, size, stroke="line")
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """The pixel of a point of the plane."""
+        unit = self.size / (2 * self.limit)
+        return self.left + (x + self.limit) * unit, self.top + (self.limit - y) * unit
 
 
 def _colour(name: str | None) -> str:

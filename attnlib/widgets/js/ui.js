@@ -254,6 +254,37 @@ export function button({ label, onClick }) {
   };
 }
 
+/**
+ * The named states of the traits `presets` and `preset`: a list to choose from and the sentence of the chosen one.
+ * `unnamed` is the entry for a state that is none of them, `hint` the sentence for it.
+ */
+export function presetChoice({ view, unnamed, hint }) {
+  let presets = [];
+  const id = uid();
+  const select = html("select", { id });
+  const notice = html("p", { class: "attnlib-notice" });
+  const options = pool(select, () => ({ node: html("option") }));
+  select.addEventListener("change", () => {
+    const preset = presets.find(({ name }) => name === select.value);
+    if (!preset) return;
+    view.set({ ...preset.state, preset: preset.name });
+    view.say(preset.notice);
+  });
+  const control = html("div", { class: "attnlib-control" }, html("label", { for: id, text: "Start from" }), select);
+  return {
+    node: html("div", { class: "attnlib-presets" }, control, notice),
+    update(state) {
+      presets = state.presets;
+      const names = presets.map(({ name }) => name);
+      const wanted = names.includes(state.preset) ? state.preset : "";
+      const all = wanted ? names : ["", ...names];
+      options(all.length).forEach(({ node }, i) => write(node, { value: all[i], text: all[i] || unnamed }));
+      if (select.value !== wanted) select.value = wanted;
+      write(notice, { text: presets.find(({ name }) => name === wanted)?.notice ?? hint });
+    },
+  };
+}
+
 // --------------------------------------------------------------------------------------------- the plane, its points
 
 /** A square piece of the plane, x and y from -limit to limit, with axes and a grid; `layer(name)` gives a new <g>. */

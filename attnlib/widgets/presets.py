@@ -1,0 +1,60 @@
+"""Named states that a reader can start from, each with one sentence on what to notice."""
+
+from typing import Any
+
+import traitlets
+
+from attnlib.widgets.base import Input, StateError, Text, Widget
+
+__all__ = ["PresetWidget", "Presets", "preset"]
+
+
+def preset(name: str, notice: str, **state: Any) -> dict[str, Any]:
+    """One preset as the page reads it."""
+    return {"name": name, "notice": notice, "state": state}
+
+
+class Presets(Input):
+    """A list of presets: ``{"name": ..., "notice": one sentence, "state": {trait: value, ...}}``."""
+
+    def validate(self, obj: Any, value: Any) -> list[dict[str, Any]]:
+        words = "a list of {name, notice, state}, names distinct"
+        if not isinstance(value, (list, tuple)) or not all(isinstance(item, dict) for item in value):
+            self.fail(words, value)
+        texts = [(item.get("name"), item.get("notice")) for item in value]
+        good = all(isinstance(text, str) and text for pair in texts for text in pair)
+        if not good or len({name for name, _ in texts}) < len(texts):
+            self.fail(words, value)
+        known = set(type(obj)._names()) - {"preset", "presets"}
+        if not all(isinstance(item.get("state"), dict) and item["state"].keys() <= known for item in value):
+            self.fail("presets whose states hold traits of the widget", value)
+        return [dict(item) for item in value]
+
+
+class PresetWidget(Widget):
+    """A widget with ``presets``; setting ``preset`` to the name of one sets what that one holds."""
+
+    presets = Presets([], help="what the reader can start from: name, notice and state of each")
+    preset = Text("", help="name of the preset last chosen, or empty; setting it sets what the preset holds")
+
+    def __init__(self, **state: Any) -> None:
+        if state.get("preset"):
+            presets = state.get("presets", type(self).presets.default())
+            state = {**self._held(state["preset"], presets), **state}
+        super().__init__(**state)
+
+    @staticmethod
+    def _held(name: str, presets: list[dict[str, Any]]) -> dict[str, Any]:
+        for item in presets:
+            if item["name"] == name:
+                return dict(item["state"])
+        raise StateError(f"preset must be one of {', '.join(item['name'] for item in presets)}; got {name!r}")
+
+    @traitlets.observe("preset")  # type: ignore[untyped-decorator]
+    def _follow_preset(self, change: Any) -> None:
+        if self.preset:
+            self.update(**self._held(self.preset, self.presets))
+
+    def _check(self, state: dict[str, Any]) -> None:
+        if state["preset"]:
+            self._held(state["preset"], state["presets"])
