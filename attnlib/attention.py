@@ -129,16 +129,36 @@ class Attend(nn.Module):
 def _reference(query, key, value, score: Score, distribution: Distribution, visible) -> tuple[Tensor, Tensor, Tensor]:
     """Energies, weights and context in plain torch operations."""
     if visible is None:
-        energies = _checked_energies(score(query, key), query, key)
-        weights = distribution(energies)
+        energies = _energies(score, query, key)
+        weights = _weights(distribution, energies)
         return energies, weights, weights.to(value.dtype) @ value
     bad_query, bad_key, bad_value = _bad_rows(query), _bad_rows(key), _bad_rows(value)
-    energies = _checked_energies(score(_without(bad_query, query), _without(bad_key, key)), query, key)
-    energies = energies + (_nan_where(bad_query, energies.dtype) + _nan_where(bad_key, energies.dtype).mT)
+    energies = _energies(score, _without(bad_query, query), _without(bad_key, key))
     energies = torch.where(visible, energies, -torch.inf)
-    weights = distribution(energies)
+    weights = _weights(distribution, energies)
     context = weights.to(value.dtype) @ _without(bad_value, value)
-    return energies, weights, context + _nan_where(_sees_any(visible, bad_value), context.dtype)
+    # NaN goes in after the arithmetic, as a constant: a lost row must not spoil the gradients of the others.
+    lost = _sees_any(visible, bad_key) | (bad_query & visible.any(-1, keepdim=True))
+    energies = torch.where(visible & (bad_query | bad_key.mT), torch.nan, energies)
+    weights = weights + _nan_where(lost, weights.dtype)
+    return energies, weights, context + _nan_where(lost | _sees_any(visible, bad_value), context.dtype)
+
+
+def _energies(score: Score, query: Tensor, key: Tensor) -> Tensor:
+    energies = score(query, key)
+    batch = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2])
+    expected = (*batch, query.shape[-2], key.shape[-2])
+    if tuple(energies.shape) != expected:
+        raise ValueError(f"score returned energies of shape {tuple(energies.shape)} but expected {expected}")
+    return energies
+
+
+def _weights(distribution: Distribution, energies: Tensor) -> Tensor:
+    weights = distribution(energies)
+    if weights.shape != energies.shape:
+        shapes = f"{tuple(weights.shape)} but expected {tuple(energies.shape)}"
+        raise ValueError(f"distribution returned weights of shape {shapes}")
+    return weights
 
 
 def _fused(query, key, value, batch, mask, is_causal: bool, scale: float | None) -> Tensor:
@@ -221,11 +241,3 @@ def _check_mask(mask: Tensor, shape: tuple[int, ...]) -> None:
     sizes = zip(reversed(mask.shape), reversed(shape), strict=False)
     if mask.ndim > len(shape) or any(size not in (1, wanted) for size, wanted in sizes):
         raise ValueError(f"mask of shape {tuple(mask.shape)} does not broadcast to (*batch, query, key) = {shape}")
-
-
-def _checked_energies(energies: Tensor, query: Tensor, key: Tensor) -> Tensor:
-    batch = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2])
-    expected = (*batch, query.shape[-2], key.shape[-2])
-    if tuple(energies.shape) != expected:
-        raise ValueError(f"score returned energies of shape {tuple(energies.shape)} but expected {expected}")
-    return energies

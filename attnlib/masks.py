@@ -402,11 +402,7 @@ def to_mask_mod(mask: Bool[Tensor, "*mask"]) -> MaskMod:
         raise ValueError(f"mask must broadcast to (batch, heads, query, key) but has shape {tuple(mask.shape)}")
     table = mask.reshape((1,) * (4 - mask.ndim) + tuple(mask.shape))
     own = [int(size > 1) for size in table.shape]
-
-    def mask_mod(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        return table[batch * own[0], head * own[1], query * own[2], key * own[3]]
-
-    return mask_mod
+    return lambda batch, head, query, key: table[batch * own[0], head * own[1], query * own[2], key * own[3]]
 
 
 def _distance(n_query: int, n_key: int, alignment: str, device: torch.device | str | None) -> Int[Tensor, "query key"]:

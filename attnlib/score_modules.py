@@ -32,7 +32,9 @@ Activation = Callable[[Tensor], Tensor]
 class General(nn.Module):
     """:func:`attnlib.scores.general` with its matrix ``weight`` of shape ``(d_q, d_k)``."""
 
-    def __init__(self, d_q: int, d_k: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None):
+    def __init__(
+        self, d_q: int, d_k: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ):
         super().__init__()
         self.weight = _matrix(d_q, d_k, device, dtype)
 
@@ -44,7 +46,9 @@ class General(nn.Module):
 class BiasedGeneral(nn.Module):
     """:func:`attnlib.scores.biased_general` with ``weight`` ``(d_k, d_q)`` and ``bias`` ``(d_k,)``."""
 
-    def __init__(self, d_q: int, d_k: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None):
+    def __init__(
+        self, d_q: int, d_k: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ):
         super().__init__()
         self.weight = _matrix(d_k, d_q, device, dtype)
         self.bias = _zeros((d_k,), device, dtype)
@@ -63,7 +67,7 @@ class ActivatedGeneral(nn.Module):
         d_k: int,
         *,
         activation: Activation = torch.tanh,
-        device: torch.device | None = None,
+        device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
@@ -88,7 +92,7 @@ class Concat(nn.Module):
         *,
         bias: bool = True,
         activation: Activation = torch.tanh,
-        device: torch.device | None = None,
+        device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
@@ -114,7 +118,7 @@ class Additive(nn.Module):
         *,
         bias: bool = True,
         activation: Activation = torch.tanh,
-        device: torch.device | None = None,
+        device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
@@ -140,7 +144,7 @@ class Deep(nn.Module):
         d_hidden: Sequence[int],
         *,
         activation: Activation = torch.tanh,
-        device: torch.device | None = None,
+        device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
@@ -165,7 +169,9 @@ class Deep(nn.Module):
 class LocationBased(nn.Module):
     """:func:`attnlib.scores.location_based` with ``weight`` ``(n_max, d_q)``: a row for each of ``n_max`` positions."""
 
-    def __init__(self, d_q: int, n_max: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None):
+    def __init__(
+        self, d_q: int, n_max: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ):
         super().__init__()
         self.weight = _matrix(n_max, d_q, device, dtype)
 
@@ -186,7 +192,7 @@ class FeatureBased(nn.Module):
         first_map: Activation,
         second_map: Activation,
         activation: Activation = torch.tanh,
-        device: torch.device | None = None,
+        device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
@@ -203,14 +209,14 @@ class FeatureBased(nn.Module):
         return scores.feature_based(query, key, vector=self.vector, **weights, **maps)
 
 
-def _matrix(rows: int, columns: int, device: torch.device | None, dtype: torch.dtype | None) -> nn.Parameter:
+def _matrix(rows: int, columns: int, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Parameter:
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, columns, device=device, dtype=dtype)))
 
 
-def _vector(size: int, device: torch.device | None, dtype: torch.dtype | None) -> nn.Parameter:
+def _vector(size: int, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Parameter:
     bound = size**-0.5
     return nn.Parameter(nn.init.uniform_(torch.empty(size, device=device, dtype=dtype), -bound, bound))
 
 
-def _zeros(shape: tuple[int, ...], device: torch.device | None, dtype: torch.dtype | None) -> nn.Parameter:
+def _zeros(shape: tuple[int, ...], device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Parameter:
     return nn.Parameter(torch.zeros(shape, device=device, dtype=dtype))

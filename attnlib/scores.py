@@ -297,7 +297,8 @@ def concat(
     tensor([[32.]])
     """
     d_q, d_k = query.shape[-1], key.shape[-1]
-    _check_parameter("weight", weight, d_w=vector.shape[-1], d_q_plus_d_k=d_q + d_k)
+    _check_vector(vector)
+    _check_parameter("weight", weight, **{"d_w": vector.shape[0], "d_q + d_k": d_q + d_k})
     query_weight, key_weight = weight.split([d_q, d_k], dim=-1)
     weights = {"query_weight": query_weight, "key_weight": key_weight}
     return additive(query, key, vector=vector, **weights, bias=bias, activation=activation)
@@ -339,8 +340,8 @@ def additive(
     >>> additive(query, key, vector=vector, query_weight=one, key_weight=one, activation=torch.relu)
     tensor([[15.,  0.]])
     """
-    _check_parameter("vector", vector, d_w=vector.shape[-1] if vector.ndim else 1)
-    return _hidden(query, key, query_weight, key_weight, bias, activation, d_w=vector.shape[-1]) @ vector
+    _check_vector(vector)
+    return _hidden(query, key, query_weight, key_weight, bias, activation, d_w=vector.shape[0]) @ vector
 
 
 def deep(
@@ -384,11 +385,12 @@ def deep(
     >>> deep(one, one, **start, layers=[(one, torch.tensor([2.0]))], **end)
     tensor([[11.]])
     """
-    hidden = _hidden(query, key, query_weight, key_weight, bias, activation, d_w=bias.shape[-1])
+    hidden = _hidden(query, key, query_weight, key_weight, bias, activation, d_w=bias.numel())
     for index, (layer_weight, layer_bias) in enumerate(layers):
         _check_parameter(f"layers[{index}] weight", layer_weight, d_out=layer_bias.shape[-1], d_in=hidden.shape[-1])
         hidden = activation(hidden @ layer_weight.mT + layer_bias)
     _check_parameter("vector", vector, d_w=hidden.shape[-1])
+    _check_parameter("vector_bias", vector_bias)
     return hidden @ vector + vector_bias
 
 
@@ -469,12 +471,13 @@ def feature_based(
     tensor([[ 6., 12.],
             [ 6., 12.]])
     """
+    _check_vector(vector)
     first, second = first_map(key), second_map(key)
-    _check_parameter("first_weight", first_weight, d_w=vector.shape[-1], d_1=first.shape[-1])
-    _check_parameter("second_weight", second_weight, d_w=vector.shape[-1], d_2=second.shape[-1])
+    _check_parameter("first_weight", first_weight, d_w=vector.shape[0], d_1=first.shape[-1])
+    _check_parameter("second_weight", second_weight, d_w=vector.shape[0], d_2=second.shape[-1])
     hidden = first @ first_weight.mT + second @ second_weight.mT
     if bias is not None:
-        _check_parameter("bias", bias, d_w=vector.shape[-1])
+        _check_parameter("bias", bias, d_w=vector.shape[0])
         hidden = hidden + bias
     energies = (activation(hidden) @ vector).unsqueeze(-2)
     return energies.expand(*_batch(query, key), query.shape[-2], key.shape[-2])
@@ -509,7 +512,14 @@ def _check_same_size(query: Tensor, key: Tensor) -> None:
         raise ValueError(f"key has d_k={key.shape[-1]} but query has d_k={query.shape[-1]}")
 
 
+def _check_vector(vector: Tensor) -> None:
+    if vector.ndim != 1:
+        raise ValueError(f"vector must have shape (d_w) but has shape {tuple(vector.shape)}")
+
+
 def _check_parameter(name: str, parameter: Tensor, **sizes: int) -> None:
-    if tuple(parameter.shape) != tuple(sizes.values()):
-        expected = ", ".join(f"{dim}={size}" for dim, size in sizes.items())
-        raise ValueError(f"{name} must have shape ({expected}) but has shape {tuple(parameter.shape)}")
+    if tuple(parameter.shape) == tuple(sizes.values()):
+        return
+    expected = ", ".join(f"{dim}={size}" for dim, size in sizes.items())
+    expected = f"must have shape ({expected})" if sizes else "must be a scalar"
+    raise ValueError(f"{name} {expected} but has shape {tuple(parameter.shape)}")

@@ -1,0 +1,55 @@
+"""What every test gets: checked shapes, a fixed seed, poisoned memory, each device that is there."""
+
+import os
+
+import jaxtyping
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+# Shape annotations are checked in the tests, and only here. The hook has to stand before the first import of attnlib.
+jaxtyping.install_import_hook("attnlib", "beartype.beartype")
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+settings.register_profile(
+    "attnlib", deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "attnlib"))
+
+
+@pytest.fixture(params=DEVICES)
+def device(request):
+    """The processor, and the GPU where there is one."""
+    return torch.device(request.param)
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    """Every test starts from the same random numbers, in whatever order the tests run."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory(request):
+    """``torch.empty`` gives NaN, so that nobody lives on what happens to stand in memory.
+
+    Torch does so in deterministic mode only, in which some CUDA kernels refuse to run: there the mode stays off.
+    """
+    on_gpu = "device" in request.fixturenames and request.getfixturevalue("device").type == "cuda"
+    torch.use_deterministic_algorithms(not on_gpu)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def unchecked():
+    """Annotation checks off: for bad input, so that attnlib's own error is seen, and for tracing (compile, export)."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if DEVICES == ["cpu"]:
+        terminalreporter.write_line("no GPU here: the tests that run on each device ran on the CPU alone")

@@ -1,0 +1,300 @@
+"""Scores: equal to the loop, derivatives checked, sizes checked; the modules only hold the parameters."""
+
+import functools
+import inspect
+import re
+
+import checks
+import pytest
+import torch
+from checks import BATCH, D_K, D_Q, D_W, KEY, QUERY, close, randn
+
+from attnlib import attend, scores
+
+FUNCTIONS = {name: getattr(scores, name) for name in scores.__all__ if inspect.isfunction(getattr(scores, name))}
+
+
+def test_the_tables_are_complete():
+    """The rows of the longer table, in its order; it has those of Table 1 within."""
+    assert list(FUNCTIONS) == [
+        "similarity",
+        "dot",
+        "scaled_dot",
+        "general",
+        "biased_general",
+        "activated_general",
+        "generalized_kernel",
+        "concat",
+        "additive",
+        "deep",
+        "location_based",
+        "feature_based",
+    ]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_value(name):
+    checks.check_score_value(name, FUNCTIONS[name])
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_gradient(name):
+    checks.check_score_gradient(name, FUNCTIONS[name])
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_docstring_can_be_tabulated(name):
+    """A chapter makes its table from these: one line of mathematics, one source."""
+    doc = inspect.getdoc(FUNCTIONS[name])
+    assert len(re.findall(r"^\.\. math:: \S.*$", doc, re.MULTILINE)) == 1
+    assert len(re.findall(r"^Source: .+ \[[a-z]+\d{4}[a-z]*\]\.$", doc, re.MULTILINE)) == 1
+    assert ">>>" in doc
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(name, dtype, device):
+    parameters = checks.score_parameters(name)
+    half = {part: _cast(value, dtype, device) for part, value in parameters.tensors.items()}
+    exact = {part: _cast(value, torch.float64, device) for part, value in half.items()}
+    query, key = randn(QUERY, parameters.d_q, dtype=dtype, device=device), randn(KEY, D_K, dtype=dtype, device=device)
+    energies = FUNCTIONS[name](query, key, **half)
+    assert energies.dtype == dtype
+    wanted = FUNCTIONS[name](query.double(), key.double(), **exact)
+    error = (energies.double() - wanted).abs().max() / wanted.abs().max()
+    assert error < (0.01 if dtype == torch.float16 else 0.08)
+
+
+def _cast(value, dtype, device):
+    if isinstance(value, list):
+        return [tuple(part.to(device, dtype) for part in pair) for pair in value]
+    return value.to(device, dtype) if isinstance(value, torch.Tensor) else value
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_empty_axes_and_arguments_unchanged(name):
+    parameters = checks.score_parameters(name)
+    query, key = randn(BATCH, QUERY, parameters.d_q), randn(BATCH, KEY, D_K)
+    tensors = [part for part in parameters.tensors.values() if isinstance(part, torch.Tensor)]
+    before = [part.clone() for part in (query, key, *tensors)]
+    score = functools.partial(FUNCTIONS[name], **parameters.tensors)
+    assert score(query, key[:, :0]).shape == (BATCH, QUERY, 0)
+    assert score(query[:, :0], key).shape == (BATCH, 0, KEY)
+    assert score(query[:0], key[:0]).shape == (0, QUERY, KEY)
+    score(query, key)
+    assert all(torch.equal(*pair) for pair in zip((query, key, *tensors), before, strict=True))
+
+
+def test_scale_replaces_the_default():
+    query, key = randn(QUERY, D_K), randn(KEY, D_K)
+    close(scores.scaled_dot(query, key, scale=3.0), 3 * scores.dot(query, key))
+    close(scores.scaled_dot(query, key, scale=0.0), torch.zeros(QUERY, KEY, dtype=torch.float64))
+
+
+def test_similarity_of_a_zero_vector():
+    checks.check_zero_vector(scores.similarity)
+
+
+def test_similarity_of_long_and_short_vectors():
+    """Lengths that would overflow or vanish when squared in half precision."""
+    query = torch.tensor([[300.0, 400.0]], dtype=torch.float16)
+    key = torch.tensor([[600.0, 800.0], [3e-4, 4e-4]], dtype=torch.float16)
+    torch.testing.assert_close(scores.similarity(query, key).float(), torch.ones(1, 2), atol=2e-3, rtol=0)
+    assert (scores.similarity(query.double(), key.double() * 1e-12) == 0).all(), "shorter than eps counts as zero"
+    close(scores.similarity(query.double(), key.double() * 1e-12, eps=0.0), torch.ones(1, 2).double(), atol=1e-3)
+
+
+def test_location_based_uses_the_first_rows():
+    weight = randn(8, D_Q)
+    query, key = randn(QUERY, D_Q), randn(KEY, D_K)
+    close(scores.location_based(query, key, weight=weight), query @ weight[:KEY].T)
+
+
+@pytest.mark.parametrize("name", ["concat", "additive", "deep", "feature_based", "activated_general"])
+def test_another_activation(name):
+    """The activation is used, and the default is tanh."""
+    parameters = checks.score_parameters(name)
+    query, key = randn(QUERY, parameters.d_q), randn(KEY, D_K)
+    score = functools.partial(FUNCTIONS[name], query, key, **parameters.tensors)
+    assert torch.equal(score(), score(activation=torch.tanh))
+    assert not torch.allclose(score(), score(activation=torch.relu))
+
+
+@pytest.mark.parametrize("name", ["concat", "additive", "feature_based"])
+def test_without_bias(name):
+    parameters = checks.score_parameters(name)
+    query, key = randn(QUERY, parameters.d_q), randn(KEY, D_K)
+    zero = parameters.tensors | {"bias": torch.zeros(D_W, dtype=torch.float64)}
+    del parameters.tensors["bias"]
+    assert torch.equal(FUNCTIONS[name](query, key, **parameters.tensors), FUNCTIONS[name](query, key, **zero))
+
+
+# --- modules ----------------------------------------------------------------------------------------------------------
+
+MODULES = {
+    "general": scores.General(D_Q, D_K),
+    "biased_general": scores.BiasedGeneral(D_Q, D_K),
+    "activated_general": scores.ActivatedGeneral(D_Q, D_K),
+    "concat": scores.Concat(D_Q, D_K, D_W),
+    "additive": scores.Additive(D_Q, D_K, D_W),
+    "deep": scores.Deep(D_Q, D_K, (D_W, 29, 19)),
+    "location_based": scores.LocationBased(D_Q, 31),
+    "feature_based": scores.FeatureBased(
+        checks.D_1, checks.D_2, D_W, first_map=checks._first_map, second_map=checks._second_map
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module_calls_its_function(name):
+    """Same sizes, same parameters, same energies; every parameter gets a gradient."""
+    module, parameters = MODULES[name].double(), checks.score_parameters(name).tensors
+    query, key = randn(BATCH, QUERY, D_Q), randn(BATCH, KEY, D_K)
+    sizes = sorted(tuple(parameter.shape) for parameter in module.parameters())
+    flat = [part for value in parameters.values() for part in _flat(value)]
+    assert sizes == sorted(tuple(part.shape) for part in flat)
+    own = dict(module.named_parameters())
+    if name == "deep":
+        own["layers"] = list(zip(module.layer_weights, module.layer_biases, strict=True))
+        own = {part: own[part] for part in parameters}
+    maps = {
+        part: value for part, value in parameters.items() if callable(value) and not isinstance(value, torch.Tensor)
+    }
+    energies = module(query, key)
+    assert torch.equal(energies, FUNCTIONS[name](query, key, **own, **maps))
+    gradients = torch.autograd.grad(energies.square().sum(), list(module.parameters()), allow_unused=True)
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+
+
+def _flat(value):
+    if isinstance(value, list):
+        return [part for pair in value for part in pair]
+    return [value] if isinstance(value, torch.Tensor) else []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module_starts_at_a_sensible_scale(name):
+    """No NaN left from ``torch.empty``, not all zero: inputs of variance one give energies of variance at most ten."""
+    score = MODULES[name].double()
+    energies = score(randn(50, D_Q), randn(31, D_K, seed=1))
+    assert 1e-3 < energies.var() < 10
+
+
+def test_module_options():
+    assert scores.General(2, 3, dtype=torch.float64).weight.dtype == torch.float64
+    assert scores.General(2, 3, device="meta").weight.device.type == "meta"
+    assert scores.Additive(2, 3, 5, bias=False).bias is None
+    assert "bias" not in scores.Concat(2, 3, 5, bias=False).state_dict()
+    relu = scores.Additive(2, 3, 5, activation=torch.relu)
+    query, key = torch.randn(7, 2), torch.randn(11, 3)
+    same = {"query_weight": relu.query_weight, "key_weight": relu.key_weight, "activation": torch.relu}
+    torch.testing.assert_close(relu(query, key), scores.additive(query, key, vector=relu.vector, **same))
+
+
+def test_modules_train_within_attend():
+    """Ten steps of gradient descent bring the context nearer to its target: the gradient arrives and points down."""
+    score = scores.Additive(D_Q, D_K, D_W)
+    query, key, target = (randn(*shape, dtype=torch.float32) for shape in ((QUERY, D_Q), (KEY, D_K), (QUERY, D_K)))
+    losses = []
+    optimiser = torch.optim.SGD(score.parameters(), lr=0.3)
+    for _ in range(10):
+        loss = (attend(query, key, score=score).context - target).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.99 * losses[0]
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+Q, K = torch.zeros(3, 8), torch.zeros(5, 7)
+W88 = torch.zeros(8, 8)
+BAD = {
+    "dot": (scores.dot, {}, "key has d_k=7 but query has d_k=8"),
+    "scaled dot": (scores.scaled_dot, {}, "key has d_k=7 but query has d_k=8"),
+    "similarity": (scores.similarity, {}, "key has d_k=7 but query has d_k=8"),
+    "kernel": (scores.generalized_kernel, {"feature_map": torch.relu}, "key has d_k=7 but query has d_k=8"),
+    "general": (scores.general, {"weight": W88}, r"weight must have shape \(d_q=8, d_k=7\) but has shape \(8, 8\)"),
+    "biased general weight": (
+        scores.biased_general,
+        {"weight": torch.zeros(8, 7), "bias": torch.zeros(7)},
+        r"weight must have shape \(d_k=7, d_q=8\) but has shape \(8, 7\)",
+    ),
+    "biased general bias": (
+        scores.biased_general,
+        {"weight": torch.zeros(7, 8), "bias": torch.zeros(8)},
+        r"bias must have shape \(d_k=7\) but has shape \(8,\)",
+    ),
+    "activated general bias": (
+        scores.activated_general,
+        {"weight": torch.zeros(8, 7), "bias": torch.zeros(1)},
+        r"bias must be a scalar but has shape \(1,\)",
+    ),
+    "concat": (
+        scores.concat,
+        {"vector": torch.zeros(2), "weight": torch.zeros(2, 14)},
+        r"weight must have shape \(d_w=2, d_q \+ d_k=15\) but has shape \(2, 14\)",
+    ),
+    "additive query": (
+        scores.additive,
+        {"vector": torch.zeros(2), "query_weight": torch.zeros(2, 7), "key_weight": torch.zeros(2, 7)},
+        r"query_weight must have shape \(d_w=2, d_q=8\) but has shape \(2, 7\)",
+    ),
+    "additive vector": (
+        scores.additive,
+        {"vector": torch.zeros(2, 1), "query_weight": torch.zeros(2, 8), "key_weight": torch.zeros(2, 7)},
+        r"vector must have shape \(d_w\) but has shape \(2, 1\)",
+    ),
+    "additive bias": (
+        scores.additive,
+        {
+            "vector": torch.zeros(2),
+            "query_weight": torch.zeros(2, 8),
+            "key_weight": torch.zeros(2, 7),
+            "bias": torch.zeros(1),
+        },
+        r"bias must have shape \(d_w=2\) but has shape \(1,\)",
+    ),
+    "location": (
+        scores.location_based,
+        {"weight": torch.zeros(4, 8)},
+        "key has 5 positions but weight has rows for n_max=4",
+    ),
+    "location size": (
+        scores.location_based,
+        {"weight": torch.zeros(6, 9)},
+        r"weight must have shape \(n_max=6, d_q=8\) but has shape \(6, 9\)",
+    ),
+    "deep layer": (
+        scores.deep,
+        {
+            "query_weight": torch.zeros(2, 8),
+            "key_weight": torch.zeros(2, 7),
+            "bias": torch.zeros(2),
+            "layers": [(torch.zeros(4, 3), torch.zeros(4))],
+            "vector": torch.zeros(4),
+            "vector_bias": torch.zeros(()),
+        },
+        r"layers\[0\] weight must have shape \(d_out=4, d_in=2\) but has shape \(4, 3\)",
+    ),
+    "features": (
+        scores.feature_based,
+        {
+            "vector": torch.zeros(2),
+            "first_weight": torch.zeros(2, 7),
+            "second_weight": torch.zeros(2, 8),
+            "first_map": torch.abs,
+            "second_map": torch.abs,
+        },
+        r"second_weight must have shape \(d_w=2, d_2=7\) but has shape \(2, 8\)",
+    ),
+}
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("score", "parameters", "message"), BAD.values(), ids=BAD)
+def test_bad_sizes(score, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        score(Q, K, **parameters)
