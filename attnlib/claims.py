@@ -17,7 +17,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsFloat
 
 MIME = "application/vnd.attnlib.claim+json"
 VERDICTS = ("supported", "mixed", "refuted")
@@ -26,7 +26,7 @@ _MARKS = {"supported": "\N{CHECK MARK}", "mixed": "~", "refuted": "\N{MULTIPLICA
 _TEXT_FIELDS = ("id", "claim", "source", "experiment", "verdict")
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
 
-Quantity = float | int | str | Mapping[str, "float | int | str"]
+Quantity = SupportsFloat | str | Mapping[str, SupportsFloat | str]
 
 
 class Claim(NamedTuple):
@@ -92,15 +92,16 @@ def record(
         print(bundle["text/plain"])
 
 
-def chapters(toc: str | Path, book: str | Path) -> list[Path]:
+def chapters(toc: str | Path) -> list[Path]:
     """List the notebooks of a Jupyter Book in reading order.
 
     Args:
-        toc: the ``_toc.yml``; its ``root:`` and ``file:`` entries are read from top to bottom.
-        book: the folder that these entries are relative to. Entries without a notebook (``.md`` pages) are left out.
+        toc: the ``_toc.yml``. Its ``root:`` and ``file:`` entries, relative to its folder, are read from top to bottom;
+            entries without a notebook (``.md`` pages) are left out.
     """
-    entries = re.findall(r"^\s*(?:-\s*)?(?:root|file):\s*([^\s#]+)", Path(toc).read_text("utf-8"), re.MULTILINE)
-    stems = [Path(book) / entry.strip("\"'").removesuffix(".ipynb") for entry in entries]
+    toc = Path(toc)
+    entries = re.findall(r"^\s*(?:-\s*)?(?:root|file):\s*([^\s#]+)", toc.read_text("utf-8"), re.MULTILINE)
+    stems = [toc.parent / entry.strip("\"'").removesuffix(".ipynb") for entry in entries]
     paths = [stem.with_name(stem.name + ".ipynb") for stem in stems]
     return [path for path in paths if path.exists()]
 

@@ -93,7 +93,7 @@ def test_the_card_names_the_verdict_in_words_and_sets_no_colour():
         ({"spread": [1.0]}, TypeError, "spread must be a number"),
     ],
 )
-def test_bad_records_say_what_is_wrong(changes, error, words):
+def test_bad_records_say_what_is_wrong(changes, error, words, unchecked):
     with pytest.raises(error, match=words):
         call(**changes)
 
@@ -173,7 +173,7 @@ def test_chapters_follow_the_table_of_contents(tmp_path):
         "format: jb-book\nroot: index\nparts:\n- caption: P\n  chapters:\n  - file: deep/two.ipynb\n"
         "    sections:\n    - file: 'deep/one'  # last\n  - file: absent\n"
     )
-    assert claims.chapters(toc, tmp_path) == [tmp_path / "deep/two.ipynb", tmp_path / "deep/one.ipynb"]
+    assert claims.chapters(toc) == [tmp_path / "deep/two.ipynb", tmp_path / "deep/one.ipynb"]
 
 
 def test_the_table_links_each_chapter_and_escapes_markdown(tmp_path):
