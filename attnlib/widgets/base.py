@@ -44,7 +44,7 @@ import anywidget
 import comm
 import traitlets
 
-from attnlib.widgets.picture import Picture
+from attnlib.widgets.picture import Picture, Real
 
 __all__ = ["Array", "Choice", "Flag", "Input", "Number", "Output", "StateError", "Text", "Texts", "Whole", "Widget"]
 
@@ -83,7 +83,7 @@ def _floats(value: Any) -> Any:
     return [_floats(item) for item in value] if isinstance(value, list) else float(value)
 
 
-class Input(traitlets.TraitType):  # type: ignore[misc]
+class Input(traitlets.TraitType[Any, Any]):
     """A synchronised trait whose errors are :class:`StateError`; a subclass says in ``validate`` what fits."""
 
     def __init__(self, default: Any, **kwargs: Any) -> None:
@@ -119,11 +119,11 @@ class Number(Input):
 
     def __init__(
         self,
-        default: float,
+        default: Real,
         *,
-        above: float = -math.inf,
-        least: float = -math.inf,
-        most: float = math.inf,
+        above: Real = -math.inf,
+        least: Real = -math.inf,
+        most: Real = math.inf,
         **kwargs: Any,
     ) -> None:
         super().__init__(default, **kwargs)
@@ -263,7 +263,7 @@ def _json(state: Mapping[str, Any]) -> str:
 # ------------------------------------------------------------------------------------------------------------ widget
 
 
-class Widget(anywidget.AnyWidget):  # type: ignore[misc]
+class Widget(anywidget.AnyWidget):
     """The base of every widget; see the module's text."""
 
     _stem: ClassVar[str] = ""
@@ -347,6 +347,6 @@ class Widget(anywidget.AnyWidget):  # type: ignore[misc]
         except ImportError:  # matplotlib is an extra; the page does not need it
             pass
         if not isinstance(self.comm, comm.DummyComm):
-            live, live_metadata = super()._repr_mimebundle_(**kwargs)
+            live, live_metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
             data, metadata = {**live, **data}, {**live_metadata, **metadata}
         return data, metadata

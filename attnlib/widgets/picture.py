@@ -4,10 +4,12 @@ import base64
 import io
 from collections.abc import Sequence
 from html import escape
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
-__all__ = ["COLOURS", "Picture", "Plane"]
+__all__ = ["COLOURS", "Picture", "Plane", "Real"]
+
+Real: TypeAlias = int | float
 
 # The light theme of js/widget.css.
 COLOURS = {
@@ -24,56 +26,60 @@ COLOURS = {
 }
 
 
-def _fixed(value: float) -> str:
+def _fixed(value: Real) -> str:
     """Two decimals; the first rounding takes off what the last bit of ``exp`` may differ in between machines."""
     text = f"{round(value, 6):.2f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 
-def _points(points: Sequence[Sequence[float]]) -> str:
+def _points(points: Sequence[Sequence[Real]]) -> str:
     return " ".join(f"{_fixed(x)},{_fixed(y)}" for x, y in points)
 
 
 class Picture:
     """Shapes on an opaque ground, in pixels, y downwards. Colours are names in ``COLOURS`` or CSS hex colours."""
 
-    def __init__(self, width: float, height: float) -> None:
+    def __init__(self, width: Real, height: Real) -> None:
         self.width, self.height = width, height
         self._shapes: list[tuple[str, dict[str, Any]]] = []
         self.polygon([(0, 0), (width, 0), (width, height), (0, height)], fill="ground")
 
     def line(
-        self, points: Sequence[Sequence[float]], *, stroke: str = "ink", width: float = 1, dash: bool = False
+        self, points: Sequence[Sequence[Real]], *, stroke: str = "ink", width: Real = 1, dash: bool = False
     ) -> None:
         """An open line through ``points``."""
         self._shapes.append(("line", {"points": points, "stroke": stroke, "width": width, "dash": dash}))
 
     def polygon(
         self,
-        points: Sequence[Sequence[float]],
+        points: Sequence[Sequence[Real]],
         *,
         fill: str | None = None,
         stroke: str | None = None,
-        width: float = 1,
+        width: Real = 1,
         dash: bool = False,
     ) -> None:
         """A closed shape through ``points``."""
         style = {"fill": fill, "stroke": stroke, "width": width, "dash": dash}
         self._shapes.append(("polygon", {"points": points, **style}))
 
-    def rectangle(self, x: float, y: float, width: float, height: float, **style: Any) -> None:
+    def mosaic(self, boxes: Sequence[tuple[float, float, float, float]], *, fill: str) -> None:
+        """Boxes (left, top, width, height) of one colour that touch others without a seam; whole pixels."""
+        self._shapes.append(("mosaic", {"boxes": boxes, "fill": fill, "stroke": None, "dash": False}))
+
+    def rectangle(self, x: Real, y: Real, width: Real, height: Real, **style: Any) -> None:
         """A rectangle from its upper left corner; ``style`` as in :meth:`polygon`."""
         self.polygon([(x, y), (x + width, y), (x + width, y + height), (x, y + height)], **style)
 
     def circle(
         self,
-        x: float,
-        y: float,
-        radius: float,
+        x: Real,
+        y: Real,
+        radius: Real,
         *,
         fill: str | None = None,
         stroke: str | None = None,
-        width: float = 1,
+        width: Real = 1,
         dash: bool = False,
     ) -> None:
         """A circle about (x, y)."""
@@ -82,11 +88,11 @@ class Picture:
 
     def text(
         self,
-        x: float,
-        y: float,
+        x: Real,
+        y: Real,
         words: str,
         *,
-        size: float = 12,
+        size: Real = 12,
         fill: str = "ink",
         anchor: str = "start",
         bold: bool = False,
@@ -109,13 +115,13 @@ class Picture:
         """The SVG as an address that an image element can show."""
         return "data:image/svg+xml," + quote(self.svg().replace('"', "'"), safe=" ='():;,/&-._")
 
-    def png(self, scale: float = 2.0) -> str:
+    def png(self, scale: Real = 2.0) -> str:
         """The drawing as a PNG in base64; needs matplotlib."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(self.width / 100, self.height / 100), dpi=100 * scale)
-        canvas = FigureCanvasAgg(figure)
+        canvas: Any = FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set(xlim=(0, self.width), ylim=(self.height, 0))
         axes.set_axis_off()
@@ -129,7 +135,7 @@ class Picture:
 class Plane:
     """A square of a picture as a piece of the plane, x and y from ``-limit`` to ``limit``, with a grid and axes."""
 
-    def __init__(self, picture: Picture, left: float, top: float, size: float, limit: int) -> None:
+    def __init__(self, picture: Picture, left: Real, top: Real, size: Real, limit: int) -> None:
         self.picture, self.left, self.top, self.size, self.limit = picture, left, top, size, limit
         step = 5 if limit > 12 else 2 if limit > 5 else 1
         for value in range(-(limit // step) * step, limit + 1, step):
@@ -143,7 +149,7 @@ class Plane:
                 picture.text(x - 5, y + 4, f"{value}".replace("-", "−"), size=10, fill="soft", anchor="end")
         picture.rectangle(left, top, size, size, stroke="line")
 
-    def at(self, x: float, y: float) -> tuple[float, float]:
+    def at(self, x: Real, y: Real) -> tuple[float, float]:
         """The pixel of a point of the plane."""
         unit = self.size / (2 * self.limit)
         return self.left + (x + self.limit) * unit, self.top + (self.limit - y) * unit
@@ -171,12 +177,15 @@ def _svg(kind: str, shape: dict[str, Any]) -> str:
     if kind == "circle":
         place = f'cx="{_fixed(shape["x"])}" cy="{_fixed(shape["y"])}" r="{_fixed(shape["radius"])}"'
         return f"<circle {place}{_style(shape)}/>"
+    if kind == "mosaic":
+        path = "".join(f"M{x:g} {y:g}h{width:g}v{height:g}h{-width:g}z" for x, y, width, height in shape["boxes"])
+        return f'<path d="{path}"{_style(shape)} shape-rendering="crispEdges"/>'
     name = {"line": "polyline", "polygon": "polygon"}[kind]
     return f'<{name} points="{_points(shape["points"])}"{_style(shape)}/>'
 
 
 def _matplotlib(axes: Any, kind: str, shape: dict[str, Any], order: int) -> None:
-    from matplotlib.patches import Circle, Polygon
+    from matplotlib.patches import Circle, Polygon, Rectangle
 
     points_per_pixel = 0.72
     if kind == "text":
@@ -192,7 +201,10 @@ def _matplotlib(axes: Any, kind: str, shape: dict[str, Any], order: int) -> None
         "linestyle": (0, (4, 3)) if shape["dash"] else "solid",
         "zorder": order,
     }
-    if kind == "circle":
+    if kind == "mosaic":
+        for x, y, width, height in shape["boxes"]:
+            axes.add_patch(Rectangle((x, y), width, height, antialiased=False, **style))
+    elif kind == "circle":
         axes.add_patch(Circle((shape["x"], shape["y"]), shape["radius"], **style))
     else:
         axes.add_patch(Polygon(shape["points"], closed=kind == "polygon", **style))

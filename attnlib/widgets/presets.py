@@ -50,7 +50,7 @@ class PresetWidget(Widget):
                 return dict(item["state"])
         raise StateError(f"preset must be one of {', '.join(item['name'] for item in presets)}; got {name!r}")
 
-    @traitlets.observe("preset")  # type: ignore[untyped-decorator]
+    @traitlets.observe("preset")
     def _follow_preset(self, change: Any) -> None:
         if self.preset:
             self.update(**self._held(self.preset, self.presets))

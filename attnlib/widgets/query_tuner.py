@@ -11,7 +11,7 @@ from attnlib import attend
 from attnlib.distributions import entmax, sigmoid, softmax, sparsemax
 from attnlib.scores import additive, dot, general, scaled_dot, similarity
 from attnlib.widgets.base import Array, Choice, Flag, Number, Output, StateError, Texts, Whole
-from attnlib.widgets.picture import Picture, Plane
+from attnlib.widgets.picture import Picture, Plane, Real
 from attnlib.widgets.presets import Presets, PresetWidget, preset
 
 __all__ = ["PRESETS", "QueryTuner", "gaussian"]
@@ -64,7 +64,7 @@ PRESETS = [
         "A scale that saturates",
         "With scale 12 one key holds nearly all the weight and small moves of q change nothing: "
         "bring the scale to 0.71 = 1/√2 and the context follows q again.",
-        query=[[0.8, 1.5]],
+        query=[[0.2, 1.5]],
         scale=12.0,
     ),
     _preset(
@@ -150,11 +150,11 @@ class QueryTuner(PresetWidget):
         if not state.keys() & set(self._names()):
             state["preset"] = PRESETS[0]["name"]
         if "key" in state:
-            count = len(state["key"])
+            count = len(state["key"]) if hasattr(state["key"], "__len__") else 0
             own = {"labels": [f"k{i + 1}" for i in range(count)], "mask": [True] * count}
             if "value" not in state:
                 own |= {"value": state["key"], "keys_only": True}
-            state = {**own, **state}
+            state |= {name: value for name, value in own.items() if name not in state}
         super().__init__(**state)
 
     def _check(self, state: dict[str, Any]) -> None:
@@ -165,7 +165,7 @@ class QueryTuner(PresetWidget):
                     f"{name} has {len(state[name])} rows but key has {count}; change them as one with update(...)"
                 )
         if state["selected"] >= len(state["query"]):
-            raise StateError(f"selected must be below {len(state['queries'])}, the number of queries")
+            raise StateError(f"selected must be below {len(state['query'])}, the number of queries")
         super()._check(state)
 
     def _compute(self) -> None:
@@ -218,7 +218,7 @@ def _tensor(rows: Any) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def _words(value: float, digits: int = 2) -> str:
+def _words(value: Real, digits: int = 2) -> str:
     if math.isinf(value):
         return "−∞" if value < 0 else "∞"
     if value == 0:
@@ -276,8 +276,8 @@ def _draw_marks(picture: Picture, plane: Plane, tuner: QueryTuner) -> None:
 
 def _draw_mark(
     picture: Picture,
-    x: float,
-    y: float,
+    x: Real,
+    y: Real,
     letters: str,
     corners: list[tuple[float, float]],
     *,
@@ -290,7 +290,7 @@ def _draw_mark(
     picture.text(x, y + (4 if inside else -17), letters, size=11, fill=fill, anchor="middle", bold=True)
 
 
-def _draw_table(picture: Picture, tuner: QueryTuner, left: float, top: float) -> None:
+def _draw_table(picture: Picture, tuner: QueryTuner, left: Real, top: Real) -> None:
     energies, weights = tuner.energies[tuner.selected], tuner.weights[tuner.selected]
     largest = max(1.0, *(abs(energy) for energy in energies if math.isfinite(energy)), 0)
     picture.text(left, top - 8, "Key", fill="soft")
