@@ -1,9 +1,11 @@
 """Distribution functions: energies in, weights over one axis out (article § 2.2, Eq. 8).
 
-What all of them promise: an energy of minus infinity means "not available" and gets weight zero and gradient zero; a row in
-which nothing is available gives zeros; half precision is computed in float32 and cast back; a NaN anywhere in a row
-makes the row NaN. ``softmax``, ``sparsemax`` and ``entmax`` are one family: they maximise ``p.z`` plus an entropy over
-the simplex, and differ in the entropy alone.
+What all of them promise: an energy of minus infinity means "not available" and gets weight zero and gradient zero; a
+row in which nothing is available gives zeros; half precision is computed in float32 and cast back. A NaN makes its row
+NaN, and so does plus infinity; ``sigmoid`` looks at each entry alone, and gives plus infinity a weight of 1.
+
+``softmax``, ``sparsemax`` and ``entmax`` are one family: they maximise ``p.z`` plus an entropy over the simplex, and
+differ in the entropy alone.
 """
 
 import math
@@ -12,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attnlib._entmax import entmax15_support, root_weights, sparsemax_support
+from attnlib._entmax import entmax15_threshold, root_weights, sparsemax_threshold
 
 __all__ = [
     "entmax",
@@ -27,9 +29,7 @@ __all__ = [
 Number = float | int | Tensor
 
 
-def softmax(
-    energies: Float[Tensor, "..."], *, temperature: Number = 1.0, dim: int = -1
-) -> Float[Tensor, "..."]:
+def softmax(energies: Float[Tensor, "..."], *, temperature: Number = 1.0, dim: int = -1) -> Float[Tensor, "..."]:
     r"""Weights in proportion to the exponentials of the energies; every available entry gets some.
 
     .. math:: \alpha_i = \frac{\exp(e_i / T)}{\sum_j \exp(e_j / T)}
@@ -55,21 +55,22 @@ def softmax(
     """
     if energies.shape[dim] == 0:
         return energies.clone()
-    z, available, broken = _rows(energies, temperature, dim)
-    empty = ~available.any(dim, keepdim=True)
-    z = z.masked_fill(~available, -math.inf).masked_fill(empty, 0.0)
-    return _finish(torch.softmax(z, dim).masked_fill(empty, 0.0), broken, energies)
+    if isinstance(temperature, Tensor) or temperature != 1:
+        z, empty = _shifted(energies, temperature, dim, lowest=-1000.0)  # exp(-1000) is 0 in every precision
+    else:
+        z = _computed(energies)
+        empty = z.detach().amax(dim, keepdim=True) == -math.inf
+    weights = torch.softmax(z.masked_fill(empty, 0.0), dim).masked_fill(empty, 0.0)
+    return weights.to(energies.dtype)
 
 
-def sparsemax(
-    energies: Float[Tensor, "..."], *, temperature: Number = 1.0, dim: int = -1
-) -> Float[Tensor, "..."]:
+def sparsemax(energies: Float[Tensor, "..."], *, temperature: Number = 1.0, dim: int = -1) -> Float[Tensor, "..."]:
     r"""The point of the simplex nearest to the energies; weak entries get exactly zero.
 
     .. math:: \alpha = \arg\min_{p \in \Delta} \lVert p - e / T \rVert^2, \qquad \alpha_i = [e_i / T - \tau]_+
 
-    The threshold is ``tau = (sum of the support - 1) / size of the support``; the support, found by sorting, is the longest
-    run of largest entries with ``1 + k z_(k) > z_(1) + ... + z_(k)``.
+    The threshold is ``tau = (sum of the support - 1) / size of the support``; the support, found by sorting, is the
+    longest run of largest entries with ``1 + k z_(k) > z_(1) + ... + z_(k)``.
 
     Args:
         energies: Any shape; the weights run over ``dim``.
@@ -92,11 +93,13 @@ def sparsemax(
     """
     if energies.shape[dim] == 0:
         return energies.clone()
-    z, available, broken = _rows(energies, temperature, dim)
-    support = sparsemax_support(z, dim) & available
-    size = support.sum(dim, keepdim=True).clamp(min=1)
+    z, empty = _shifted(energies, temperature, dim, lowest=-2.0)  # the threshold is never below -1
+    found = sparsemax_threshold(z.detach(), dim)
+    support = z > found
+    size = support.sum(dim, keepdim=True)
     tau = (torch.where(support, z, 0.0).sum(dim, keepdim=True) - 1) / size
-    return _finish(torch.where(support, (z - tau).relu(), 0.0), broken, energies)
+    tau = _same_value(tau, found).masked_fill(empty, 0.0)
+    return (z - tau).relu().to(energies.dtype)
 
 
 def entmax(
@@ -113,7 +116,8 @@ def entmax(
         p_i = [(\alpha - 1) z_i - \tau]_+^{1 / (\alpha - 1)}, \quad z = e / T
 
     Exact by sorting for the numbers 1.5 and 2. Any other ``alpha``, and any tensor, goes through a root finder of a
-    fixed number of steps, precise to rounding and differentiable with respect to ``alpha`` as well.
+    fixed number of steps, precise to rounding and differentiable with respect to ``alpha`` as well. Well above 4 the
+    weights themselves are badly conditioned: near the edge they are the (alpha - 1)-th root of a small difference.
 
     Args:
         energies: Any shape; the weights run over ``dim``.
@@ -127,8 +131,8 @@ def entmax(
 
     Raises:
         TypeError: ``energies`` is not floating point.
-        ValueError: ``alpha`` is not above 1, or does not broadcast; ``temperature`` is not a positive number. The values
-            of a tensor are not looked at (that would stop compiled code): its bad entries give NaN rows.
+        ValueError: ``alpha`` is not above 1, or does not broadcast; ``temperature`` is not a positive number. The
+            values of a tensor are not looked at (that would stop compiled code): a bad alpha there gives a NaN row.
 
     Source: Peters et al. 2019, Eq. 10 and Algorithm 2 [peters2019]; the gradient with respect to alpha: Correia et
     al. 2019, Proposition 1 [correia2019].
@@ -145,22 +149,22 @@ def entmax(
             return sparsemax(energies, temperature=temperature, dim=dim)
     if energies.shape[dim] == 0:
         return energies.clone()
-    z, available, broken = _rows(energies, temperature, dim)
     if isinstance(alpha, Tensor) or alpha != 1.5:
-        rows = _alpha_rows(alpha, z, dim)
-        return _finish(root_weights(z, available, rows, dim), broken | ~(rows > 1), energies)
+        alpha = _alpha_rows(alpha, _computed(energies), dim)
+        z, _ = _shifted(energies, temperature, dim, lowest=-2.0 / (alpha.detach() - 1))
+        return root_weights(z, alpha, dim).masked_fill(~(alpha > 1), math.nan).to(energies.dtype)
+    z, empty = _shifted(energies, temperature, dim, lowest=-4.0)
     z = z / 2
-    support = entmax15_support(z, dim) & available
-    size = support.sum(dim, keepdim=True).clamp(min=1)
+    found = entmax15_threshold(z.detach(), dim)
+    support = z > found
+    size = support.sum(dim, keepdim=True)
     mean = torch.where(support, z, 0.0).sum(dim, keepdim=True) / size
     spread = torch.where(support, z - mean, 0.0).square().sum(dim, keepdim=True)
-    tau = mean - ((1 - spread) / size).sqrt()
-    return _finish(torch.where(support, (z - tau).relu(), 0.0).square(), broken, energies)
+    tau = _same_value(mean - ((1 - spread) / size).sqrt(), found).masked_fill(empty, 0.0)
+    return (z - tau).relu().square().to(energies.dtype)
 
 
-def sigmoid(
-    energies: Float[Tensor, "..."], *, temperature: Number = 1.0, bias: Number = 0.0
-) -> Float[Tensor, "..."]:
+def sigmoid(energies: Float[Tensor, "..."], *, temperature: Number = 1.0, bias: Number = 0.0) -> Float[Tensor, "..."]:
     r"""Each entry weighed on its own; the weights do not sum to one.
 
     .. math:: \alpha_i = \frac{1}{1 + \exp(-(e_i / T + b))}
@@ -231,9 +235,7 @@ def sparsemax_jacobian(weights: Float[Tensor, "*batch key"]) -> Float[Tensor, "*
     return _jacobian((weights > 0).to(weights.dtype))
 
 
-def entmax_jacobian(
-    weights: Float[Tensor, "*batch key"], alpha: Number = 1.5
-) -> Float[Tensor, "*batch key key"]:
+def entmax_jacobian(weights: Float[Tensor, "*batch key"], alpha: Number = 1.5) -> Float[Tensor, "*batch key key"]:
     r"""How each weight of an entmax moves with each energy.
 
     .. math::
@@ -266,23 +268,24 @@ def _jacobian(s: Tensor) -> Tensor:
     return torch.diag_embed(s) - s.unsqueeze(-1) * share.unsqueeze(-2)
 
 
-def _rows(energies: Tensor, temperature: Number, dim: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Energies less their row's largest, over T; which entries are available; which rows are NaN (NaN or +inf inside).
+def _shifted(energies: Tensor, temperature: Number, dim: int, lowest: Number) -> tuple[Tensor, Tensor]:
+    """Energies less their row's largest, over T, cut off at ``lowest``; and which rows are empty.
 
-    The shift comes first, so that no energy is too large for any temperature, and counts as a constant: the weights do
-    not depend on it. Entries that are not available come out as 0 and have to be left out with the mask.
+    The shift counts as a constant, for the weights do not depend on it, and comes first, so that no energy is too large
+    for any temperature. What is not available ends at ``lowest``, where there is no weight and no gradient.
     """
     z = _computed(energies)
     temperature = _checked_temperature(temperature)
     top = z.detach().amax(dim, keepdim=True)
-    broken = ~(top < math.inf)
-    z = z - top.masked_fill(top == -math.inf, 0.0)
-    available = z != -math.inf
-    return z.masked_fill(~available, 0.0) / temperature, available, broken
+    empty = top == -math.inf
+    top = top.masked_fill(empty, 0.0).masked_fill(top == math.inf, math.nan)
+    fixed = temperature.detach() if isinstance(temperature, Tensor) else temperature
+    return (z - top).clamp(min=lowest * fixed) / temperature, empty
 
 
-def _finish(weights: Tensor, broken: Tensor, energies: Tensor) -> Tensor:
-    return weights.masked_fill(broken, math.nan).to(energies.dtype)
+def _same_value(expression: Tensor, value: Tensor) -> Tensor:
+    """``value``, to the last bit, with the derivatives of ``expression``, which is equal but for rounding."""
+    return value + (expression - expression.detach())
 
 
 def _computed(energies: Tensor) -> Tensor:

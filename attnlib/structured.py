@@ -34,8 +34,8 @@ def segmentation(
         p(z) \propto \exp\Big( \sum_i \frac{e_i}{T} z_i + \sum_i \theta(z_i, z_{i+1}) \Big)
 
     A distribution for ``attend`` once the transition is fixed: ``functools.partial(segmentation, transition=...)``. The
-    weights do not sum to one. An energy of minus infinity takes its key out of the chain: weight zero, and its neighbours
-    follow each other, so that padding changes nothing. A row of nothing else gives zeros.
+    weights do not sum to one. An energy of minus infinity takes its key out of the chain: weight zero, and its
+    neighbours follow each other, so that padding changes nothing. A row of nothing else gives zeros.
 
     Args:
         energies: ``(*batch, key)``, the log-potential of taking a key; not taking it has log-potential 0.
@@ -85,9 +85,10 @@ def linear_chain_marginals(
 
     Args:
         unary: ``theta_i(k)``, ``(*batch, n, states)``. Minus infinity forbids a state.
-        transition: ``theta_{i,i+1}(k, l)``, ``(states, states)`` for all steps alike, or ``(*batch, n - 1, states, states)``.
-        mask: ``(*batch, n)``, True = the position is in the chain. A position that is not is passed over: it gets zeros, and
-            the step into the next position in the chain uses that position's own transition.
+        transition: ``theta_{i,i+1}(k, l)``, ``(states, states)`` for all steps alike, or one a step, ``(*batch, n - 1,
+            states, states)``.
+        mask: ``(*batch, n)``, True = the position is in the chain. A position that is not is passed over: it gets
+            zeros, and the step into the next position in the chain uses that position's own transition.
 
     Returns:
         Marginals ``(*batch, n, states)`` in the dtype of ``unary``; they sum to one over the states. Zeros where
@@ -264,8 +265,10 @@ def _checked(unary: Tensor, transition: Tensor, mask: Tensor | None) -> tuple[Te
     shared = transition.ndim == 2
     matrix, steps = (states, states), (max(n - 1, 0), states, states)
     if tuple(transition.shape) != matrix and tuple(transition.shape[-3:]) != steps:
-        raise ValueError(f"transition must have shape {matrix} or (*batch, {steps})"
-                         f" for unary with n={n} and states={states}, got {tuple(transition.shape)}")
+        raise ValueError(
+            f"transition must have shape {matrix} or (*batch, {steps})"
+            f" for unary with n={n} and states={states}, got {tuple(transition.shape)}"
+        )
     unary, transition = _computed(unary), _computed(transition)
     batch = unary.shape[:-2]
     if shared:
