@@ -4,6 +4,7 @@ Vectors are lists of Python floats (so everything is float64), matrices lists of
 lists; ``tensor`` turns lists back.
 """
 
+import itertools
 import math
 
 import torch
@@ -151,3 +152,70 @@ def window(n_query, n_key, left, right, alignment):
 
 
 # --- distributions and structured attention ---------------------------------------------------------------------------
+
+# One row in, one row out; an energy of -inf is not available; a row without energies is all zeros.
+
+
+def _on_available(energies, rule):
+    available = [energy for energy in energies if energy != -math.inf]
+    weights = iter(rule(available)) if available else iter(())
+    return [0.0 if energy == -math.inf else next(weights) for energy in energies]
+
+
+def sparsemax_row(energies):
+    def rule(z):
+        ordered = sorted(z, reverse=True)
+        tau, total = None, 0.0
+        for k, z_k in enumerate(ordered, start=1):
+            total += z_k
+            if 1 + k * z_k > total:
+                tau = (total - 1) / k
+        return [max(z_i - tau, 0.0) for z_i in z]
+
+    return _on_available(energies, rule)
+
+
+def entmax_row(energies, alpha):
+    """Halve the interval that holds the threshold: ``p_i = [(alpha - 1) z_i - tau]_+ ** (1 / (alpha - 1))``."""
+
+    def rule(z):
+        scaled = [(alpha - 1) * (z_i - max(z)) for z_i in z]
+
+        def weights(tau):
+            return [max(s - tau, 0.0) ** (1 / (alpha - 1)) for s in scaled]
+
+        low, high = -1.0, 0.0
+        for _ in range(200):
+            middle = (low + high) / 2
+            if sum(weights(middle)) >= 1:
+                low = middle
+            else:
+                high = middle
+        return weights(low)
+
+    return _on_available(energies, rule)
+
+
+def sigmoid_row(energies):
+    return [0.0 if energy == -math.inf else 1 / (1 + math.exp(-energy)) for energy in energies]
+
+
+def linear_chain(unary, steps):
+    """Every sequence of states, one after the other: ``log Z``, marginals, pairwise marginals."""
+    n, states = len(unary), len(unary[0])
+    total = 0.0
+    marginals = [[0.0] * states for _ in range(n)]
+    pairs = [[[0.0] * states for _ in range(states)] for _ in range(n - 1)]
+    for z in itertools.product(range(states), repeat=n):
+        potential = sum(unary[i][z[i]] for i in range(n)) + sum(steps[i][z[i]][z[i + 1]] for i in range(n - 1))
+        mass = math.exp(potential)
+        total += mass
+        for i in range(n):
+            marginals[i][z[i]] += mass
+        for i in range(n - 1):
+            pairs[i][z[i]][z[i + 1]] += mass
+    return (
+        math.log(total),
+        [[mass / total for mass in row] for row in marginals],
+        [[[mass / total for mass in row] for row in matrix] for matrix in pairs],
+    )
