@@ -2,18 +2,16 @@
 
 Combine masks with ``&``. Other libraries have other conventions; the second half of this module converts:
 
-=====================================  =========================  =============================  ======================
-convention                             shape                      hidden is                      here
-=====================================  =========================  =============================  ======================
-torch, ``key_padding_mask``            ``(batch, key)``           True, or -inf                  ``key_padding``
-torch, ``attn_mask`` of                ``(query, key)`` or        True, or -inf                  ``attn_mask``
-``MultiheadAttention``, ``mask`` of    ``(batch * heads, query,
-``TransformerEncoder``                 key)``
-``F.scaled_dot_product_attention``     ``(*batch, query, key)``   False, or -inf                 ``sdpa``
-additive                               any                        -inf (0 elsewhere)             ``additive``
-Hugging Face, ``attention_mask``       ``(batch, key)``           0                              ``hugging_face``
-``flex_attention``, ``mask_mod``       a function of indices      False                          ``mask_mod``
-=====================================  =========================  =============================  ======================
+========================================  =============================  ==================  ================
+convention                                shape                          hidden is           here
+========================================  =============================  ==================  ================
+torch, ``key_padding_mask``               ``(batch, key)``               True, or -inf       ``key_padding``
+torch, ``attn_mask``; a layer's ``mask``  ``(query, key)``, or per head  True, or -inf       ``attn_mask``
+``F.scaled_dot_product_attention``        ``(*batch, query, key)``       False, or -inf      ``sdpa``
+additive                                  any                            -inf (0 elsewhere)  ``additive``
+Hugging Face, ``attention_mask``          ``(batch, key)``               0                   ``hugging_face``
+``flex_attention``, ``mask_mod``          a function of indices          False               ``mask_mod``
+========================================  =============================  ==================  ================
 """
 
 from collections.abc import Callable
