@@ -80,14 +80,15 @@ def record(
         Experiment: 0.5 + 0.5
         Measured: 1
     """
-    fields = {"id": id, "claim": claim, "source": source, "experiment": experiment}
-    fields |= {"value": _rounded(value, "value"), "spread": None if spread is None else _rounded(spread, "spread")}
-    entry = _checked(fields | {"verdict": verdict})
+    fields: dict[str, Any] = {"id": id, "claim": claim, "source": source, "experiment": experiment, "verdict": verdict}
+    fields["value"] = _rounded(value, "value")
+    fields["spread"] = None if spread is None else _rounded(spread, "spread")
+    entry = _checked(fields)
     bundle = {MIME: _payload(entry), "text/html": _card(entry), "text/plain": _plain(entry)}
     if _in_notebook():
         from IPython.display import display
 
-        display(bundle, raw=True)
+        display(bundle, raw=True)  # type: ignore[no-untyped-call]
     else:
         print(bundle["text/plain"])
 
@@ -160,7 +161,7 @@ def _group(notebook: Path | None, entries: list[Claim], start: Path) -> str:
     return f"**{title}**\n\n" + "\n".join(rows)
 
 
-def _claims_in(cell: dict, where: str) -> list[Claim]:
+def _claims_in(cell: dict[str, Any], where: str) -> list[Claim]:
     payloads = [output["data"][MIME] for output in cell.get("outputs", []) if MIME in output.get("data", {})]
     source = "".join(cell.get("source", ""))
     if cell.get("cell_type") == "code" and "claims.record(" in source and not payloads:
@@ -263,7 +264,7 @@ def _card(entry: Claim) -> str:
     )
 
 
-def _title(cells: list[dict]) -> str:
+def _title(cells: list[dict[str, Any]]) -> str:
     """The first level-one heading of a notebook."""
     for cell in cells:
         if cell.get("cell_type") == "markdown":
