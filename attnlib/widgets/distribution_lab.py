@@ -6,10 +6,46 @@ from typing import Any
 import torch
 
 from attnlib import distributions
-from attnlib.widgets.base import Array, Choice, Flag, Number, Output, Widget
+from attnlib.widgets.base import Array, Choice, Flag, Number, Output
 from attnlib.widgets.picture import Picture
+from attnlib.widgets.presets import Presets, PresetWidget, preset
 
-__all__ = ["DistributionLab"]
+__all__ = ["PRESETS", "DistributionLab"]
+
+_COOL: dict[str, Any] = {"temperature": 1.0, "alpha": 1.5, "path": "temperature", "wide": False}
+
+PRESETS = [
+    preset(
+        "One cut off",
+        "Entmax 1.5 still keeps 8 % for C, sparsemax gives it exactly 0: raise α from 1.5 to 2 and watch where the "
+        "path meets the edge.",
+        **{**_COOL, "logits": [1.0, 0.8, 0.1], "path": "alpha"},
+    ),
+    preset(
+        "Two survive",
+        "Softmax leaves A 5 %, entmax and sparsemax give it exactly 0: lower A further and these two do not move "
+        "at all.",
+        **{**_COOL, "logits": [-2.0, 0.0, 0.5]},
+    ),
+    preset(
+        "A tie",
+        "However cold it gets, no path reaches a corner: equal logits get equal weights, and all three paths end in "
+        "the middle of the edge between A and B.",
+        **{**_COOL, "logits": [1.0, 1.0, 0.0]},
+    ),
+    preset(
+        "A gap above T",
+        "A leads B by more than T, so sparsemax gives A everything: a small change of any logit changes nothing, and "
+        "no gradient comes through.",
+        **{**_COOL, "logits": [1.3, 0.2, 0.0]},
+    ),
+    preset(
+        "Shifted by 2",
+        "These are the logits of “One cut off” plus 2: nothing moves on the simplex, and only sigmoid can tell the "
+        "difference.",
+        **{**_COOL, "logits": [3.0, 2.8, 2.1], "path": "alpha"},
+    ),
+]
 
 _LETTERS = "ABC"
 _ON_SIMPLEX = ("softmax", "entmax", "sparsemax")
@@ -20,11 +56,11 @@ _MIDDLE, _UNIT, _WIDE_UNIT = (200.0, 190.0), 160.0, 67.0
 _FRAME = (8.0, 8.0, 384.0, 316.0)  # of the plane: left, top, width, height
 
 
-class DistributionLab(Widget):
+class DistributionLab(PresetWidget):
     """Three logits and the weights that softmax, entmax, sparsemax and sigmoid make of them.
 
-    The picture is the plane of logits seen along (1, 1, 1): the simplex is a triangle in it, sparsemax the nearest point
-    of the triangle, a temperature a place on a ray from its middle.
+    The picture is the plane of logits seen along (1, 1, 1): the simplex is a triangle in it, sparsemax the nearest
+    point of the triangle, a temperature a place on a ray from its middle.
 
     Args:
         logits: three numbers; the sliders reach from -5 to 5.
@@ -32,12 +68,14 @@ class DistributionLab(Widget):
         alpha: of entmax, above 1.
         path: ``"temperature"`` or ``"alpha"``, what moves along the drawn path.
         wide: show more of the plane around the simplex.
+        preset: the name of a preset to start from; what else is given comes on top.
+        presets: what the reader can start from.
 
-    The outputs ``softmax``, ``entmax``, ``sparsemax`` and ``sigmoid`` are tensors ``(3,)`` in float64, recomputed with
-    ``attnlib.distributions`` after every change.
+    The outputs ``softmax``, ``entmax``, ``sparsemax`` and ``sigmoid`` are lists of three weights, recomputed in float64
+    with ``attnlib.distributions`` after every change.
 
     >>> lab = DistributionLab(logits=[-2.0, 0.0, 0.5])
-    >>> lab.sparsemax.tolist()
+    >>> lab.sparsemax
     [0.0, 0.25, 0.75]
     """
 
@@ -48,6 +86,7 @@ class DistributionLab(Widget):
     alpha = Number(1.5, above=1)
     path = Choice(("temperature", "alpha"), "temperature")
     wide = Flag(False)
+    presets = Presets(PRESETS)
     softmax = Output("weights under softmax")
     entmax = Output("weights under entmax with this alpha")
     sparsemax = Output("weights under sparsemax")
@@ -55,7 +94,7 @@ class DistributionLab(Widget):
 
     def _compute(self) -> None:
         for name, weights in self._weights().items():
-            self.set_trait(name, weights)
+            self.set_trait(name, weights.tolist())
 
     def _weights(self, **change: float) -> dict[str, torch.Tensor]:
         temperature, alpha = change.get("temperature", self.temperature), change.get("alpha", self.alpha)
@@ -90,7 +129,7 @@ class DistributionLab(Widget):
         drawing.rectangle(*_FRAME, fill="panel", stroke="line")
         self._draw_regions(drawing, corners)
         drawing.polygon(corners, fill="ground", stroke="edge", width=1.5)
-        for letter, (x, y), (right, down) in zip(_LETTERS, corners, ((-12, 19), (12, 19), (0, -12)), strict=True):
+        for letter, (x, y), (right, down) in zip(_LETTERS, corners, ((-14, 19), (14, 19), (0, -12)), strict=True):
             drawing.text(x + right, y + down, letter, size=15, anchor="middle", bold=True)
         for name in _ON_SIMPLEX if self.path == "temperature" else ("entmax",):
             path = [self._place(weights) for weights in self._path(name)]

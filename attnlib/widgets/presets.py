@@ -38,6 +38,8 @@ class PresetWidget(Widget):
     preset = Text("", help="name of the preset last chosen, or empty; setting it sets what the preset holds")
 
     def __init__(self, **state: Any) -> None:
+        if self.presets and not state.keys() & set(self._names()):
+            state["preset"] = self.presets[0]["name"]
         if state.get("preset"):
             presets = state.get("presets", type(self).presets.default())
             state = {**self._held(state["preset"], presets), **state}

@@ -4,8 +4,9 @@
 // The simplex is a triangle in that plane, sparsemax is the nearest point of it, and temperature is a ray from its middle.
 
 import { entmax, sigmoid, softmax, sparsemax } from "./attention.js";
-import { button, choice, define, html, need, number, point, pool, slider, svg, toggle, write } from "./ui.js";
+import { choice, define, html, need, number, point, pool, presetChoice, slider, svg, toggle, write } from "./ui.js";
 
+const TRAITS = ["logits", "temperature", "alpha", "path", "wide", "preset", "presets"];
 const LIMIT = 5; // of a logit
 const ALPHA = { min: 1.05, max: 4 };
 const COOL = { min: 0.1, max: 10 }; // temperatures of the slider; the drawn path goes further
@@ -25,19 +26,6 @@ const DISTRIBUTIONS = {
 };
 const ON_SIMPLEX = ["softmax", "entmax", "sparsemax"];
 const PATHS = { temperature: "temperature, T from ∞ to 0", alpha: "α of entmax, from 1 to ∞" };
-
-const PRESETS = [
-  ["Two survive", { logits: [-2, 0, 0.5], temperature: 1, alpha: 1.5 },
-    "Softmax leaves A 5 %. Entmax and sparsemax give it exactly 0: lower A further and they do not move at all."],
-  ["One cut off", { logits: [1, 0.8, 0.1], temperature: 1, alpha: 1.5, path: "alpha" },
-    "Entmax 1.5 still keeps 8 % for C, sparsemax gives it 0. Raise α from 1.5 to 2 and watch where the path meets the edge."],
-  ["A tie", { logits: [1, 1, 0], temperature: 1, alpha: 1.5, path: "temperature" },
-    "Equal logits get equal weights. However cold it gets, no path reaches a corner: they end in the middle of the edge A–B."],
-  ["One-hot", { logits: [2.2, 0.9, 0], temperature: 1, alpha: 1.5, path: "temperature" },
-    "A leads by more than T, so sparsemax gives it everything, and a small change of any logit changes nothing: no gradient."],
-  ["Shifted by 2", { logits: [3, 2.8, 2.1], temperature: 1, alpha: 1.5 },
-    "The logits of “One cut off” plus 2. Nothing moves on the simplex; sigmoid alone can tell the difference."],
-];
 
 // ------------------------------------------------------------------------------------------------------ geometry
 
@@ -106,29 +94,29 @@ function sign(name) {
     sparsemax: svg("rect", { x: -6, y: -6, width: 12, height: 12 }),
     sigmoid: svg("path", { d: "M-6 -6L6 6M-6 6L6 -6" }),
   }[name];
-  return svg("g", { class: `attnlib-sign attnlib-${name}` }, shape);
+  return svg("g", { class: `attnlib-lab-sign attnlib-lab-${name}` }, shape);
 }
 
-function simplex(view, onMove) {
-  const node = svg("svg", { class: "attnlib-plane attnlib-simplex", viewBox: `0 0 ${BOX.width} ${BOX.height}`, role: "group",
+function simplex(onMove) {
+  const node = svg("svg", { class: "attnlib-plane attnlib-lab-simplex", viewBox: `0 0 ${BOX.width} ${BOX.height}`, role: "group",
     "aria-label": "The simplex in the plane of logits" });
   const board = makeBoard(node);
   const layer = (name) => node.appendChild(svg("g", { class: name, "aria-hidden": "true" }));
-  const regions = layer("attnlib-regions");
+  const regions = layer("attnlib-lab-regions");
   const strips = [[0, 1], [0, 2], [1, 2]].map((edge) => ({ edge, node: regions.appendChild(svg("polygon")) }));
-  const inside = regions.appendChild(svg("polygon", { class: "attnlib-inside" }));
-  const grid = regions.appendChild(svg("path", { class: "attnlib-rules" }));
-  const words = pool(layer("attnlib-words"), () => ({ node: svg("text") }));
-  const paths = Object.fromEntries(ON_SIMPLEX.map((name) => [name, layer("attnlib-paths").appendChild(
-    svg("polyline", { class: `attnlib-${name}` }))]));
-  const ray = layer("attnlib-paths").appendChild(svg("polyline", { class: "attnlib-ray" }));
-  const drop = layer("attnlib-drop").appendChild(svg("line"));
-  const signs = layer("attnlib-signs");
+  const inside = regions.appendChild(svg("polygon", { class: "attnlib-lab-inside" }));
+  const grid = regions.appendChild(svg("path", { class: "attnlib-lab-rules" }));
+  const words = pool(layer("attnlib-lab-words"), () => ({ node: svg("text") }));
+  const paths = Object.fromEntries(ON_SIMPLEX.map((name) => [name, layer("attnlib-lab-paths").appendChild(
+    svg("polyline", { class: `attnlib-lab-${name}` }))]));
+  const ray = layer("attnlib-lab-paths").appendChild(svg("polyline", { class: "attnlib-lab-ray" }));
+  const drop = layer("attnlib-lab-drop").appendChild(svg("line"));
+  const signs = layer("attnlib-lab-signs");
   const marks = Object.fromEntries(ON_SIMPLEX.map((name) => [name, signs.appendChild(sign(name))]));
   const handle = point({
     plane: board,
     name: "Logits divided by the temperature",
-    mark: svg("path", { class: "attnlib-cross", d: "M-11 0H-4M4 0H11M0 -11V-4M0 4V11M-4 0A4 4 0 1 0 4 0A4 4 0 1 0 -4 0" }),
+    mark: svg("path", { class: "attnlib-lab-cross", d: "M-11 0H-4M4 0H11M0 -11V-4M0 4V11M-4 0A4 4 0 1 0 4 0A4 4 0 1 0 -4 0" }),
     onMove,
   });
   node.append(handle.node);
@@ -151,14 +139,14 @@ function simplex(view, onMove) {
     const end = state.path === "temperature" ? "T → 0" : "α → ∞";
     const labels = corners.map(([x, y], i) => {
       const wins = winners.length === 1 && winners[0] === i;
-      return [wins ? `${"ABC"[i]}, ${end}` : "ABC"[i], x + [-12, 12, 0][i], y + [19, 19, -12][i], "attnlib-corner"];
+      return [wins ? `${"ABC"[i]}, ${end}` : "ABC"[i], x + [-9, 9, 0][i], y + [19, 19, -12][i], "attnlib-lab-corner", ["end", "start", "middle"][i]];
     });
     if (winners.length === 2) {
       const [p, q] = winners.map((i) => corners[i]);
       const [x, y] = [(p[0] + q[0]) / 2, (p[1] + q[1]) / 2];
       const out = Math.hypot(x - BOX.x, y - BOX.y);
       const [ox, oy] = [(x - BOX.x) / out, (y - BOX.y) / out];
-      labels.push([end, x + ox * 18 + oy * 36, y + oy * 18 - ox * 36 + 4, "attnlib-corner"]); // beside the fall of the ring
+      labels.push([end, x + ox * 18 + oy * 36, y + oy * 18 - ox * 36 + 4, "attnlib-lab-corner"]); // beside the fall of the ring
     }
     // Where the paths never come: towards the smallest logit.
     const low = corners[state.logits.indexOf(Math.min(...state.logits))];
@@ -167,8 +155,8 @@ function simplex(view, onMove) {
     labels.push([state.wide ? "3" : "support 3", x3, y3, ""], ["support 2", x2 + 74, y2 - 30, ""],
       ["support 1", BOX.width - 44, BOX.height - 14, ""]);
     words(labels.length).forEach(({ node: text }, i) => {
-      const [content, x, y, kind] = labels[i];
-      write(text, { text: content, x, y, class: kind || null, "text-anchor": "middle" });
+      const [content, x, y, kind, anchor = "middle"] = labels[i];
+      write(text, { text: content, x, y, class: kind || null, "text-anchor": anchor });
     });
   }
 
@@ -201,7 +189,7 @@ function simplex(view, onMove) {
       }
       const [x1, y1] = [board.x(place[0]), board.y(place[1])];
       const [x2, y2] = board.pixels(flat(weights.sparsemax));
-      write(drop, { x1, y1, x2, y2 });
+      write(drop, { x1, y1, x2, y2, visibility: board.held < 1 ? "hidden" : null });
       write(handle.node, { "data-outside": board.held < 1 });
       handle.update(place, "Logits over temperature", state.logits
         .map((value, i) => `${"ABC"[i]} ${number(value / state.temperature)}`).join(", "));
@@ -213,20 +201,20 @@ function simplex(view, onMove) {
 function table() {
   const body = html("tbody");
   const rows = Object.entries(DISTRIBUTIONS).map(([name, { words }]) => {
-    const mark = svg("svg", { class: "attnlib-key", viewBox: "-10 -10 20 20", "aria-hidden": "true" }, sign(name));
+    const mark = svg("svg", { class: "attnlib-lab-key", viewBox: "-10 -10 20 20", "aria-hidden": "true" }, sign(name));
     const title = html("span");
-    const head = html("th", { scope: "row" }, html("span", { class: "attnlib-name" }, mark, title));
+    const head = html("th", { scope: "row" }, html("span", { class: "attnlib-lab-name" }, mark, title));
     const cells = [0, 1, 2].map(() => {
-      const value = html("span", { class: "attnlib-weight" });
-      const bar = html("span", { class: `attnlib-bar attnlib-${name}` });
-      return { node: html("td", {}, value, html("span", { class: "attnlib-track", "aria-hidden": "true" }, bar)), value, bar };
+      const value = html("span", { class: "attnlib-lab-weight" });
+      const bar = html("span", { class: `attnlib-lab-bar attnlib-lab-${name}` });
+      return { node: html("td", {}, value, html("span", { class: "attnlib-lab-track", "aria-hidden": "true" }, bar)), value, bar };
     });
-    const sum = html("td", { class: "attnlib-sum" });
+    const sum = html("td", { class: "attnlib-lab-sum" });
     body.append(html("tr", {}, head, ...cells.map(({ node }) => node), sum));
     return { name, words, title, cells, sum };
   });
   const columns = ["Distribution", "A", "B", "C", "Sum"].map((text) => html("th", { scope: "col", text }));
-  const node = html("table", { class: "attnlib-table attnlib-shares" },
+  const node = html("table", { class: "attnlib-table attnlib-lab-shares" },
     html("caption", { text: "Weights side by side" }), html("thead", {}, html("tr", {}, ...columns)), body);
   return {
     node,
@@ -252,17 +240,16 @@ function share(weight) {
   return weight < 5e-4 ? "< 0.0005" : number(weight, 3);
 }
 
-const support = (weights) => ["A", "B", "C"].filter((_, i) => weights[i] > 0).join(", ");
 const letters = (weights) => weights.map((weight, i) => `${"ABC"[i]} ${share(weight)}`).join(", ");
 
 function build(view, first) {
   const current = { ...first };
   const bounded = (value) => Number(Math.min(Math.max(value, -LIMIT), LIMIT).toFixed(3));
-  const triangle = simplex(view, (place) => {
+  const triangle = simplex((place) => {
     const middle = mean(current.logits);
     view.set({ logits: lifted(place).map((value) => bounded(value * current.temperature + middle)) });
   });
-  const caption = html("p", { class: "attnlib-caption" });
+  const caption = html("p", { class: "attnlib-lab-caption" });
   const logits = [0, 1, 2].map((i) => slider({
     label: `Logit ${"ABC"[i]}`, min: -LIMIT, max: LIMIT, step: 0.05,
     onInput: (value) => view.set({ logits: current.logits.map((old, j) => (j === i ? value : old)) }),
@@ -271,18 +258,22 @@ function build(view, first) {
   const alpha = slider({ label: "α of entmax", ...ALPHA, step: 0.05, onInput: (value) => view.set({ alpha: value }) });
   const path = choice({ label: "Draw the path of", options: Object.entries(PATHS), onInput: (value) => view.set({ path: value }) });
   const wide = toggle({ label: "Show more of the plane", onInput: (value) => view.set({ wide: value }) });
-  const note = html("p", { class: "attnlib-note" });
-  const presets = PRESETS.map(([label, state]) => button({ label, onClick: () => view.set(state) }));
+  const presets = presetChoice({
+    view,
+    unnamed: "Your own logits",
+    hint: "Move a logit, or drag the ring: which weights reach exactly 0, and when?",
+  });
   const shares = table();
-  const odd = html("p", { class: "attnlib-caption" });
+  const odd = html("p", { class: "attnlib-lab-caption" });
 
   view.root.append(
-    html("div", { class: "attnlib-presets", role: "group", "aria-label": "Examples" }, ...presets.map(({ node }) => node)), note,
+    presets.node,
     html("div", { class: "attnlib-lab" },
       html("div", {}, triangle.node, caption),
       html("div", { class: "attnlib-controls" }, ...[...logits, temperature, alpha, path, wide].map(({ node }) => node))),
     shares.node, odd);
 
+  let said = "";
   return (state) => {
     Object.assign(current, state);
     const weights = Object.fromEntries(Object.entries(DISTRIBUTIONS).map(([name, { weigh }]) => [name, weigh(state.logits, state)]));
@@ -293,12 +284,7 @@ function build(view, first) {
     alpha.update(state.alpha);
     path.update(state.path);
     wide.update(state.wide);
-    PRESETS.forEach(([, preset], i) => {
-      const on = Object.entries(preset).every(([name, value]) => JSON.stringify(state[name]) === JSON.stringify(value));
-      write(presets[i].node, { "aria-pressed": on ? "true" : "false" });
-    });
-    const chosen = PRESETS.find((_, i) => presets[i].node.getAttribute("aria-pressed") === "true");
-    write(note, { text: chosen ? chosen[2] : "Move a logit, or drag the ring in the triangle. Which weights reach exactly 0, and when?" });
+    presets.update(state);
     const route = state.path === "temperature"
       ? "Paths: T from ∞ (the middle, all alike) down to 0; the ring moves on the dashed ray."
       : "Path: α from 1 (softmax) through 2 (sparsemax) to ∞.";
@@ -307,8 +293,9 @@ function build(view, first) {
       + " support is the number of keys it keeps for a ring in that region." });
     const total = number(weights.sigmoid.reduce((a, b) => a + b, 0), 3);
     write(odd, { text: `Sigmoid weighs each key on its own. Its weights sum to ${total}, not to 1, so it has no place on the simplex.` });
-    view.say(Object.entries(DISTRIBUTIONS).map(([name, { words }]) => `${words(state)}: ${letters(weights[name])}.`).join(" ")
-      + ` Sparsemax keeps ${support(weights.sparsemax)}.`);
+    const news = Object.entries(DISTRIBUTIONS).map(([name, { words }]) => `${words(state)}: ${letters(weights[name])}.`).join(" ");
+    if (said && said !== news) view.say(news);
+    said = news;
   };
 }
 
@@ -318,8 +305,9 @@ function check(state) {
   need.number(state, "alpha", { above: 1 });
   need.choice(state, "path", PATHS);
   need.flag(state, "wide");
+  need.list(state, "presets", { type: "object" });
 }
 
-const render = define({ name: "Distribution lab", traits: ["logits", "temperature", "alpha", "path", "wide"], check, build });
+const render = define({ name: "Distribution lab", traits: TRAITS, check, build });
 
 export default { render };
