@@ -8,6 +8,7 @@ neighbour has lost the label that it points to. A build that fails leaves the la
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,10 +24,12 @@ def run(root: Path, staging: Path, builder: str) -> subprocess.CompletedProcess[
     """Jupyter Book in a process of its own, strict."""
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
     command += ["--path-output", str(staging), "--warningiserror", "--nitpick", "--keep-going", *BUILDER[builder]]
-    plain = os.environ | {"NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
-    return subprocess.run(
-        command, cwd=root, env=plain, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    variables = os.environ | {"PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        command, cwd=root, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
+    done.stdout = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+    return done
 
 
 def publish(made: Path, place: Path) -> None:

@@ -1,0 +1,100 @@
+"""Every notebook of the book keeps its contract, and the contract can be broken."""
+
+import copy
+import re
+
+import contract_example as example
+import pytest
+from contract import BYTES, Book, complain, directives, without_code
+from contract_chapter import CHAPTER
+from contract_general import GENERAL, citations_resolve, equations_kept, links_resolve, small_enough
+
+from book._tools import normal, toc
+
+PAGES = toc.pages()
+NOTEBOOKS = [path for path in PAGES if path.suffix == ".ipynb"]
+CHAPTERS = [path for path in NOTEBOOKS if path.parent.name != "appendix" and path.stem != "index"]
+
+
+def name(path: object) -> str:
+    return str(getattr(path, "stem", path))
+
+
+@pytest.fixture(scope="module")
+def book() -> Book:
+    return Book.read(PAGES, toc.ROOT / "book/references.bib", toc.ROOT)
+
+
+def page_of(book: Book, path: object):  # type: ignore[no-untyped-def]
+    return next(page for page in book.pages if page.path == path)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+def test_a_notebook_is_clean(book: Book, path: object) -> None:
+    assert complain(page_of(book, path), book, GENERAL) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+def test_a_notebook_is_in_its_normal_form(book: Book, path: object) -> None:
+    stored = page_of(book, path).notebook
+    assert normal.normalise(copy.deepcopy(stored)) == stored, "run `make notebooks`"
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_a_chapter_keeps_its_contract(book: Book, path: object) -> None:
+    assert complain(page_of(book, path), book, CHAPTER) == []
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path.suffix == ".md"], ids=name)
+def test_a_page_names_only_what_exists(book: Book, path: object) -> None:
+    assert complain(page_of(book, path), book, (citations_resolve, equations_kept, links_resolve)) == []
+
+
+def test_every_notebook_in_the_folder_is_in_the_table_of_contents() -> None:
+    found = {path for path in (toc.ROOT / "book").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts}
+    assert found == set(NOTEBOOKS)
+
+
+def test_every_page_of_prose_is_in_the_table_of_contents() -> None:
+    found = {path for path in (toc.ROOT / "book").rglob("*.md") if not {"_tools", "_ext"} & set(path.parts)}
+    assert found == set(PAGES) - set(NOTEBOOKS)
+
+
+def test_the_example_keeps_the_contract() -> None:
+    page, book = example.book_of(example.good())
+    assert complain(page, book, GENERAL + CHAPTER) == []
+
+
+@pytest.mark.parametrize("mutant", example.MUTANTS)
+def test_a_broken_notebook_is_refused(mutant: str) -> None:
+    change, expected = example.MUTANTS[mutant]
+    notebook = example.good()
+    change(notebook)
+    page, book = example.book_of(notebook)
+    complaints = complain(page, book, GENERAL + CHAPTER)
+    assert re.search(expected, "\n".join(complaints)), complaints
+
+
+def test_a_large_notebook_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "lookup.ipynb"
+    path.write_text(" " * (BYTES + 1))
+    page, book = example.book_of(example.good(), path)
+    assert "more than" in small_enough(page, book)[0]
+
+
+def test_a_number_on_two_pages_is_refused() -> None:
+    one, other = (example.book_of(example.good())[0] for _ in range(2))
+    complaints = equations_kept(one, Book([one, other], {"bahdanau2015"}))
+    assert complaints == ["\\tag{7} stands on several pages"]
+
+
+def test_code_blocks_are_not_prose() -> None:
+    text = "```{note}\nkept\n```\n```python\n[x](#gone)\n```\n```\nplain\n```\nend"
+    assert without_code(text).split() == ["```{note}", "kept", "```", "end"]
+
+
+def test_directives_are_read_with_their_options_and_what_is_nested() -> None:
+    text = "````{admonition} A\n:class: x y\n\n```{exercise} B\n:label: b\n\nC\n```\n````\n"
+    outer, inner = directives(text)
+    assert (outer.name, outer.argument, outer.options) == ("admonition", "A", {"class": "x y"})
+    assert (inner.name, inner.argument, inner.options) == ("exercise", "B", {"label": "b"})
