@@ -81,6 +81,7 @@ def plane(
     *,
     alt: str,
     caption: str | None = None,
+    squares: Mapping[str, Any] | None = None,
     arrows: Mapping[str, Any] | None = None,
     sizes: Mapping[str, float] | None = None,
     field: Callable[[torch.Tensor], torch.Tensor] | None = None,
@@ -93,6 +94,7 @@ def plane(
         points: name to ``(2,)``.
         alt: the figure in words.
         caption: the sentence under it.
+        squares: name to ``(2,)``; a second kind of point, for values beside keys.
         arrows: name to ``(2,)``.
         sizes: name of a point to a weight between 0 and 1, shown as the area of its disc.
         field: from places ``(place, 2)`` to numbers ``(place,)``; ``attnlib`` scores fit after fixing the query.
@@ -103,11 +105,12 @@ def plane(
         ValueError: a point or arrow is not a pair, or ``sizes`` names an unknown point.
     """
     spots = {name: _pair(name, place) for name, place in (points or {}).items()}
+    boxes = {name: _pair(name, place) for name, place in (squares or {}).items()}
     vectors = {name: _pair(name, place) for name, place in (arrows or {}).items()}
     if unknown := set(sizes or {}) - set(spots):
         raise ValueError(f"sizes names points that are not there: {sorted(unknown)}")
     words("alt", alt)
-    far = max((float(np.abs(place).max()) for place in (*spots.values(), *vectors.values())), default=1.0)
+    far = max((float(np.abs(place).max()) for place in (*spots.values(), *boxes.values(), *vectors.values())), default=1.0)
     reach = reach or 1.25 * far
     with style():
         canvas, ax = figure(4.4)
@@ -117,10 +120,13 @@ def plane(
         ax.axhline(0, color="#aaaaaa", linewidth=0.8, zorder=1)
         ax.axvline(0, color="#aaaaaa", linewidth=0.8, zorder=1)
         for index, (name, place) in enumerate(vectors.items()):
-            colour = PALETTE[(index + 1) % 7]
+            colour = PALETTE[(1, 3, 4, 5, 6)[index % 5]]
             look = {"arrowstyle": "-|>", "color": colour, "linewidth": 2, "linestyle": DASHES[index % 7], "shrinkB": 0}
             ax.annotate("", tuple(place), (0, 0), arrowprops=look, zorder=3)
             _name(ax, name, place)
+        for name, place in boxes.items():
+            ax.scatter(*place, s=50, marker="s", color=PALETTE[2], edgecolor="white", zorder=4)
+            _name(ax, name, place, lift=4)
         for name, place in spots.items():
             area = 30 + 900 * sizes[name] if sizes and name in sizes else 45
             ax.scatter(*place, s=area, color=PALETTE[0], edgecolor="white", zorder=4, alpha=0.9)
