@@ -50,10 +50,9 @@ function check(state) {
   need.number(state, "temperature", { above: 0 });
   need.number(state, "scale", { above: 0 });
   need.flag(state, "keys_only");
-  need.number(state, "selected", { min: 0, max: state.query.length - 1 });
+  need.whole(state, "selected", { max: state.query.length - 1 });
   for (const name of ["weight", "query_weight", "key_weight"]) need.matrix(state, name, { rows: 2, columns: 2 });
   need.list(state, "vector", { length: 2, type: "number" });
-  need.list(state, "presets", { type: "object" });
 }
 
 /** A weight as text: an exact zero is told apart from a small one. */

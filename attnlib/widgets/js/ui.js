@@ -107,6 +107,18 @@ export const need = {
     if (!good) throw new Error(`${name} must be a list of ${type}s; got ${shown(value)}`);
     if (length !== undefined && value.length !== length) throw new Error(`${name} must have ${length} items; got ${value.length}`);
   },
+  whole(state, name, { max }) {
+    need.number(state, name, { min: 0, max });
+    if (!Number.isInteger(state[name])) throw new Error(`${name} must be a whole number; got ${shown(state[name])}`);
+  },
+  /** `presets` and `preset`; a widget that has them is checked for them without asking. */
+  presets(state) {
+    const good = (item) => typeof item?.name === "string" && typeof item.notice === "string" && typeof item.state === "object";
+    if (!Array.isArray(state.presets) || !state.presets.every(good)) {
+      throw new Error(`presets must be a list of {name, notice, state}; got ${shown(state.presets)}`);
+    }
+    if (typeof state.preset !== "string") throw new Error(`preset must be a text; got ${shown(state.preset)}`);
+  },
   flag(state, name) {
     if (typeof state[name] !== "boolean") throw new Error(`${name} must be true or false; got ${shown(state[name])}`);
   },
@@ -159,6 +171,7 @@ export function define({ name, traits, check, build }) {
       let message = "";
       try {
         check(state);
+        if ("presets" in state) need.presets(state);
         if (!update) {
           root.replaceChildren();
           update = build(view, state);

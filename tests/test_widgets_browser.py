@@ -1,0 +1,853 @@
+"""The widgets in a real Chromium: as a static page over http and from a file, and in a JupyterLab started here."""
+
+import functools
+import http.server
+import json
+import math
+import os
+import random
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from axe_playwright_python.sync_playwright import Axe
+from browser import chromium, context, page, watch  # noqa: F401
+
+import attnlib.widgets
+from attnlib import attend, distributions, scores
+from attnlib.widgets import QueryTuner, base
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parent.parent
+SITE = ROOT / "_build" / "html"
+WIDGETS = [getattr(attnlib.widgets, name) for name in attnlib.widgets.__all__]
+every_widget = pytest.mark.parametrize("widget", WIDGETS, ids=lambda widget: widget.__name__)
+
+
+# ------------------------------------------------------------------------------------------------------- static pages
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    """A folder of pages, and the http address under which it is served."""
+    folder = tmp_path_factory.mktemp("pages")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield folder, f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def show(shelf, page):  # noqa: F811
+    """Open a page made of the html of widgets; ``show.record`` is what the page asked for and complained about."""
+
+    def open_page(*parts, theme=None, over="file", page=page):
+        folder, address = shelf
+        body = "".join(part if isinstance(part, str) else part._repr_html_() for part in parts)
+        theme = f' data-theme="{theme}"' if theme else ""
+        colours = "background:#14181e;color:#ffffff" if theme == "dark" else "background:#ffffff;color:#000000"
+        text = (
+            f'<!doctype html><html lang="en"{theme}><head><meta charset="utf-8"><title>Widgets</title>'
+            '<link rel="icon" href="data:,"><meta name="viewport" content="width=device-width"></head>'
+            f'<body style="margin:16px;{colours}"><main><h1>Widgets</h1>{body}</main></body></html>'
+        )
+        (folder / "page.html").write_text(text, encoding="utf-8")
+        page.goto((folder / "page.html").as_uri() if over == "file" else f"{address}page.html")
+        return page
+
+    open_page.record = watch(page)
+    open_page.origins = (shelf[0].as_uri(), shelf[1])
+    return open_page
+
+
+def frame(page):  # noqa: F811
+    """Wait until what was asked for is drawn."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+@every_widget
+@pytest.mark.parametrize("over", ["file", "http"])
+def test_page_comes_alive_and_asks_for_nothing(show, widget, over):
+    page = show(widget(), widget(), over=over)  # noqa: F811
+    assert page.locator(".attnlib-view").count() == 2
+    assert page.locator(".attnlib-picture:visible").count() == 0
+    assert page.locator("[role=alert]:visible").count() == 0
+    assert show.record.errors == []
+    assert show.record.outside() == [f"{show.origins[over == 'http'].rstrip('/')}/page.html"]
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map((node) => node.id)")
+    assert len(set(ids)) == len(ids)
+
+
+@every_widget
+def test_two_equal_widgets_do_not_disturb_each_other(show, widget):
+    page = show(widget(), widget())  # noqa: F811
+    first, second = page.locator(".attnlib-view").all()
+    before = second.inner_html()
+    move_something(page, first)
+    assert second.inner_html() == before
+    assert first.inner_html() != before
+
+
+def move_something(page, view):  # noqa: F811
+    """Move the first handle of a widget by keyboard."""
+    handle = view.locator(".attnlib-point, input[type=range]:enabled").first
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    frame(page)
+
+
+@every_widget
+def test_nothing_leaks_into_the_page(show, widget):
+    def names():
+        return set(page.evaluate("Object.getOwnPropertyNames(window)"))
+
+    page = show("<p>nothing</p>")  # noqa: F811
+    before = names()
+    show(widget())
+    assert names() - before == set()
+
+
+@every_widget
+def test_without_javascript_there_is_the_picture(chromium, show, widget):  # noqa: F811
+    context = chromium.new_context(java_script_enabled=False)  # noqa: F811
+    page = show(widget(), page=context.new_page())  # noqa: F811
+    picture = page.get_by_role("img", name=widget().summary())
+    assert picture.is_visible()
+    box = picture.bounding_box()
+    assert box["width"] > 400
+    assert box["height"] > 200
+    context.close()
+
+
+@every_widget
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(show, widget, theme):
+    page = show(widget(), theme=theme)  # noqa: F811
+    for preset in ["", *(item["name"] for item in widget().presets[:3])]:
+        if preset:
+            page.get_by_label("Start from").select_option(preset)
+            frame(page)
+        found = Axe().run(page).response["violations"]
+        assert [(item["id"], item["nodes"][0]["html"]) for item in found] == []
+
+
+@every_widget
+def test_dark_mode_follows_the_page_before_the_system(chromium, show, widget):  # noqa: F811
+    grounds = {}
+    for system in ("light", "dark"):
+        context = chromium.new_context(color_scheme=system)  # noqa: F811
+        page = context.new_page()  # noqa: F811
+        for theme in (None, "light", "dark"):
+            show(widget(), theme=theme, page=page)
+            ground = "getComputedStyle(document.querySelector('.attnlib-view')).backgroundColor"
+            red = int(re.search(r"\d+", page.evaluate(ground))[0])
+            grounds[system, theme] = "dark" if red < 100 else "light"
+        context.close()
+    assert grounds == {(system, theme): theme or system for system, theme in grounds}
+
+
+@every_widget
+def test_motion_is_reduced_where_asked(chromium, show, widget):  # noqa: F811
+    context = chromium.new_context(reduced_motion="reduce")  # noqa: F811
+    page = show(widget(), page=context.new_page())  # noqa: F811
+    moving = page.evaluate(
+        """() => [...document.querySelectorAll('.attnlib-view, .attnlib-view *')].filter((node) => {
+            const style = getComputedStyle(node);
+            return style.transitionDuration.split(", ").some((time) => parseFloat(time) > 0)
+                || style.animationName !== "none";
+        }).length"""
+    )
+    assert moving == 0
+    context.close()
+
+
+@every_widget
+def test_phone_has_no_sideways_scroll_and_targets_to_hit(chromium, show, widget):  # noqa: F811
+    context = chromium.new_context(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)  # noqa: F811
+    page = show(widget(), page=context.new_page())  # noqa: F811
+    for preset in [item["name"] for item in widget().presets]:
+        page.get_by_label("Start from").select_option(preset)
+        frame(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert (
+            page.evaluate(
+                """() => [...document.querySelectorAll('.attnlib-body *')].filter((node) => {
+                const box = node.getBoundingClientRect();
+                return box.width > 1 && !node.closest('svg') && (box.left < 0 || box.right > 390);
+            }).map((node) => node.outerHTML.slice(0, 80))"""
+            )
+            == []
+        )
+        small = page.evaluate(
+            """() => [...document.querySelectorAll('.attnlib-body :is(input, select, button, [tabindex="0"])')]
+                .map((node) => [node.outerHTML.slice(0, 80), node.getBoundingClientRect()])
+                .filter(([, box]) => box.width > 0 && (box.width < 24 || box.height < 24))"""
+        )
+        assert small == []
+    context.close()
+
+
+# ------------------------------------------------------------------------------------------------------------ keyboard
+
+
+@every_widget
+def test_keyboard_reaches_everything_and_shows_where_it_is(show, widget):
+    page = show(widget())  # noqa: F811
+    wanted = page.locator(".attnlib-view :is(input, select, button, [tabindex='0']):not(:disabled):visible").count()
+    reached = []
+    for _ in range(wanted + 1):
+        page.keyboard.press("Tab")
+        state = page.evaluate(
+            """() => {
+                const node = document.activeElement;
+                if (!node.closest(".attnlib-view")) return null;
+                const ring = node.querySelector?.(".attnlib-ring");
+                const style = getComputedStyle(node);
+                const seen = ring ? getComputedStyle(ring).stroke !== "none" : parseFloat(style.outlineWidth) >= 2;
+                return [[...document.querySelectorAll("*")].indexOf(node), seen];
+            }"""
+        )
+        if state:
+            reached.append(tuple(state))
+    assert len({place for place, _ in reached}) == wanted
+    assert [place for place, _ in reached] == sorted(place for place, _ in reached)
+    assert all(seen for _, seen in reached)
+
+
+@every_widget
+def test_page_around_gets_tab_and_escape_only(show, widget):
+    page = show(widget())  # noqa: F811
+    page.evaluate("() => { window.heard = []; document.addEventListener('keydown', (e) => heard.push(e.key)); }")
+    page.locator(".attnlib-view :is(.attnlib-point, input[type=range])").first.focus()
+    for key in ("ArrowLeft", "ArrowUp", "Shift+ArrowDown", "a", "Enter", "Escape", "Tab"):
+        page.keyboard.press(key)
+    assert page.evaluate("heard") == ["Escape", "Tab"]
+
+
+@every_widget
+def test_sliders_say_their_value_and_change_the_numbers(show, widget):
+    page = show(widget())  # noqa: F811
+    sliders = page.locator(".attnlib-view input[type=range]:enabled")
+    for i in range(sliders.count()):
+        slider = sliders.nth(i)
+        slider.focus()
+        before = slider.get_attribute("aria-valuetext")
+        for _ in range(8):
+            page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowLeft")
+        frame(page)
+        after = slider.get_attribute("aria-valuetext")
+        assert before
+        assert after != before, slider.evaluate("(node) => node.labels[0].textContent")
+
+
+# ------------------------------------------------------------------------------------------------------ the QueryTuner
+
+
+def numbers(page):  # noqa: F811
+    """What the tuner's page shows of the selected query: its place, and the rows of the table."""
+    rows = page.locator(".attnlib-tuner-keys tbody tr").all()
+    cells = [[cell.inner_text().strip() for cell in row.locator("td").all()] for row in rows]
+    return page.locator(".attnlib-tuner-reading").inner_text(), cells
+
+
+def expected_numbers(widget):
+    """The same from attnlib."""
+    place, context = (  # noqa: F811
+        "(" + ", ".join(plain(x) for x in point) + ")"
+        for point in (widget.query[widget.selected], widget.context[widget.selected])
+    )
+    name = "q" if len(widget.query) == 1 else f"q{widget.selected + 1}"
+    weights = widget.weights[widget.selected]
+    energies = widget.energies[widget.selected]
+    words = ["0" if w == 0 else "< 0.001" if w < 0.0005 else f"{w:.3f}" for w in weights]
+    reading = f"{name} = {place}, context c = Σ αv = {context}, weights sum to {sum(weights):.2f}"
+    return reading, [[plain(e), w] for e, w in zip(energies, words, strict=True)]
+
+
+def plain(x):
+    text = f"{abs(x):.2f}".replace("inf", "∞")
+    return f"−{text}" if x < 0 and text != "0.00" else text
+
+
+def place_of(handle):
+    x, y = re.findall(r"[−\d.]+", handle.get_attribute("aria-valuetext"))
+    return [float(x.replace("−", "-")), float(y.replace("−", "-"))]
+
+
+@pytest.mark.parametrize("preset", [item["name"] for item in QueryTuner().presets])
+def test_tuner_shows_the_numbers_of_attnlib(show, preset):
+    page = show(QueryTuner())  # noqa: F811
+    page.get_by_label("Start from").select_option(preset)
+    frame(page)
+    widget = QueryTuner(preset=preset)
+    assert numbers(page) == expected_numbers(widget)
+    for label, trait in (("Score", "score"), ("Distribution", "distribution")):
+        for name in type(widget).class_traits()[trait].names:
+            page.get_by_label(label).select_option(name)
+            frame(page)
+            setattr(widget, trait, name)
+            assert numbers(page) == expected_numbers(widget), name
+
+
+def test_tuner_drags_with_the_mouse(show):
+    page = show(QueryTuner())  # noqa: F811
+    handle = page.get_by_role("slider", name="Query q")
+    start = place_of(handle)
+    box = handle.locator(".attnlib-target").bounding_box()
+    x, y = box["x"] + box["width"] / 2 + 5, box["y"] + box["height"] / 2 - 4
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 40, y - 25, steps=6)
+    page.mouse.up()
+    frame(page)
+    board = page.locator(".attnlib-plane").bounding_box()
+    unit = board["width"] / 6
+    assert place_of(handle) == pytest.approx([start[0] - 40 / unit, start[1] + 25 / unit], abs=0.02)
+    page.mouse.move(x + 60, y)
+    frame(page)
+    here = place_of(handle)
+    page.keyboard.press("ArrowLeft")
+    frame(page)
+    assert place_of(handle) == pytest.approx([here[0] - 0.1, here[1]], abs=0.011)
+
+
+def test_tuner_drags_with_a_finger_and_the_page_does_not_scroll(chromium, show):  # noqa: F811
+    context = chromium.new_context(viewport={"width": 390, "height": 500}, has_touch=True, is_mobile=True)  # noqa: F811
+    page = show(QueryTuner(), page=context.new_page())  # noqa: F811
+    handle = page.get_by_role("slider", name="Query q")
+    handle.scroll_into_view_if_needed()
+    start, scrolled = place_of(handle), page.evaluate("scrollY")
+    box = handle.locator(".attnlib-target").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch = context.new_cdp_session(page)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for step in range(1, 7):
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x, "y": y + 10 * step}]})
+        frame(page)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    frame(page)
+    assert place_of(handle)[1] < start[1] - 0.5
+    assert page.evaluate("scrollY") == scrolled
+    context.close()
+
+
+def test_tuner_by_keyboard_alone(show):
+    page = show(QueryTuner())  # noqa: F811
+    handle = page.get_by_role("slider", name="Query q")
+    for _ in range(2):
+        page.keyboard.press("Tab")
+    assert handle.evaluate("(node) => node === document.activeElement")
+    for key in ("ArrowLeft", "ArrowLeft", "Shift+ArrowUp", "ArrowDown"):
+        page.keyboard.press(key)
+    frame(page)
+    widget = QueryTuner()
+    widget.query = [1.0, 1.3]
+    assert numbers(page) == expected_numbers(widget)
+
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    frame(page)
+    widget.mask = [False, True, True]
+    assert numbers(page) == expected_numbers(widget)
+
+    page.get_by_role("button", name="Add a query").focus()
+    page.keyboard.press("Enter")
+    frame(page)
+    widget.update(query=[[1.0, 1.3], [-1.3, 1.0]], selected=1)
+    assert numbers(page) == expected_numbers(widget)
+    matrix = [row.inner_text().split("\n") for row in page.locator(".attnlib-tuner-queries tbody tr").all()]
+    assert [re.split(r"\s+", " ".join(row).strip()) for row in matrix] == [
+        ["q1", *(f"{w:.3f}" if w else "0" for w in widget.weights[0])],
+        ["q2", *(f"{w:.3f}" if w else "0" for w in widget.weights[1])],
+    ]
+    page.get_by_role("button", name="q1", exact=True).focus()
+    page.keyboard.press("Enter")
+    frame(page)
+    widget.selected = 0
+    assert numbers(page) == expected_numbers(widget)
+    page.get_by_role("button", name="Remove q1").focus()
+    page.keyboard.press("Enter")
+    frame(page)
+    widget.update(query=[[-1.3, 1.0]], selected=0)
+    assert numbers(page) == expected_numbers(widget)
+
+
+def test_tuner_tells_a_listener_once_the_reader_rests(show):
+    page = show(QueryTuner())  # noqa: F811
+    status = page.get_by_role("status")
+    page.get_by_role("slider", name="Query q").focus()
+    said = set()
+    for _ in range(6):
+        page.keyboard.press("ArrowLeft")
+        frame(page)
+        said.add(status.text_content())
+    assert said == {""}
+    page.wait_for_function("document.querySelector('[role=status]').textContent !== ''")
+    assert "q = (0.60, 0.90). Weights A 0.576, B 0.385, C 0.040" in status.text_content()
+
+
+def test_tuner_keeps_a_query_in_the_plane(show):
+    page = show(QueryTuner(query=[2.9, 2.9]))  # noqa: F811
+    handle = page.get_by_role("slider", name="Query q")
+    handle.focus()
+    for _ in range(4):
+        page.keyboard.press("Shift+ArrowRight")
+    frame(page)
+    assert place_of(handle) == [3.0, 2.9]
+
+
+# ------------------------------------------------------------------------------------------------------------- frames
+
+
+@every_widget
+def test_a_frame_takes_less_than_16_ms(show, widget, record_property):
+    """From the start of the frame's callbacks to the end of its painting on the main thread, while dragging."""
+    page = show(widget())  # noqa: F811
+    handle = page.locator(".attnlib-view .attnlib-point").first
+    handle.scroll_into_view_if_needed()
+    box = handle.locator(".attnlib-target").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.evaluate(
+        """() => {
+            const ask = window.requestAnimationFrame.bind(window);
+            window.times = [];
+            window.requestAnimationFrame = (draw) => ask((now) => {
+                const start = performance.now();
+                draw(now);
+                const after = new MessageChannel();
+                after.port1.onmessage = () => times.push(performance.now() - start);
+                after.port2.postMessage(0);
+            });
+        }"""
+    )
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for step in range(90):
+        page.mouse.move(x + 40 * math.sin(step / 9), y + 40 * math.sin(step / 7))
+        page.wait_for_timeout(4)
+    page.mouse.up()
+    frame(page)
+    times = sorted(page.evaluate("times"))
+    median = times[len(times) // 2]
+    record_property("median_frame_ms", median)
+    print(f"{widget.__name__}: {len(times)} frames, median {median:.2f} ms, worst {times[-1]:.1f} ms")
+    assert len(times) > 30
+    assert median < 16
+
+
+# ---------------------------------------------------------------------------------------------------- malformed states
+
+
+def tampered(html, change):
+    """The html of a widget whose stored state went through ``change`` (a function of the state, or a text)."""
+    old = re.search(r'<script type="application/json">(.*?)</script>', html)[1]
+    if not isinstance(change, str):
+        state = json.loads(old)
+        change(state)
+        change = json.dumps(state)
+    return html.replace(old, change)
+
+
+@every_widget
+def test_malformed_state_is_told_in_its_place(show, widget):
+    state, html = widget().state(), widget()._repr_html_()
+    broken = ["", "{", "null", "[1, 2]", "<b>7</b>"]
+    parts = [tampered(html, text) for text in broken]
+    for name, value in state.items():
+        nonsense = 7 if isinstance(value, str) else "nonsense"
+        parts.append(tampered(html, lambda state, name=name, bad=nonsense: state.update({name: bad})))
+        parts.append(tampered(html, lambda state, name=name: state.pop(name)))
+    whole = '<div id="whole">' + widget()._repr_html_() + "</div>"
+    page = show(*parts, whole)  # noqa: F811
+    alerts = page.locator("[role=alert]:visible")
+    assert alerts.count() == len(parts)
+    texts = alerts.all_inner_texts()
+    assert all(text.startswith("This widget cannot start") for text in texts[: len(broken)])
+    told = [re.match(r"[\w ]+: (\w+) must", text) for text in texts[len(broken) :]]
+    assert [match and match[1] for match in told] == [name for name in state for _ in range(2)]
+    assert page.locator(".attnlib-picture:visible").count() == len(parts)
+    assert show.record.errors == []
+    assert page.locator("#whole [role=alert]:visible").count() == 0
+    move_something(page, page.locator("#whole .attnlib-view"))
+
+
+# -------------------------------------------------------------------------------------------------------------- parity
+
+CASES = 1000
+DISTRIBUTIONS = {
+    "softmax": lambda e, o: distributions.softmax(e, temperature=o["temperature"]),
+    "sparsemax": lambda e, o: distributions.sparsemax(e, temperature=o["temperature"]),
+    "entmax": lambda e, o: distributions.entmax(e, alpha=o["alpha"], temperature=o["temperature"]),
+    "sigmoid": lambda e, o: distributions.sigmoid(e, temperature=o["temperature"], bias=o["bias"]),
+}
+ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid, "identity": lambda x: x}
+FEATURES = {
+    "exp": torch.exp,
+    "relu": torch.relu,
+    "identity": lambda x: x,
+    "elu+1": lambda x: torch.where(x > 0, x + 1, x.exp()),
+}
+
+
+def gaussian(q, k, o):
+    return -((q[:, None] - k[None]) ** 2).sum(-1) / (2 * o["width"] ** 2)
+
+
+def act(o):
+    return ACTIVATIONS[o["activation"]]
+
+
+SCORES = {
+    "dot": (lambda q, k, o: scores.dot(q, k), {}),
+    "scaledDot": (lambda q, k, o: scores.scaled_dot(q, k, scale=o["scale"]), {"scale": ()}),
+    "general": (lambda q, k, o: scores.general(q, k, weight=o["weight"]), {"weight": ("q", "k")}),
+    "biasedGeneral": (
+        lambda q, k, o: scores.biased_general(q, k, weight=o["weight"], bias=o["bias"]),
+        {"weight": ("k", "q"), "bias": ("k",)},
+    ),
+    "activatedGeneral": (
+        lambda q, k, o: scores.activated_general(q, k, weight=o["weight"], bias=o["bias"], activation=act(o)),
+        {"weight": ("q", "k"), "bias": (), "activation": ACTIVATIONS},
+    ),
+    "additive": (
+        lambda q, k, o: scores.additive(
+            q,
+            k,
+            vector=o["vector"],
+            query_weight=o["queryWeight"],
+            key_weight=o["keyWeight"],
+            bias=o["bias"],
+            activation=act(o),
+        ),
+        {
+            "vector": ("w",),
+            "queryWeight": ("w", "q"),
+            "keyWeight": ("w", "k"),
+            "bias": ("w",),
+            "activation": ACTIVATIONS,
+        },
+    ),
+    "concat": (
+        lambda q, k, o: scores.concat(q, k, vector=o["vector"], weight=o["weight"], bias=o["bias"], activation=act(o)),
+        {"vector": ("w",), "weight": ("w", "q+k"), "bias": ("w",), "activation": ACTIVATIONS},
+    ),
+    "similarity": (lambda q, k, o: scores.similarity(q, k), {}),
+    "locationBased": (lambda q, k, o: scores.location_based(q, k, weight=o["weight"]), {"weight": ("n", "q")}),
+    "generalizedKernel": (
+        lambda q, k, o: scores.generalized_kernel(q, k, feature_map=FEATURES[o["feature"]]),
+        {"feature": FEATURES},
+    ),
+    "gaussian": (gaussian, {"width": ()}),
+}
+SAME_SIZE = {"dot", "scaledDot", "similarity", "generalizedKernel", "gaussian"}
+
+
+@pytest.fixture
+def arithmetic(page):  # noqa: F811
+    """js/attention.js in the page, under its name."""
+    page.goto("about:blank")
+    page.add_script_tag(content=f"{base._wrapped('attention')}window.attention = $attention;")
+    return page
+
+
+def random_energies(rng):
+    """One row: normal, wide, very wide, tied; some entries masked, some rows masked whole."""
+    size, width = rng.randint(1, 12), rng.choice([1, 1, 10, 300])
+    row = [rng.gauss(0, width) for _ in range(size)]
+    if rng.random() < 0.3:
+        row = [round(x * 2) / 2 for x in row]
+    if rng.random() < 0.1:
+        row = [row[0]] * size
+    hidden = rng.choice([0, 0, 0.3, 1])
+    return [-math.inf if rng.random() < hidden else x for x in row]
+
+
+def random_options(rng):
+    return {
+        "temperature": 10 ** rng.uniform(-1, 1),
+        "alpha": rng.choice([1.5, 2.0, rng.uniform(1.05, 4)]),
+        "bias": rng.gauss(0, 1),
+    }
+
+
+def largest_gap(actual, expected):
+    """The largest difference, relative where numbers are above one; infinities must be the same."""
+    gap = 0.0
+    for a, e in zip(actual, expected, strict=True):
+        if a != e:
+            gap = max(gap, abs(a - e) / max(1.0, abs(e)))
+    return gap
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_distribution_is_that_of_attnlib(arithmetic, name, record_property):
+    rng = random.Random(name)
+    cases = [(random_energies(rng), random_options(rng)) for _ in range(CASES)]
+    assert sum(all(math.isinf(x) for x in row) for row, _ in cases) > 50
+    actual = arithmetic.evaluate(f"(cases) => cases.map(([row, options]) => attention.{name}(row, options))", cases)
+    gap = 0.0
+    for (row, options), weights in zip(cases, actual, strict=True):
+        expected = DISTRIBUTIONS[name](torch.tensor(row, dtype=torch.float64), options).tolist()
+        gap = max(gap, largest_gap(weights, expected))
+        assert [w for w, e in zip(weights, row, strict=True) if e == -math.inf and w != 0] == []
+    record_property("parity", gap)
+    print(f"{name}: {gap:.1e}")
+    assert gap < 1e-6
+
+
+def random_parameters(rng, wanted, sizes):
+    parameters = {}
+    for name, shape in wanted.items():
+        if isinstance(shape, dict):
+            parameters[name] = rng.choice(list(shape))
+        elif name in ("scale", "width"):
+            parameters[name] = 10 ** rng.uniform(-1, 1)
+        else:
+            lengths = [sum(sizes[part] for part in side.split("+")) for side in shape]
+            parameters[name] = torch.tensor(
+                [rng.gauss(0, 1) for _ in range(math.prod(lengths))], dtype=torch.float64
+            ).reshape(lengths)
+    return parameters
+
+
+def listed(parameters):
+    return {name: value.tolist() if isinstance(value, torch.Tensor) else value for name, value in parameters.items()}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_score_is_that_of_attnlib(arithmetic, name, record_property):
+    rng = random.Random(name)
+    function, wanted = SCORES[name]
+    cases = []
+    for _ in range(CASES):
+        sizes = {"q": rng.choice([1, 2, 3, 5]), "k": rng.choice([1, 2, 3, 7]), "w": rng.choice([1, 2, 11]), "n": 13}
+        if name in SAME_SIZE:
+            sizes["k"] = sizes["q"]
+        width = rng.choice([0.1, 1, 1, 3, 3 if name == "generalizedKernel" else 100])
+        query = [rng.gauss(0, width) for _ in range(sizes["q"])]
+        keys = [[rng.gauss(0, width) for _ in range(sizes["k"])] for _ in range(rng.randint(1, 9))]
+        if rng.random() < 0.1:
+            keys[0] = [0.0] * sizes["k"]
+        cases.append((query, keys, random_parameters(rng, wanted, sizes)))
+    actual = arithmetic.evaluate(
+        f"(cases) => cases.map(([query, keys, options]) => attention.{name}(query, keys, options))",
+        [(query, keys, listed(parameters)) for query, keys, parameters in cases],
+    )
+    gap = 0.0
+    for (query, keys, parameters), energies in zip(cases, actual, strict=True):
+        tensors = (torch.tensor(rows, dtype=torch.float64) for rows in ([query], keys))
+        gap = max(gap, largest_gap(energies, function(*tensors, parameters)[0].tolist()))
+    record_property("parity", gap)
+    print(f"{name}: {gap:.1e}")
+    assert gap < 1e-6
+
+
+def test_context_is_that_of_attnlib(arithmetic, record_property):
+    rng = random.Random(0)
+    cases = []
+    for _ in range(CASES):
+        size, width, hidden = rng.randint(1, 9), rng.choice([1, 10]), rng.choice([0, 0.4, 1])
+        query = [rng.gauss(0, width) for _ in range(3)]
+        keys = [[rng.gauss(0, width) for _ in range(3)] for _ in range(size)]
+        values = [[rng.gauss(0, width) for _ in range(5)] for _ in range(size)]
+        mask = [rng.random() >= hidden for _ in range(size)]
+        cases.append((query, keys, values, mask, rng.choice(list(DISTRIBUTIONS)), random_options(rng)))
+    actual = arithmetic.evaluate(
+        """(cases) => cases.map(([query, keys, values, mask, name, options]) => {
+            const rule = { score: attention.scaledDot, distribution: (e) => attention[name](e, options), mask };
+            const { energies, weights, context } = attention.attend(query, keys, values, rule);
+            return [energies, weights, context];
+        })""",
+        cases,
+    )
+    gap = 0.0
+    for (query, keys, values, mask, name, options), found in zip(cases, actual, strict=True):
+        tensors = [torch.tensor(rows, dtype=torch.float64) for rows in ([query], keys, values)]
+        distribution = functools.partial(
+            lambda energies, name, o: DISTRIBUTIONS[name](energies, o), name=name, o=options
+        )
+        expected = attend(*tensors, distribution=distribution, mask=torch.tensor([mask]))
+        for a, e in zip(found, (expected.energies, expected.weights, expected.context), strict=True):
+            gap = max(gap, largest_gap(a, e[0].tolist()))
+    record_property("parity", gap)
+    print(f"context: {gap:.1e}")
+    assert gap < 1e-6
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_nan_and_bad_options_are_as_in_attnlib(arithmetic, name):
+    row = [0.5, math.nan, -math.inf]
+    expected = DISTRIBUTIONS[name](torch.tensor(row, dtype=torch.float64), random_options(random.Random(1))).tolist()
+    actual = arithmetic.evaluate(f"(row) => attention.{name}(row)", row)
+    assert [math.isnan(a) for a in actual] == [math.isnan(e) for e in expected]
+    assert arithmetic.evaluate(f"attention.{name}([])") == []
+    for options in ({"temperature": 0}, {"temperature": -1}, *([{"alpha": 1}] if name == "entmax" else [])):
+        with pytest.raises(Exception, match=rf"{next(iter(options))} must be"):
+            arithmetic.evaluate(f"(options) => attention.{name}([1, 2], options)", options)
+
+
+# ---------------------------------------------------------------------------------------------------- the built site
+
+
+def pages_with_widgets():
+    return [path for path in sorted(SITE.rglob("*.html")) if b'class="attnlib-static"' in path.read_bytes()]
+
+
+@pytest.mark.site
+@pytest.mark.skipif(not SITE.exists(), reason="no built site: make book")
+def test_widgets_of_the_built_site_come_alive(chromium):  # noqa: F811
+    for width in (1280, 390):
+        context = chromium.new_context(viewport={"width": width, "height": 900})  # noqa: F811
+        for path in pages_with_widgets():
+            page = context.new_page()  # noqa: F811
+            record = watch(page)
+            page.goto(path.as_uri())
+            views = page.locator(".attnlib-view")
+            assert views.count() == page.locator(".attnlib-static").count()
+            for view in views.all():
+                assert view.locator("[role=alert]:visible").count() == 0
+                box = view.bounding_box()
+                assert box["x"] >= 0
+                assert box["x"] + box["width"] <= width
+                before = view.inner_html()
+                move_something(page, view)
+                assert view.inner_html() != before
+            assert record.outside(SITE.as_uri()) == []
+            assert record.errors == []
+            page.close()
+        context.close()
+
+
+# -------------------------------------------------------------------------------------------------------- JupyterLab
+
+CELLS = [
+    "from attnlib.widgets import QueryTuner\nwidget = QueryTuner()\nwidget",
+    "print('python sees', widget.query, [round(w, 4) for w in widget.weights[0]])",
+    "widget.update(query=[-0.7, -1.8], temperature=1.0)\nprint('python set', widget.query)",
+]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A JupyterLab of its own: no token, a free port, a home and settings that are thrown away; gives the address."""
+    folder = tmp_path_factory.mktemp("lab")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    (folder / "work").mkdir()
+    nbformat.write(notebook, folder / "work" / "tuner.ipynb")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "HOME")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **{name: str(folder / name.lower()) for name in names}}
+    options = {
+        "ServerApp.ip": "127.0.0.1",
+        "ServerApp.port": port,
+        "ServerApp.port_retries": 0,
+        "IdentityProvider.token": "",
+        "ServerApp.root_dir": folder / "work",
+        "ServerApp.allow_root": True,
+        "LabApp.check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
+    }
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", *(f"--{k}={v}" for k, v in options.items())]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, env=environment, cwd=folder / "work", stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}/"
+    try:
+        wait_for(address, server, folder / "log")
+        yield address
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def wait_for(address, server, log):
+    for _ in range(240):
+        assert server.poll() is None, log.read_text()
+        try:
+            urllib.request.urlopen(f"{address}api/status", timeout=5).close()
+        except OSError:
+            time.sleep(0.5)
+        else:
+            return
+    pytest.fail(log.read_text())
+
+
+def run_cell(page, index):  # noqa: F811
+    """Put the cursor into a cell and run it; gives its text output once it is there."""
+    cell = page.locator(".jp-Notebook .jp-CodeCell").nth(index)
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    return cell.locator(".jp-OutputArea-output")
+
+
+@pytest.mark.slow
+def test_kernel_and_view_follow_each_other_in_jupyterlab(lab, page):  # noqa: F811
+    page.set_default_timeout(90_000)
+    record = watch(page)
+    page.goto(f"{lab}lab/tree/tuner.ipynb?reset")
+    page.locator(".jp-Notebook .cm-content").first.wait_for()
+    page.locator("text=Python 3").first.wait_for()
+    run_cell(page, 0)
+    handle = page.get_by_role("slider", name="Query q")
+    handle.wait_for()
+    assert page.locator(".attnlib-view").count() == 1
+    assert page.locator(".attnlib-static").count() == 0
+
+    handle.focus()
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowUp", "Shift+ArrowDown"):
+        page.keyboard.press(key)
+    frame(page)
+    assert place_of(handle) == pytest.approx([1.0, 0.5])
+    assert handle.evaluate("(node) => node === document.activeElement")
+    expected = QueryTuner(query=[1.0, 0.5])
+    text = f"python sees [[1.0, 0.5]] {[round(w, 4) for w in expected.weights[0]]}"
+    run_cell(page, 1).get_by_text(text, exact=True).wait_for()
+
+    slider = page.get_by_role("slider", name="Temperature")
+    before = slider.get_attribute("aria-valuetext")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    frame(page)
+    assert slider.get_attribute("aria-valuetext") != before
+
+    box = handle.locator(".attnlib-target").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 60, y - 30, steps=10)
+    page.mouse.up()
+    frame(page)
+    dragged = place_of(handle)
+    assert dragged[0] < 0.8
+    seen = run_cell(page, 1).get_by_text("python sees [[0.").inner_text()
+    assert [float(x) for x in re.findall(r"-?[\d.]+", seen)[:2]] == pytest.approx(dragged, abs=0.006)
+
+    run_cell(page, 2).get_by_text("python set [[-0.7, -1.8]]").wait_for()
+    page.wait_for_function(
+        "document.querySelector('.attnlib-point').getAttribute('aria-valuetext') === 'x −0.70, y −1.80'"
+    )
+    assert numbers(page) == expected_numbers(QueryTuner(query=[-0.7, -1.8]))
+    assert record.outside(lab, lab.replace("http", "ws")) == []
+    assert [error for error in record.errors if error.startswith("page error") or "attnlib" in error] == []
