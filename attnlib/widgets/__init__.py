@@ -1,5 +1,7 @@
 """Widgets that run with a kernel and in a page without one; ``base`` says how one is written."""
 
+from attnlib.widgets.distribution_lab import DistributionLab
 from attnlib.widgets.query_tuner import QueryTuner
+from attnlib.widgets.score_field import ScoreField
 
-__all__ = ["QueryTuner"]
+__all__ = ["DistributionLab", "QueryTuner", "ScoreField"]

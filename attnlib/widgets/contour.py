@@ -20,7 +20,7 @@ def isolines(values: Sequence[float], size: int, level: float) -> list[list[Poin
     """Lines along which ``values[row * size + column]`` has this level, in grid coordinates (column, row).
 
     >>> isolines([0.0, 1.0, 0.0, 1.0], 2, 0.25)
-    [[(0.25, 0.0), (0.25, 1.0)]]
+    [[(0.25, 0), (0.25, 1)]]
     """
     links: dict[Edge, list[Edge]] = {}
     for row in range(size - 1):

@@ -31,84 +31,78 @@ SCORES = (
 )
 
 _IDENTITY = [[1.0, 0.0], [0.0, 1.0]]
-_KEYS = {
+_NEUTRAL: dict[str, Any] = {
+    "query": [1.5, 0.75],
     "key": [[1.0, 0.5], [2.0, 1.0], [-1.0, 1.6], [-1.8, -1.4], [1.4, -2.0]],
     "labels": ["A", "B", "C", "D", "E"],
+    "score": "dot",
+    "scale": round(1 / math.sqrt(2), 4),
+    "width": 1.0,
+    "weight": _IDENTITY,
+    "bias": [0.0, 0.0],
+    "offset": 0.0,
+    "vector": [1.0, 1.0],
+    "query_weight": _IDENTITY,
+    "key_weight": [[1.5, 0.5], [-0.5, 1.5]],
+    "position_weight": [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0], [-0.5, 0.5], [-1.0, 0.0]],
+    "position": 0,
 }
 
+
+def _preset(name: str, notice: str, **state: Any) -> dict[str, Any]:
+    return preset(name, notice, **{**_NEUTRAL, **state})
+
+
 PRESETS = [
-    preset(
+    _preset(
         "Half planes",
-        "Equal energy lies along straight lines across q. A and B both point where q points, yet B's energy is twice "
+        "Equal energy lies along straight lines across q: A and B both point where q points, yet B's energy is twice "
         "A's, because B is twice as long.",
-        score="dot",
-        query=[1.5, 0.75],
-        **_KEYS,
     ),
-    preset(
+    _preset(
         "A wedge",
         "Only the angle to q counts: every ray from the middle has one colour, A and B tie, and making q longer "
         "changes nothing.",
         score="similarity",
-        query=[1.5, 0.75],
-        **_KEYS,
     ),
-    preset(
+    _preset(
         "Circles",
-        "The nearest key wins, not the longest: move q onto A, then make the width small and the weights turn into a "
-        "nearest neighbour.",
+        "The nearest key wins, not the longest: move q until A and B tie, then make the width small and see the "
+        "smallest step decide between them.",
         score="gaussian",
-        width=1.0,
         query=[1.6, 0.1],
-        **_KEYS,
     ),
-    preset(
+    _preset(
         "Plateaus",
         "Far from the two steps tanh is flat, so all keys out there get nearly the same energy: q moves the steps, and "
         "no key can get more than |v₁| + |v₂|.",
         score="additive",
         query=[-0.6, 0.6],
-        vector=[1.0, 1.0],
-        query_weight=_IDENTITY,
-        key_weight=[[1.5, 0.5], [-0.5, 1.5]],
-        bias=[0.0, 0.0],
-        **_KEYS,
     ),
-    preset(
+    _preset(
         "Looking sideways",
         "W turns the query by a right angle before it is compared: the field follows Wᵀq, not q.",
         score="general",
-        query=[1.5, 0.75],
         weight=[[0.0, 1.0], [-1.0, 0.0]],
-        **_KEYS,
     ),
-    preset(
+    _preset(
         "A key's own standing",
         "With q at the middle the field is not flat: b prefers keys to the right, whatever is asked for.",
         score="biased general",
         query=[0.0, 0.0],
-        weight=_IDENTITY,
         bias=[1.0, 0.0],
-        **_KEYS,
     ),
-    preset(
+    _preset(
         "Held between −1 and 1",
-        "tanh caps the energies, so under softmax no key gets more than e² ≈ 7.4 times the weight of another, however "
-        "long q is.",
+        "However long q is, tanh caps the energies, so under softmax no key gets more than e² = 7.4 times the weight "
+        "of another.",
         score="activated general",
-        query=[1.5, 0.75],
-        weight=_IDENTITY,
-        offset=0.0,
-        **_KEYS,
     ),
-    preset(
+    _preset(
         "Deaf to the keys",
-        "The field has one colour: where a key lies counts for nothing, only its position in the list does; moving q "
-        "still changes who wins.",
+        "The field has one colour: where a key lies counts for nothing, only its position in the list does, and moving "
+        "q still changes who wins.",
         score="location-based",
-        query=[1.5, 0.75],
-        position=0,
-        **_KEYS,
     ),
 ]
 
@@ -146,27 +140,27 @@ class ScoreField(PresetWidget):
 
     _stem = "score_field"
 
-    query = Array((2,), [1.5, 0.75])
-    key = Array((None, 2), _KEYS["key"])
-    labels = Texts(_KEYS["labels"])
-    score = Choice(SCORES, "dot")
-    scale = Number(round(1 / math.sqrt(2), 4), above=0)
-    width = Number(1.0, above=0)
-    weight = Array((2, 2), [[0.0, 1.0], [-1.0, 0.0]])
-    bias = Array((2,), [0.0, 0.0])
-    offset = Number(0.0)
-    vector = Array((2,), [1.0, 1.0])
-    query_weight = Array((2, 2), _IDENTITY)
-    key_weight = Array((2, 2), [[1.5, 0.5], [-0.5, 1.5]])
-    position_weight = Array((None, 2), [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0], [-0.5, 0.5], [-1.0, 0.0]])
-    position = Whole(0)
-    presets = Presets(PRESETS)
+    query = Array((2,), _NEUTRAL["query"], help="the query")
+    key = Array((None, 2), _NEUTRAL["key"], help="a few keys, one a row")
+    labels = Texts(_NEUTRAL["labels"], help="a name for each key")
+    score = Choice(SCORES, _NEUTRAL["score"])
+    scale = Number(_NEUTRAL["scale"], above=0, help="factor of the scaled dot product")
+    width = Number(_NEUTRAL["width"], above=0, help="of the Gaussian kernel")
+    weight = Array((2, 2), _NEUTRAL["weight"], help="W of the general scores")
+    bias = Array((2,), _NEUTRAL["bias"], help="b of the biased general and of the additive score")
+    offset = Number(_NEUTRAL["offset"], help="the scalar bias of the activated general score")
+    vector = Array((2,), _NEUTRAL["vector"], help="v of the additive score")
+    query_weight = Array((2, 2), _NEUTRAL["query_weight"], help="W1 of the additive score")
+    key_weight = Array((2, 2), _NEUTRAL["key_weight"], help="W2 of the additive score")
+    position_weight = Array((None, 2), _NEUTRAL["position_weight"], help="of the location-based score, one row a key")
+    position = Whole(_NEUTRAL["position"], help="index of the key whose energy the location-based field shows")
+    presets = Presets(PRESETS, help="what the reader can start from: name, notice and state of each")
     energies = Output("one number a key")
     weights = Output("softmax of the energies")
 
     def __init__(self, **state: Any) -> None:
         if "key" in state:
-            count = len(state["key"])
+            count = len(state["key"]) if hasattr(state["key"], "__len__") else 0
             rows = [[math.cos(index), math.sin(index)] for index in range(count)]
             state = {"labels": [f"k{index + 1}" for index in range(count)], "position_weight": rows, **state}
         super().__init__(**state)
@@ -242,11 +236,12 @@ def _draw(widget: ScoreField) -> Picture:
     places = [(-limit + step * column, limit - step * row) for row in range(_CELLS + 1) for column in range(_CELLS + 1)]
     # Rounded, so that the last bit of a machine's tanh decides no colour and no crossing.
     values = [round(value, 9) for value in widget.field(places).tolist()]
-    end = _round_up(max(map(abs, values)) or 1e-6)
+    end = _round_up(max(map(abs, [*values, *widget.energies])) or 1e-6)
     _draw_colours(drawing, values, end)
     plane = Plane(drawing, _LEFT, _TOP, _SIDE, limit)
     _draw_lines(drawing, values, [plane.at(*place) for place in (widget.query, *widget.key)])
-    drawing.line([plane.at(0, 0), plane.at(*widget.query)], stroke="query", width=3)
+    for stroke, width in (("ground", 6), ("query", 3)):
+        drawing.line([plane.at(0, 0), plane.at(*widget.query)], stroke=stroke, width=width)
     for label, place in zip(widget.labels, widget.key, strict=True):
         x, y = plane.at(*place)
         drawing.circle(x, y, 10, fill="key", stroke="ground", width=1.5)
@@ -294,13 +289,15 @@ def _draw_lines(drawing: Picture, values: list[float], taken: list[Point]) -> No
     """Level lines, dashed below zero and thick at zero, with their numbers where there is room."""
     low, high = min(values), max(values)
     if high - low < 1e-9:
+        drawing.text(_LEFT + _SIDE / 2, _TOP + _SIDE * 0.75, f"{_number(low)} everywhere", anchor="middle", bold=True)
         return
     every_other = range(0, _CELLS + 1, 2)
     half = [values[row * (_CELLS + 1) + column] for row in every_other for column in every_other]
     step, pixels = nice_step(high - low, 9), 2 * _SIDE / _CELLS
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     words: list[tuple[Point, str]] = []
-    for n in range(math.ceil(low / step), math.floor(high / step) + 1):
+    # Not the level that the field only touches at its end.
+    for n in range(math.ceil(low / step + 0.02), math.floor(high / step - 0.02) + 1):
         for line in isolines(half, _CELLS // 2 + 1, n * step):
             path = [(_LEFT + x * pixels, _TOP + y * pixels) for x, y in line]
             drawing.line(path, stroke="ink", width=2.2 if n == 0 else 1, dash=n < 0)

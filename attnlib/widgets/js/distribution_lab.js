@@ -305,7 +305,6 @@ function check(state) {
   need.number(state, "alpha", { above: 1 });
   need.choice(state, "path", PATHS);
   need.flag(state, "wide");
-  need.list(state, "presets", { type: "object" });
 }
 
 const render = define({ name: "Distribution lab", traits: TRAITS, check, build });

@@ -27,9 +27,9 @@ const SCORES = {
     of: (s) => (q, k) => activatedGeneral(q, k, { weight: s.weight, bias: s.offset }) },
   additive: { words: "additive", formula: "vᵀ tanh(W₁ q + W₂ k + b)", parts: ["vector", "bias", "query_weight", "key_weight"],
     of: (s) => (q, k) => additive(q, k, { vector: s.vector, queryWeight: s.query_weight, keyWeight: s.key_weight, bias: s.bias }) },
-  gaussian: { words: "Gaussian kernel", formula: "−‖q − k‖² / (2h²), the logarithm of the kernel", parts: ["width"],
+  gaussian: { words: "Gaussian kernel, its logarithm", formula: "−‖q − k‖² / (2h²)", parts: ["width"],
     of: (s) => (q, k) => gaussian(q, k, { width: s.width }) },
-  "location-based": { words: "location-based", formula: "w(i)ᵀ q, where i is the key’s position in the list", parts: ["position_weight"],
+  "location-based": { words: "location-based", formula: "w(i)ᵀ q for the key in position i", parts: ["position_weight"],
     of: (s) => (q, k) => locationBased(q, k, { weight: s.position_weight }) },
 };
 
@@ -76,14 +76,15 @@ function roundUp(value) {
   return power * [1, 1.5, 2, 3, 4, 6, 8, 10].find((lead) => lead * power >= value * (1 - 1e-9));
 }
 
-function spanOf(values) {
+function spanOf(values, energies) {
   let low = Infinity;
   let high = -Infinity;
   for (const value of values) {
     if (value < low) low = value;
     if (value > high) high = value;
   }
-  return { low, high, end: roundUp(Math.max(Math.abs(low), Math.abs(high), 1e-6)), even: high - low < 1e-9 };
+  const far = Math.max(Math.abs(low), Math.abs(high), ...energies.map(Math.abs));
+  return { low, high, end: roundUp(Math.max(far, 1e-6)), even: high - low < 1e-9 };
 }
 
 /** 256 colours from one end of the scale to the other, as 0xAABBGGRR. */
@@ -139,17 +140,21 @@ function contours(layer, words) {
   const paths = Object.fromEntries(["below", "zero", "above"].map((sign) => [sign, layer.appendChild(
     svg("path", { class: `attnlib-field-${sign}` }))]));
   const labels = pool(words, () => ({ node: svg("text") }));
-  const cell = SIZE / (GRID - 1);
+  const side = (GRID + 1) / 2; // lines are straight enough on every other sample
+  const cell = SIZE / (side - 1);
+  const coarse = new Float64Array(side * side);
   return (values, { low, high, even }, taken) => {
     const d = { below: "", zero: "", above: "" };
     const texts = [];
     const spots = [...taken];
     if (!even) {
+      for (let i = 0; i < coarse.length; i += 1) coarse[i] = values[2 * Math.floor(i / side) * GRID + 2 * (i % side)];
       const step = niceStep(high - low, 9);
       const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-      for (let n = Math.ceil(low / step); n * step <= high; n += 1) {
+      // Not the level that the field only touches at its end.
+      for (let n = Math.ceil(low / step + 0.02); n <= high / step - 0.02; n += 1) {
         const sign = n < 0 ? "below" : n > 0 ? "above" : "zero";
-        for (const line of isolines(values, GRID, n * step)) {
+        for (const line of isolines(coarse, side, n * step)) {
           let path = "M";
           for (let i = 0; i < line.length; i += 2) path += `${(line[i] * cell).toFixed(1)} ${(line[i + 1] * cell).toFixed(1)} `;
           d[sign] += path;
@@ -160,6 +165,7 @@ function contours(layer, words) {
         }
       }
     }
+    if (even) texts.push([[SIZE / 2, SIZE * 0.75], `${number(low)} everywhere`]);
     for (const [sign, path] of Object.entries(paths)) write(path, { d: d[sign] });
     labels(texts.length).forEach(({ node }, i) => {
       const [[x, y], text] = texts[i];
@@ -172,7 +178,7 @@ function contours(layer, words) {
 function freeSpot(line, cell, taken) {
   let best = null;
   let room = 26;
-  for (let i = 0; i < line.length; i += 6) {
+  for (let i = 0; i < line.length; i += 4) {
     const spot = [line[i] * cell, line[i + 1] * cell];
     if (Math.min(spot[0], spot[1], SIZE - spot[0], SIZE - spot[1]) < 18) continue;
     const gap = Math.min(120, ...taken.map(([x, y]) => Math.hypot((x - spot[0]) * 0.8, y - spot[1])));
@@ -192,7 +198,8 @@ function drawing(view, { onQuery, onProbe, onPaint }) {
   const node = html("div", { class: "attnlib-field-board" }, paint.node, board.node);
   const lines = contours(board.layer("attnlib-field-lines"), board.layer("attnlib-field-words"));
   write(board.node.lastChild, { "aria-hidden": "true" });
-  const ray = board.layer("attnlib-field-ray").appendChild(svg("line"));
+  const rays = board.layer("attnlib-field-ray");
+  rays.append(svg("line"), svg("line")); // the first is the halo of the second
   const keys = pool(board.layer("attnlib-field-keys"), () => {
     const text = svg("text", { y: 4 });
     return { node: svg("g", { "aria-hidden": "true" }, svg("circle", { r: 10 }), text), text };
@@ -205,7 +212,7 @@ function drawing(view, { onQuery, onProbe, onPaint }) {
   });
   const probe = point({
     plane: board,
-    mark: svg("path", { class: "attnlib-field-probe", d: "M-13 0H-5M5 0H13M0 -13V-5M0 5V13" }),
+    mark: svg("path", { class: "attnlib-field-probe", d: "M-16 0H-8M8 0H16M0 -16V-8M0 8V16" }),
     name: "Probe",
     onMove: (place) => onProbe(place),
   });
@@ -232,7 +239,7 @@ function drawing(view, { onQuery, onProbe, onPaint }) {
       const place = (p) => [board.x(p[0]), board.y(p[1])];
       lines(values, span, [...state.key.map(place), place(state.query)]);
       const [x2, y2] = place(state.query);
-      write(ray, { x1: board.x(0), y1: board.y(0), x2, y2 });
+      for (const ray of rays.children) write(ray, { x1: board.x(0), y1: board.y(0), x2, y2 });
       keys(state.key.length).forEach(({ node: mark, text }, i) => {
         const [x, y] = place(state.key[i]);
         write(mark, { transform: `translate(${x.toFixed(2)} ${y.toFixed(2)})` });
@@ -322,7 +329,7 @@ function legend() {
 
 function build(view, first) {
   let state = first;
-  let spot = [1, -1];
+  let spot = first.key[0];
   const get = () => state;
   const presets = presetChoice({ view, unnamed: "Your own field", hint: "Drag the query, or move it with the arrow keys: how does the field turn?" });
   const score = choice({ label: "Score function", options: Object.entries(SCORES).map(([name, { words }]) => [name, words]),
@@ -350,7 +357,8 @@ function build(view, first) {
   function read() {
     const energy = sampled(state, [spot])[0];
     const key = state.key.findIndex((place) => place[0] === spot[0] && place[1] === spot[1]);
-    const name = key < 0 ? "k" : `key ${state.labels[key]}`;
+    const place = state.score === "location-based" ? `position ${state.position + 1}, k` : "k";
+    const name = key < 0 || place !== "k" ? place : `key ${state.labels[key]}`;
     write(reading, { text: `f(q, k) = ${number(energy)} for ${name} = ${pair(spot)}` });
     picture.probe(spot, `Probe, energy ${number(energy)}`);
   }
@@ -363,14 +371,14 @@ function build(view, first) {
     const reach = Math.max(3, Math.ceil(Math.max(...state.key.flat().map(Math.abs)) + 0.3), Math.ceil(Math.max(...state.query.map(Math.abs))));
     if (reach !== limit) places = samples(limit = reach);
     const values = sampled(state, places);
-    const span = spanOf(values);
     const energies = SCORES[state.score].of(state)(state.query, state.key);
+    const span = spanOf(values, energies);
     const weights = softmax(energies);
     picture.update(state, limit, values, span);
     table.update(state, energies, weights);
     presets.update(state);
     score.update(state.score);
-    write(formula, { text: `f(q, k) = ${SCORES[state.score].formula}${span.even ? `. Here it is ${number(span.low)} everywhere.` : ""}` });
+    write(formula, { text: `f(q, k) = ${SCORES[state.score].formula}` });
     write(settings, { hidden: SCORES[state.score].parts.length === 0 });
     for (const [name, control] of Object.entries(parts)) {
       const shown = SCORES[state.score].parts.includes(name);
@@ -395,8 +403,7 @@ function check(state) {
   for (const name of ["weight", "query_weight", "key_weight"]) need.matrix(state, name, { rows: 2, columns: 2 });
   for (const name of ["bias", "vector"]) need.list(state, name, { length: 2, type: "number" });
   need.matrix(state, "position_weight", { rows: state.key.length, columns: 2 });
-  need.number(state, "position", { min: 0, max: state.key.length - 1 });
-  need.list(state, "presets", { type: "object" });
+  need.whole(state, "position", { max: state.key.length - 1 });
 }
 
 const render = define({ name: "Score field", traits: TRAITS, check, build });
