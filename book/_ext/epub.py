@@ -1,0 +1,54 @@
+"""The book as one file for readers without a browser: formulas as MathML, pictures in place of widgets, a version."""
+
+import re
+from importlib.metadata import version
+
+from docutils import nodes
+from latex2mathml.converter import convert
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.util import logging
+from sphinx.writers.html5 import HTML5Translator
+
+LOGGER = logging.getLogger(__name__)
+SYNONYMS = {r"\{(aligned|gathered)\}": "{split}", r"\\arg(?![a-z])": r"\\operatorname{arg}"}
+TAG = re.compile(r"\\tag\{([^}]*)\}")
+
+
+def mathml(node: nodes.Element, display: str) -> str:
+    """A formula as MathML; a warning, and so a failed build, if it cannot be had."""
+    text = TAG.sub("", re.sub(r"^\\\[|\\\]$", "", node.astext().strip()))
+    for ours, understood in SYNONYMS.items():
+        text = re.sub(ours, understood, text)
+    try:
+        made = convert(text, display=display)
+    except Exception as error:
+        LOGGER.warning("no MathML for %r: %r", text, error, location=node)
+        return ""
+    if left := re.search(r"<m[ino]>(\\[a-zA-Z]+|&)</m", made):
+        LOGGER.warning("no MathML for %s in %r", left.group(1), text, location=node)
+    return made
+
+
+def visit_inline(self: HTML5Translator, node: nodes.math) -> None:
+    self.body.append(mathml(node, "inline"))
+    raise nodes.SkipNode
+
+
+def visit_block(self: HTML5Translator, node: nodes.math_block) -> None:
+    number = TAG.search(node.astext())
+    self.body.append(self.starttag(node, "div", CLASS="math"))
+    self.body.append(mathml(node, "block"))
+    self.body.append(f'<p class="eqno">({number.group(1)})</p></div>' if number else "</div>")
+    raise nodes.SkipNode
+
+
+def name_version(app: Sphinx, config: Config) -> None:
+    config.version = config.release = version("attnlib")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
+    app.add_config_value("epub_math_renderer", "mathml", "env")
+    app.connect("config-inited", name_version)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
