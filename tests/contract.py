@@ -78,7 +78,7 @@ class Page:
     @cached_property
     def bare(self) -> str:
         """The prose without code spans' and code blocks' contents, in which nothing is a reference."""
-        return re.sub(r"(?<![}`])`[^`\n]*`", "", without_code(self.prose))
+        return re.sub(r"(\{[\w:-]+\}`[^`]*`)|`[^`\n]*`", lambda match: match[1] or "", without_code(self.prose))
 
     @cached_property
     def stations(self) -> dict[str, list[NotebookNode]]:
