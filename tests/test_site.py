@@ -1,5 +1,7 @@
 """The built site, page by page, in a real browser: over http and from the folder, light and dark, wide and narrow."""
 
+# ruff: noqa: F811 - a fixture and the argument that asks for it share their name
+
 import os
 import threading
 import zipfile

@@ -1,16 +1,19 @@
 """Small repairs of what other projects write, for those who hear a page instead of seeing it."""
 
+import re
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 
 
-def fill_table_corners(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """The empty corner of a data frame's table is no header: nothing can be read out there."""
+def mend_tables(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Of a data frame's table: the empty corner is no header, nothing can be read out; its own style is not XML."""
     for node in list(doctree.findall(nodes.raw)):
-        if "text_html" in node.get("classes", []) and "<th></th>" in node.astext():
-            node.children = [nodes.Text(node.astext().replace("<th></th>", "<td></td>"))]
+        text = node.astext()
+        if "text_html" in node.get("classes", []) and "dataframe" in text:
+            text = re.sub(r"<style scoped>.*?</style>", "", text, flags=re.S).replace("<th></th>", "<td></td>")
+            node.children = [nodes.Text(text)]
 
 
 def name_list_items(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: object) -> None:
@@ -19,6 +22,6 @@ def name_list_items(app: Sphinx, pagename: str, template: str, context: dict[str
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.connect("doctree-resolved", fill_table_corners)
+    app.connect("doctree-resolved", mend_tables)
     app.connect("html-page-context", name_list_items)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
