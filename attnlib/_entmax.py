@@ -65,7 +65,7 @@ def _bisect(z: Tensor, alpha: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     low = high - math.log(z.shape[dim])
     for _ in range(4 - round(math.log2(torch.finfo(z.dtype).eps))):
         middle = (low + high) / 2
-        weights = (1 - base * _growth(order, middle)).relu_().pow_(power)
+        weights = (1 - base * _growth(order, middle)).relu_().pow(power)
         enough = weights.sum(dim, keepdim=True) * middle.exp() >= 1
         low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
     return low, high
