@@ -497,12 +497,13 @@ def test_vmap_over_alpha():
 @every_path
 @pytest.mark.usefixtures("unchecked")
 def test_compiles_whole(distribution):
-    """Forward and backward, one graph. The compiler's own arithmetic differs in the last digits."""
+    """Forward and backward, one graph; for two of them down to machine code, whose last digits differ."""
     energies = randn(ROWS, KEY, dtype=torch.float32).requires_grad_()
     with torch.no_grad():
         energies[0], energies[1, 3:] = -INF, -INF
     torch.compiler.reset()
-    compiled = torch.compile(distribution, fullgraph=True)
+    backend = "inductor" if distribution in (softmax, sparsemax) else "aot_eager"
+    compiled = torch.compile(distribution, fullgraph=True, backend=backend)
     upstream = randn(ROWS, KEY, dtype=torch.float32, seed=1)
     near = functools.partial(torch.testing.assert_close, rtol=1e-5, atol=1e-6)
     near(compiled(energies), distribution(energies))
