@@ -113,6 +113,27 @@ def test_series_are_told_apart_by_more_than_colour():
     assert len({line.get_linestyle() for line in ax.lines}) == 2
 
 
+def test_a_legend_fits_the_figure():
+    series = {f"a rather long name {index}": [index, index] for index in range(5)}
+    figure = plotting.curves([1, 2], series, alt="curves", xlabel="x", ylabel="y")
+    plotting.png(figure)
+    (legend,) = figure.legends
+    assert figure.bbox.contains(*legend.get_window_extent().min)
+    assert figure.bbox.contains(*legend.get_window_extent().max)
+
+
+def test_a_short_logarithmic_axis_counts_1_2_5():
+    figure = plotting.curves([2, 30], {"one": [1, 2]}, alt="curves", xlabel="x", ylabel="y", scale=("log", "linear"))
+    plotting.png(figure)
+    assert {"2", "5", "10", "20"} <= {tick.get_text() for tick in figure.axes[0].get_xticklabels()}
+
+
+def test_squares_are_a_second_kind_of_point():
+    ax = plotting.plane({"k": (1, 2)}, squares={"v": (2, 1)}, alt="a plane").axes[0]
+    assert len(ax.collections) == 2
+    assert texts(ax.figure) == {"k", "v"}
+
+
 def test_a_corner_of_the_simplex_is_all_weight_on_one_key():
     ax = plotting.simplex({"left": [1, 0, 0], "top": [0, 0, 1], "mean": [1 / 3] * 3}, alt="a triangle").axes[0]
     places = {line.get_label(): line.get_xydata()[0] for line in ax.lines if len(line.get_xdata()) == 1}

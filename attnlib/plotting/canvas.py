@@ -141,5 +141,5 @@ def check_names(name: str, labels: Sequence[str] | None, expected: int) -> None:
 
 def legend(canvas: Figure, ax: Axes, entries: int) -> None:
     handles, labels = ax.get_legend_handles_labels()
-    columns = min(entries, 2 if max(map(len, labels)) > 14 else 4)
+    columns = max(1, min(entries, 52 // (max(map(len, labels)) + 7)))  # what fits above the axes
     canvas.legend(handles, labels, loc="outside upper center", ncols=columns, handlelength=2.6)

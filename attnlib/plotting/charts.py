@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from attnlib.plotting.canvas import DASHES, HATCHES, MARKERS, PALETTE, array, figure, legend, show, style, words
 
@@ -105,10 +106,21 @@ def curves(
             if len(values) > 1:
                 ax.fill_between(at, values.min(0), values.max(0), color=PALETTE[index % 7], alpha=0.18, linewidth=0)
         ax.set(xlabel=xlabel, ylabel=ylabel, xscale=scale[0], yscale=scale[1])
+        for axis in (ax.xaxis, ax.yaxis):
+            _plain_numbers(axis)
         ax.grid(True)
         if len(runs) > 1:
             legend(canvas, ax, len(runs))
     return show(canvas, alt=alt, caption=caption)
+
+
+def _plain_numbers(axis: Any) -> None:
+    """1, 2, 5, 10 instead of powers of ten on a logarithmic axis of at most three decades."""
+    low, high = axis.get_view_interval()
+    if axis.get_scale() == "log" and high / low <= 2000:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_locator(NullLocator())
 
 
 def _runs(name: str, values: Any, places: int) -> np.ndarray:

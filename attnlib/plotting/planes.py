@@ -110,7 +110,9 @@ def plane(
     if unknown := set(sizes or {}) - set(spots):
         raise ValueError(f"sizes names points that are not there: {sorted(unknown)}")
     words("alt", alt)
-    far = max((float(np.abs(place).max()) for place in (*spots.values(), *boxes.values(), *vectors.values())), default=1.0)
+    far = max(
+        (float(np.abs(place).max()) for place in (*spots.values(), *boxes.values(), *vectors.values())), default=1.0
+    )
     reach = reach or 1.25 * far
     with style():
         canvas, ax = figure(4.4)
@@ -160,10 +162,11 @@ def _pair(name: str, place: Any) -> np.ndarray:
 
 
 def _name(ax: Axes, name: str, place: np.ndarray, lift: float = 2) -> None:
-    outward = place / (np.linalg.norm(place) or 1) * (lift + 9)
-    look: dict[str, Any] = {"ha": "center", "va": "center", "textcoords": "offset points", "zorder": 5}
-    text = ax.annotate(name, tuple(place), tuple(outward), **look)
-    text.set_path_effects([withStroke(linewidth=3, foreground="white")])
+    """Write a name above its place, or below where the place itself is below the middle."""
+    up = 1 if place[1] >= 0 else -1
+    look: dict[str, Any] = {"ha": "center", "va": "bottom" if up > 0 else "top", "textcoords": "offset points"}
+    text = ax.annotate(name, tuple(place), (0, up * (lift + 3)), zorder=5, **look)
+    text.set_path_effects([withStroke(linewidth=2, foreground="white")])
 
 
 def _levels(canvas: Figure, ax: Axes, field: Callable[[torch.Tensor], torch.Tensor], reach: float, label: str) -> None:
