@@ -19,6 +19,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+_RUNNING: list[Browser] = []
 MISSING = "no Chromium found: set CHROMIUM, or install chromium, google-chrome or `playwright install chromium`"
 
 
@@ -67,6 +68,9 @@ def watch(page: Page) -> Record:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """One browser a test process. Skips with one line where there is none; with CI=true that is a failure."""
+    if _RUNNING:  # each module that imports this fixture has its own copy of it; Playwright starts only once
+        yield _RUNNING[0]
+        return
     with sync_playwright() as playwright:
         path = find_chromium(playwright)
         if path is None:
@@ -74,7 +78,9 @@ def chromium() -> Iterator[Browser]:
                 pytest.fail(MISSING, pytrace=False)
             pytest.skip(MISSING)
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        _RUNNING.append(browser)
         yield browser
+        _RUNNING.clear()
         browser.close()
 
 

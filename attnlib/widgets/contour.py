@@ -82,7 +82,7 @@ def nice_step(span: float, count: int) -> float:
     """A step of 1, 2 or 5 times a power of ten that cuts ``span`` into about ``count`` parts.
 
     >>> nice_step(18.0, 9), nice_step(3.1, 9)
-    (2.0, 0.5)
+    (2.0, 0.2)
     """
     raw = span / count
     power = 10.0 ** math.floor(math.log10(raw))

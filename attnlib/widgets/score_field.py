@@ -161,7 +161,7 @@ class ScoreField(PresetWidget):
     def __init__(self, **state: Any) -> None:
         if "key" in state:
             count = len(state["key"]) if hasattr(state["key"], "__len__") else 0
-            rows = [[math.cos(index), math.sin(index)] for index in range(count)]
+            rows = [[1.0, 0.0]] if count == 0 else [[math.cos(index), math.sin(index)] for index in range(count)]
             state = {"labels": [f"k{index + 1}" for index in range(count)], "position_weight": rows, **state}
         super().__init__(**state)
 

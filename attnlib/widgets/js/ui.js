@@ -348,7 +348,7 @@ export function plane({ label, size = 400 }) {
 
 /**
  * A point of the plane to drag, or to move with the arrow keys (0.1, with Shift 0.5). `mark` is the SVG drawn at (0, 0);
- * onMove([x, y]) and onFocus() tell. `update([x, y], label)` places it.
+ * onMove([x, y]) and onFocus() tell. `update([x, y], label, words)` places it and says its label and value.
  */
 export function point({ plane: board, mark, name, onMove, onFocus = () => {} }) {
   const ring = svg("circle", { class: "attnlib-ring", r: 17 });
@@ -357,7 +357,10 @@ export function point({ plane: board, mark, name, onMove, onFocus = () => {} }) 
   let place = [0, 0];
   let grip = null;
   const held = (value) => Math.min(Math.max(value, -board.limit), board.limit);
-  const move = (next) => onMove(next.map((value) => Number(held(value).toFixed(3))));
+  function move(next) {
+    place = next.map((value) => Number(held(value).toFixed(3))); // the next key may come before the next frame
+    onMove(place);
+  }
   node.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     event.preventDefault();
@@ -389,7 +392,7 @@ export function point({ plane: board, mark, name, onMove, onFocus = () => {} }) 
   });
   return {
     node,
-    update([x, y], label = name) {
+    update([x, y], label = name, words = `x ${number(x)}, y ${number(y)}`) {
       place = [x, y];
       write(node, {
         transform: `translate(${board.x(x).toFixed(2)} ${board.y(y).toFixed(2)})`,
@@ -397,7 +400,7 @@ export function point({ plane: board, mark, name, onMove, onFocus = () => {} }) 
         "aria-valuenow": x,
         "aria-valuemin": -board.limit,
         "aria-valuemax": board.limit,
-        "aria-valuetext": `x ${number(x)}, y ${number(y)}`,
+        "aria-valuetext": words,
       });
     },
   };
