@@ -167,7 +167,7 @@ def _claims_in(cell: dict[str, Any], where: str) -> list[Claim]:
     if cell.get("cell_type") == "code" and "claims.record(" in source and not payloads:
         raise ValueError(f"{where}: calls claims.record but has stored no claim; execute the notebook")
     try:
-        return [_checked(payload) for payload in payloads]
+        return [_checked(_restored(payload)) for payload in payloads]
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: malformed claim: {error}") from error
 
@@ -235,7 +235,17 @@ def _measured(entry: Claim) -> str:
 
 
 def _payload(entry: Claim) -> dict[str, Any]:
-    return {name: getattr(entry, name) for name in (*_TEXT_FIELDS[:4], "value", "spread", "verdict")}
+    """What is stored. A mapping becomes a list of pairs, because notebook files sort the keys of their objects."""
+    fields = {name: getattr(entry, name) for name in (*_TEXT_FIELDS[:4], "value", "spread", "verdict")}
+    return {k: [[*pair] for pair in v.items()] if isinstance(v, Mapping) else v for k, v in fields.items()}
+
+
+def _restored(payload: object) -> object:
+    """The payload with mappings again where pairs were stored."""
+    if not isinstance(payload, Mapping):
+        return payload
+    fields = {name: payload[name] for name in ("value", "spread") if isinstance(payload.get(name), list)}
+    return {**payload, **{name: {str(key): item for key, item in pairs} for name, pairs in fields.items()}}
 
 
 def _plain(entry: Claim) -> str:

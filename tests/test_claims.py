@@ -51,7 +51,7 @@ def test_outside_a_notebook_the_plain_text_is_printed(capsys):
 def test_a_kernel_stores_card_text_and_payload(tmp_path):
     source = (
         "from attnlib import claims\n"
-        "claims.record('demo-one', claim='a < b & c', source='us', experiment='e', value={'p': 0.123456, 'q': 4}, "
+        "claims.record('demo-one', claim='a < b & c', source='us', experiment='e', value={'q': 4, 'p': 0.123456}, "
         "spread=None, verdict='refuted')"
     )
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
@@ -60,12 +60,12 @@ def test_a_kernel_stores_card_text_and_payload(tmp_path):
     nbformat.write(book, path)
     (output,) = book.cells[0].outputs
     assert set(output.data) == {claims.MIME, "text/html", "text/plain"}
-    assert output.data[claims.MIME]["value"] == {"p": 0.123, "q": 4}
+    assert output.data[claims.MIME]["value"] == [["q", 4], ["p", 0.123]]
     assert "Claim refuted" in output.data["text/html"]
     assert "a &lt; b &amp; c" in output.data["text/html"]
     (entry,) = claims.collect([path])
     assert entry.verdict == "refuted"
-    assert entry.value == {"p": 0.123, "q": 4}
+    assert list(entry.value.items()) == [("q", 4), ("p", 0.123)]  # as they were given, though files sort their keys
     assert entry.notebook == path
 
 
@@ -152,7 +152,8 @@ def test_collect_refuses_an_id_used_twice(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "payload", [None, {"id": "demo-one"}, stored(verdict="?"), stored(value=None), stored() | {"x": 1}]
+    "payload",
+    [None, {"id": "demo-one"}, stored(verdict="?"), stored(value=None), stored(value=[1, 2]), stored() | {"x": 1}],
 )
 def test_collect_refuses_a_malformed_claim(tmp_path, payload):
     with pytest.raises(ValueError, match=r"a\.ipynb, cell 1: malformed claim"):
