@@ -12,23 +12,29 @@ TORCH_INDEX ?=
 # Notebooks for `make notebooks`; all of them, in the order of the table of contents, when empty.
 NB ?=
 READY := .venv/.ready
+PYTEST := $(PY) -m pytest
+# Cells run in their order, a notebook in one process; two notebooks at a time.
+NBVAL := $(PY) -m pytest -o addopts=-ra --nbval --nbval-cell-timeout=600 --timeout=900 -p no:randomly -n 2 --dist loadfile
 
-export PYTHONWARNINGS ?= default
+# Small tensors: a second thread costs more than it brings, and two processes share two cores.
+export OMP_NUM_THREADS ?= 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
-.PHONY: help book epub test unit nbval site check notebooks lab bench clean chromium
+.PHONY: help book epub test unit nbval chromium check notebooks pins lab bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .venv/.pins: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "the pinned environment needs Python 3.11 or newer")'
 	@test -x $(PY) || $(PYTHON) -m venv .venv
-	$(PIP) install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) "$$(grep -m1 '^torch==' requirements.txt)"
-	$(PIP) install -q -r requirements.txt
+	@echo "Installing the pinned environment into .venv, once ..."
+	@$(PIP) install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) "$$(grep -m1 '^torch==' requirements.txt)"
+	@$(PIP) install -q -r requirements.txt
 	@touch $@
 
 $(READY): .venv/.pins pyproject.toml
-	$(PIP) install -q --no-deps --no-build-isolation -e .
+	@$(PIP) install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 book: $(READY)  ## build the site into _build/html
@@ -37,8 +43,21 @@ book: $(READY)  ## build the site into _build/html
 epub: $(READY)  ## build the book as one EPUB file
 	@$(PY) book/_tools/build.py epub
 
-unit: $(READY)  ## unit tests and doctests only
-	@$(PY) -m pytest -n 2 -m "not site and not browser"
+test: book epub chromium  ## everything: unit tests, doctests, notebooks, the book, the site, the browser
+	@failed=0; \
+	$(PYTEST) -n 2 -m "not browser" || failed=1; \
+	$(PYTEST) -m browser || failed=1; \
+	$(NBVAL) book || failed=1; \
+	exit $$failed
+
+unit: $(READY)  ## the library's tests and doctests only
+	@$(PYTEST) -n 2 -m "not browser and not site and not slow"
+
+nbval: $(READY)  ## the notebook check only: do the stored outputs still come out (NB=path for one)
+	@$(NBVAL) $(or $(NB),book)
+
+chromium: $(READY)
+	@$(PY) tests/browser.py
 
 check: $(READY)  ## style and types
 	@$(PY) -m ruff check .
@@ -46,6 +65,9 @@ check: $(READY)  ## style and types
 
 notebooks: $(READY)  ## execute the notebooks in place and normalise them (NB=path for one)
 	@$(PY) book/_tools/notebooks.py $(NB)
+
+pins: $(READY)  ## write requirements.txt from the environment as it is
+	@$(PY) book/_tools/requirements.py
 
 lab: $(READY)  ## open the book in JupyterLab
 	@$(PY) -m jupyterlab --notebook-dir=.

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,3 +98,29 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
 def page(context: BrowserContext) -> Page:
     """A fresh page; call `watch(page)` first when its requests and errors matter."""
     return context.new_page()
+
+
+def install_chromium() -> None:
+    """Debian's package, where this user may install one."""
+    if shutil.which("apt-get") is None:
+        return
+    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if as_root and (shutil.which("sudo") is None or subprocess.run([*as_root, "true"], check=False).returncode):
+        return
+    quiet = {"stdout": subprocess.DEVNULL, "env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}}
+    for words in (["update"], ["install", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core"]):
+        subprocess.run([*as_root, "apt-get", *words], check=False, **quiet)
+
+
+def main() -> int:
+    """Find a Chromium, or install one, or say in one line that there is none. With CI=true that is a failure."""
+    with sync_playwright() as playwright:
+        if find_chromium(playwright) is None:
+            install_chromium()
+        found = find_chromium(playwright)
+    print(f"Chromium: {found}" if found else f"{MISSING}; the browser tests are skipped")
+    return 1 if found is None and os.environ.get("CI") == "true" else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

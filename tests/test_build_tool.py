@@ -1,0 +1,70 @@
+"""`make book`: strict, published only when it built, and with links to a repository only when there is one."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from book._tools import toc
+
+TOOL = toc.ROOT / "book/_tools/build.py"
+ADDRESS = "https://github.com/someone/somewhere"
+
+
+def build(root: Path, builder: str = "html") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(TOOL), builder, "--root", str(root)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A book of one page with this book's configuration and extensions, in a folder with a space in its name."""
+    root = tmp_path / "a small book"
+    (root / "book").mkdir(parents=True)
+    for name in ("_ext", "_static", "_templates"):
+        shutil.copytree(toc.ROOT / "book" / name, root / "book" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(toc.ROOT / "book/references.bib", root / "book")
+    shutil.copy(toc.ROOT / "_config.yml", root)
+    (root / "_toc.yml").write_text("format: jb-book\nroot: book/index\n")
+    (root / "book/index.md").write_text("# A page\n\nA formula $x$.\n\n$$\na \\\\ b \\tag{7}\n$$\n")
+    return root
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_a_build_that_fails_leaves_the_last_good_site_untouched(small: Path) -> None:
+    good = build(small)
+    assert good.returncode == 0, good.stdout
+    assert f"Open {small / '_build/html/index.html'}" in good.stdout
+    before = files(small / "_build/html")
+    assert "vnd" not in "".join(before)
+    page = before["book/index.html"].decode()
+    assert r"\[a \\ b \tag{7}\]" in page
+    assert "Suggest edit" not in page
+    assert "Open issue" not in page
+
+    (small / "book/index.md").write_text("# A page\n\n{ref}`nowhere`\n")
+    bad = build(small)
+    assert bad.returncode == 1
+    assert "undefined label: 'nowhere'" in bad.stdout
+    assert "the last good one is untouched" in bad.stderr
+    assert files(small / "_build/html") == before
+
+
+@pytest.mark.slow
+def test_links_to_a_repository_appear_when_it_has_an_address(small: Path) -> None:
+    config = small / "_config.yml"
+    assert 'url: ""' in config.read_text(), "this test sets the address, which was left unset"
+    config.write_text(config.read_text().replace('url: ""', f"url: {ADDRESS}"))
+    done = build(small)
+    assert done.returncode == 0, done.stdout
+    page = (small / "_build/html/book/index.html").read_text("utf-8")
+    assert f"{ADDRESS}/edit/main/book/index.md" in page
+    assert f"{ADDRESS}/issues/new" in page
+    icons = (small / "_build/html/_static/icons.css").read_text("utf-8")
+    assert "Font Awesome 6 Brands" in icons.partition("@font-face")[2]
