@@ -189,7 +189,7 @@ def test_in_a_notebook_the_figure_is_displayed_with_its_words():
     assert output.metadata["attnlib"] == {"alt": "two rows", "caption": "Rows sum to one."}
     assert output.data["text/plain"] == "Figure: two rows"
     assert base64.b64decode(output.data["image/png"]).startswith(b"\x89PNG")
-    assert output.metadata["image/png"]["width"] == 562
+    assert output.metadata["image/png"] == {"width": 562}
 
 
 def test_attnlib_itself_imports_no_plotting():

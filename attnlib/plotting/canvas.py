@@ -94,13 +94,10 @@ def show(figure: Figure, *, alt: str, caption: str | None = None) -> Figure | No
         return figure
     from IPython.display import display
 
-    width, height = (round(inches * PIXELS_PER_INCH) for inches in figure.get_size_inches())
+    width = round(figure.get_size_inches()[0] * PIXELS_PER_INCH)  # the height follows, on narrow screens too
     data = {"image/png": base64.b64encode(png(figure)).decode(), "text/plain": f"Figure: {said['alt']}"}
-    display(
-        data,  # type: ignore[no-untyped-call]
-        raw=True,
-        metadata={"attnlib": said, "image/png": {"width": width, "height": height}},
-    )
+    metadata = {"attnlib": said, "image/png": {"width": width}}
+    display(data, raw=True, metadata=metadata)  # type: ignore[no-untyped-call]
     return None
 
 
@@ -141,5 +138,5 @@ def check_names(name: str, labels: Sequence[str] | None, expected: int) -> None:
 
 def legend(canvas: Figure, ax: Axes, entries: int) -> None:
     handles, labels = ax.get_legend_handles_labels()
-    columns = max(1, min(entries, 52 // (max(map(len, labels)) + 7)))  # what fits above the axes
+    columns = max(1, min(entries, 58 // (max(map(len, labels)) + 7)))  # what fits above the axes
     canvas.legend(handles, labels, loc="outside upper center", ncols=columns, handlelength=2.6)
