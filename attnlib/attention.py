@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from . import masks
 from .distributions import softmax
-from .scores import dot, scaled_dot
+from .scores import _batch, dot, scaled_dot
 
 __all__ = ["Attend", "Attention", "attend"]
 
@@ -77,7 +77,7 @@ def attend(
     batch = _check_arguments(query, key, value, mask)
     n_query, n_key = query.shape[-2], key.shape[-2]
     if mask is not None:
-        mask = mask.expand(torch.broadcast_shapes(mask.shape, (n_query, n_key)))
+        mask = mask.expand(*mask.shape[:-2], n_query, n_key)
     fits_kernel = score in (dot, scaled_dot) and distribution is softmax and query.shape[-1] == key.shape[-1]
     if not need_weights and fits_kernel and n_query and n_key and query.shape[-1]:
         context = _fused(query, key, value, batch, mask, is_causal, scale=1.0 if score is dot else None)
@@ -122,11 +122,21 @@ class Attend(nn.Module):
         need_weights: bool = True,
     ) -> Attention:
         """Call :func:`attend` with the score and distribution held."""
-        parts = {"score": self.score, "distribution": self.distribution}
-        return attend(query, key, value, **parts, mask=mask, is_causal=is_causal, need_weights=need_weights)
+        return attend(
+            query,
+            key,
+            value,
+            score=self.score,
+            distribution=self.distribution,
+            mask=mask,
+            is_causal=is_causal,
+            need_weights=need_weights,
+        )
 
 
-def _reference(query, key, value, score: Score, distribution: Distribution, visible) -> tuple[Tensor, Tensor, Tensor]:
+def _reference(
+    query: Tensor, key: Tensor, value: Tensor, score: Score, distribution: Distribution, visible: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Energies, weights and context in plain torch operations."""
     if visible is None:
         energies = _energies(score, query, key)
@@ -146,8 +156,7 @@ def _reference(query, key, value, score: Score, distribution: Distribution, visi
 
 def _energies(score: Score, query: Tensor, key: Tensor) -> Tensor:
     energies = score(query, key)
-    batch = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2])
-    expected = (*batch, query.shape[-2], key.shape[-2])
+    expected = (*_batch(query, key), query.shape[-2], key.shape[-2])
     if tuple(energies.shape) != expected:
         raise ValueError(f"score returned energies of shape {tuple(energies.shape)} but expected {expected}")
     return energies
@@ -161,7 +170,15 @@ def _weights(distribution: Distribution, energies: Tensor) -> Tensor:
     return weights
 
 
-def _fused(query, key, value, batch, mask, is_causal: bool, scale: float | None) -> Tensor:
+def _fused(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    batch: tuple[int, ...],
+    mask: Tensor | None,
+    is_causal: bool,
+    scale: float | None,
+) -> Tensor:
     """The same context from ``F.scaled_dot_product_attention``."""
     if mask is None and not is_causal:
         return _sdpa(query, key, value, batch, scale=scale)
@@ -180,16 +197,26 @@ def _fused(query, key, value, batch, mask, is_causal: bool, scale: float | None)
     return torch.where(sees_nothing, 0.0, context + poison)
 
 
-def _sdpa(query: Tensor, key: Tensor, value: Tensor, batch, attn_mask: Tensor | None = None, **options) -> Tensor:
+def _sdpa(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    batch: tuple[int, ...],
+    *,
+    attn_mask: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
     """The kernel wants equal batch dimensions, and is fast with four dimensions only."""
     tensors = [tensor.expand(*batch, *tensor.shape[-2:]) for tensor in (query, key, value)]
     lead = (1,) * (2 - len(batch))
     query, key, value = (tensor.reshape(*lead, *tensor.shape) for tensor in tensors)
-    context = F.scaled_dot_product_attention(query, key, value, attn_mask=attn_mask, **options)
+    context = F.scaled_dot_product_attention(query, key, value, attn_mask=attn_mask, is_causal=is_causal, scale=scale)
     return context.reshape(context.shape[len(lead) :])
 
 
 def _bad_rows(vectors: Tensor) -> Tensor:
+    """Which rows are not finite. Not by way of 0 * x, which is quicker: a compiler may take that for 0, and does."""
     return ~vectors.isfinite().all(-1, keepdim=True)
 
 
@@ -208,7 +235,7 @@ def _sees_any(visible: Tensor, bad: Tensor) -> Tensor:
     return visible.float() @ bad.float() > 0
 
 
-def _check_arguments(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> torch.Size:
+def _check_arguments(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[int, ...]:
     """Return the broadcast batch dimensions."""
     named = {"query": query, "key": key, "value": value}
     for name, tensor in named.items():
@@ -223,7 +250,7 @@ def _check_arguments(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | N
     if value.shape[-2] != key.shape[-2]:
         raise ValueError(f"value has {value.shape[-2]} rows but key has {key.shape[-2]}")
     try:
-        batch = torch.broadcast_shapes(*(tensor.shape[:-2] for tensor in named.values()))
+        batch = _batch(query, key, value)
     except RuntimeError:
         shapes = ", ".join(f"{name} {tuple(tensor.shape[:-2])}" for name, tensor in named.items())
         raise ValueError(f"leading dimensions must broadcast but are {shapes}") from None

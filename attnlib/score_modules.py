@@ -77,8 +77,7 @@ class ActivatedGeneral(nn.Module):
 
     def forward(self, query: Query, key: Key) -> Energies:
         """Energies of shape ``(*batch, query, key)``."""
-        options = {"weight": self.weight, "bias": self.bias, "activation": self.activation}
-        return scores.activated_general(query, key, **options)
+        return scores.activated_general(query, key, weight=self.weight, bias=self.bias, activation=self.activation)
 
 
 class Concat(nn.Module):
@@ -103,8 +102,9 @@ class Concat(nn.Module):
 
     def forward(self, query: Query, key: Key) -> Energies:
         """Energies of shape ``(*batch, query, key)``."""
-        options = {"vector": self.vector, "weight": self.weight, "bias": self.bias, "activation": self.activation}
-        return scores.concat(query, key, **options)
+        return scores.concat(
+            query, key, vector=self.vector, weight=self.weight, bias=self.bias, activation=self.activation
+        )
 
 
 class Additive(nn.Module):
@@ -160,10 +160,17 @@ class Deep(nn.Module):
 
     def forward(self, query: Query, key: Key) -> Energies:
         """Energies of shape ``(*batch, query, key)``."""
-        start = {"query_weight": self.query_weight, "key_weight": self.key_weight, "bias": self.bias}
-        layers = list(zip(self.layer_weights, self.layer_biases, strict=True))
-        end = {"vector": self.vector, "vector_bias": self.vector_bias, "activation": self.activation}
-        return scores.deep(query, key, **start, layers=layers, **end)
+        return scores.deep(
+            query,
+            key,
+            query_weight=self.query_weight,
+            key_weight=self.key_weight,
+            bias=self.bias,
+            layers=list(zip(self.layer_weights, self.layer_biases, strict=True)),
+            vector=self.vector,
+            vector_bias=self.vector_bias,
+            activation=self.activation,
+        )
 
 
 class LocationBased(nn.Module):
@@ -204,9 +211,17 @@ class FeatureBased(nn.Module):
 
     def forward(self, query: Query, key: Key) -> Energies:
         """Energies of shape ``(*batch, query, key)``."""
-        weights = {"first_weight": self.first_weight, "second_weight": self.second_weight, "bias": self.bias}
-        maps = {"first_map": self.first_map, "second_map": self.second_map, "activation": self.activation}
-        return scores.feature_based(query, key, vector=self.vector, **weights, **maps)
+        return scores.feature_based(
+            query,
+            key,
+            vector=self.vector,
+            first_weight=self.first_weight,
+            second_weight=self.second_weight,
+            first_map=self.first_map,
+            second_map=self.second_map,
+            bias=self.bias,
+            activation=self.activation,
+        )
 
 
 def _matrix(rows: int, columns: int, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Parameter:

@@ -299,8 +299,7 @@ def concat(
     d_q, d_k = query.shape[-1], key.shape[-1]
     _check_vector(vector)
     _check_parameter("weight", weight, **{"d_w": vector.shape[0], "d_q + d_k": d_q + d_k})
-    query_weight, key_weight = weight.split([d_q, d_k], dim=-1)
-    weights = {"query_weight": query_weight, "key_weight": key_weight}
+    weights = {"query_weight": weight[:, :d_q], "key_weight": weight[:, d_q:]}
     return additive(query, key, vector=vector, **weights, bias=bias, activation=activation)
 
 
@@ -483,7 +482,16 @@ def feature_based(
     return energies.expand(*_batch(query, key), query.shape[-2], key.shape[-2])
 
 
-def _hidden(query, key, query_weight, key_weight, bias, activation: Activation, *, d_w: int) -> Tensor:
+def _hidden(
+    query: Tensor,
+    key: Tensor,
+    query_weight: Tensor,
+    key_weight: Tensor,
+    bias: Tensor | None,
+    activation: Activation,
+    *,
+    d_w: int,
+) -> Tensor:
     """``act(W_q q + W_k k + b)`` for every pair: ``(*batch, query, key, d_w)``."""
     _check_parameter("query_weight", query_weight, d_w=d_w, d_q=query.shape[-1])
     _check_parameter("key_weight", key_weight, d_w=d_w, d_k=key.shape[-1])
@@ -503,8 +511,9 @@ def _unit(vectors: Tensor, eps: float) -> Tensor:
     return torch.where(is_zero, 0.0, unit).to(vectors.dtype)
 
 
-def _batch(query: Tensor, key: Tensor) -> torch.Size:
-    return torch.broadcast_shapes(query.shape[:-2], key.shape[:-2])
+def _batch(*tensors: Tensor) -> tuple[int, ...]:
+    """The leading dimensions, broadcast."""
+    return tuple(torch.broadcast_shapes(*(tensor.shape[:-2] for tensor in tensors)))  # type: ignore[no-untyped-call]
 
 
 def _check_same_size(query: Tensor, key: Tensor) -> None:
