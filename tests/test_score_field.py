@@ -57,6 +57,14 @@ def test_energies_are_those_of_attnlib(score):
         assert widget.field(key).tolist() == pytest.approx(widget.energies, abs=1e-12)
 
 
+def test_what_is_given_beside_a_preset_stands():
+    widget = ScoreField(preset="Circles", width=0.5, key=[[1, 0]])
+    assert (widget.score, widget.width, widget.labels) == ("gaussian", 0.5, ["k1"])
+    assert ScoreField(**widget.state()).state() == widget.state()
+    widget.preset = "A wedge"
+    assert (widget.score, widget.width, len(widget.key)) == ("similarity", 1.0, 5)
+
+
 def test_keys_of_your_own_get_names_and_positions():
     widget = ScoreField(key=[[1, 0], [0, 1]])
     assert widget.labels == ["k1", "k2"]

@@ -37,6 +37,8 @@ class PresetWidget(Widget):
     presets = Presets([], help="what the reader can start from: name, notice and state of each")
     preset = Text("", help="name of the preset last chosen, or empty; setting it sets what the preset holds")
 
+    _follows = False  # not while it is made: what is given beside a preset stands
+
     def __init__(self, **state: Any) -> None:
         if self.presets and not state.keys() & set(self._names()):
             state["preset"] = self.presets[0]["name"]
@@ -44,6 +46,7 @@ class PresetWidget(Widget):
             presets = state.get("presets", type(self).presets.default())
             state = {**self._held(state["preset"], presets), **state}
         super().__init__(**state)
+        self._follows = True
 
     @staticmethod
     def _held(name: str, presets: list[dict[str, Any]]) -> dict[str, Any]:
@@ -54,7 +57,7 @@ class PresetWidget(Widget):
 
     @traitlets.observe("preset")
     def _follow_preset(self, change: Any) -> None:
-        if self.preset:
+        if self.preset and self._follows:
             self.update(**self._held(self.preset, self.presets))
 
     def _check(self, state: dict[str, Any]) -> None:
