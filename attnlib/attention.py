@@ -63,7 +63,7 @@ def attend(
         TypeError: an argument is not a tensor, query is not floating point, dtypes differ, or the mask is not boolean.
         ValueError: shapes do not fit.
 
-    Source: Niu et al. 2021, Eq. 1-5 (the article's Eq. 7-11) [niu2021].
+    Source: Niu et al. 2021, the unified model; the article's Eq. 7-11 [niu2021].
 
     Departs from the source: the values may be left out, and a mask may hide keys.
 
@@ -99,7 +99,7 @@ class Attend(nn.Module):
         score: any callable ``(query, key) -> energies``, for instance a module of :mod:`attnlib.scores`.
         distribution: any callable ``energies -> weights``.
 
-    Source: Niu et al. 2021, Fig. 3 [niu2021].
+    Source: Niu et al. 2021, the unified model [niu2021].
 
     >>> query = torch.tensor([[0.0]])
     >>> Attend()(query, torch.tensor([[1.0], [-1.0]]), torch.tensor([[10.0], [20.0]])).weights

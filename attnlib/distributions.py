@@ -46,7 +46,7 @@ def softmax(energies: Float[Tensor, "..."], *, temperature: Number = 1.0, dim: i
         TypeError: ``energies`` is not floating point.
         ValueError: ``temperature`` is not a positive number.
 
-    Source: Niu et al. 2021, Eq. 8's most common choice [niu2021].
+    Source: Niu et al. 2021, the usual choice of g in the article's Eq. 8 [niu2021].
 
     Departs from the source: a row in which nothing is available gives zeros, not NaN.
 
@@ -134,7 +134,7 @@ def entmax(
         ValueError: ``alpha`` is not above 1, or does not broadcast; ``temperature`` is not a positive number. The
             values of a tensor are not looked at (that would stop compiled code): a bad alpha there gives a NaN row.
 
-    Source: Peters et al. 2019, Eq. 10 and Algorithm 2 [peters2019]; the gradient with respect to alpha: Correia et
+    Source: Peters et al. 2019 [peters2019]; the gradient with respect to alpha: Correia et
     al. 2019, Proposition 1 [correia2019].
 
     Departs from the source: the unknown of the root finder is the logarithm of the largest weight, not the threshold.
@@ -251,7 +251,7 @@ def entmax_jacobian(weights: Float[Tensor, "*batch key"], alpha: Number = 1.5) -
     Returns:
         ``result[..., i, j]`` is the derivative of weight ``i`` with respect to energy ``j``. Symmetric.
 
-    Source: Peters et al. 2019, Proposition 2 [peters2019].
+    Source: Peters et al. 2019 [peters2019].
 
     >>> entmax_jacobian(torch.tensor([0.25, 0.25, 0.25, 0.25, 0.0]))[0]  # s = 1/2 four times, sum 2
     tensor([ 0.3750, -0.1250, -0.1250, -0.1250,  0.0000])

@@ -186,7 +186,7 @@ def biased_general(
     Raises:
         ValueError: a size of ``weight`` or ``bias`` does not fit.
 
-    Source: Sordoni et al. 2016, Eq. 3 [sordoni2016].
+    Source: Sordoni et al. 2016 [sordoni2016].
 
     >>> key, weight, bias = torch.tensor([[3.0]]), torch.tensor([[1.0, 10.0]]), torch.tensor([2.0])
     >>> biased_general(torch.tensor([[1.0, 2.0]]), key, weight=weight, bias=bias)
@@ -222,7 +222,7 @@ def activated_general(
     Raises:
         ValueError: a size of ``weight`` or ``bias`` does not fit.
 
-    Source: Ma et al. 2017, Eq. 5 [ma2017].
+    Source: Ma et al. 2017 [ma2017].
 
     >>> query, key, weight = torch.tensor([[2.0]]), torch.tensor([[3.0], [-3.0]]), torch.tensor([[1.0]])
     >>> activated_general(query, key, weight=weight, bias=torch.tensor(-1.0), activation=torch.relu)
@@ -253,7 +253,7 @@ def generalized_kernel(
     Raises:
         ValueError: the features of query and key differ in size.
 
-    Source: Choromanski et al. 2021, Eq. 3 [choromanski2021].
+    Source: Choromanski et al. 2021 [choromanski2021].
 
     >>> generalized_kernel(torch.tensor([[1.0, -2.0]]), torch.tensor([[3.0, 4.0]]), feature_map=torch.relu)
     tensor([[3.]])
@@ -376,7 +376,7 @@ def deep(
     Raises:
         ValueError: a size of a parameter does not fit.
 
-    Source: Pavlopoulos et al. 2017, Sec. 3.2 [pavlopoulos2017].
+    Source: Pavlopoulos et al. 2017 [pavlopoulos2017].
 
     >>> one = torch.tensor([[1.0]])
     >>> start = {"query_weight": one, "key_weight": one, "bias": torch.tensor([0.0])}
