@@ -144,6 +144,13 @@ def test_preset_is_complete_enough_to_come_back_to(widget, preset):
 
 
 @every_preset
+def test_what_is_given_beside_a_preset_stands(widget, preset):
+    name, value = ("query", [0.25, 0.5]) if "query" in widget().state() else ("logits", [0.25, 0.5, 0.75])
+    made = widget(preset=preset, **{name: value}).state()
+    assert made == widget(preset=preset).state() | {name: widget(**{name: value}).state()[name]}
+
+
+@every_preset
 def test_preset_says_in_one_sentence_what_to_notice(widget, preset):
     notice = next(item["notice"] for item in widget().presets if item["name"] == preset)
     assert re.fullmatch(r"[^.]*(\d\.\d[^.]*)*\.", notice)

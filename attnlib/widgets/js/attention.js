@@ -29,7 +29,8 @@ const FEATURES = {
 };
 
 function chosen(table, name, what) {
-  if (!Object.hasOwn(table, name)) throw new Error(`${what} must be one of ${Object.keys(table).join(", ")}; got ${name}`);
+  if (!Object.hasOwn(table, name))
+    throw new Error(`${what} must be one of ${Object.keys(table).join(", ")}; got ${name}`);
   return table[name];
 }
 
@@ -45,7 +46,12 @@ export function scaledDot(query, keys, { scale = 1 / Math.sqrt(query.length) } =
 
 /** q' W k; weight [d_q][d_k]. */
 export function general(query, keys, { weight }) {
-  const projected = weight[0].map((_, j) => dotted(query, weight.map((row) => row[j])));
+  const projected = weight[0].map((_, j) =>
+    dotted(
+      query,
+      weight.map((row) => row[j]),
+    ),
+  );
   return keys.map((key) => dotted(projected, key));
 }
 
@@ -77,7 +83,10 @@ export function concat(query, keys, { vector, weight, bias, activation = "tanh" 
   const act = chosen(ACTIVATIONS, activation, "activation");
   return keys.map((key) => {
     const hidden = applied(weight, [...query, ...key]);
-    return dotted(vector, hidden.map((value, i) => act(value + (bias ? bias[i] : 0))));
+    return dotted(
+      vector,
+      hidden.map((value, i) => act(value + (bias ? bias[i] : 0))),
+    );
   });
 }
 
@@ -93,7 +102,8 @@ export function similarity(query, keys, { eps = 1e-8 } = {}) {
 
 /** Energies of the query and the position alone; weight [n_max][d_q], of which the first n rows count. */
 export function locationBased(query, keys, { weight }) {
-  if (keys.length > weight.length) throw new Error(`weight has ${weight.length} rows but there are ${keys.length} keys`);
+  if (keys.length > weight.length)
+    throw new Error(`weight has ${weight.length} rows but there are ${keys.length} keys`);
   return keys.map((_, position) => dotted(weight[position], query));
 }
 
@@ -213,7 +223,8 @@ export function masked(energies, mask) {
 export function contextOf(weights, values) {
   const width = values.length ? values[0].length : 0;
   return Array.from({ length: width }, (_, j) =>
-    weights.reduce((sum, weight, i) => (weight === 0 ? sum : sum + weight * values[i][j]), 0));
+    weights.reduce((sum, weight, i) => (weight === 0 ? sum : sum + weight * values[i][j]), 0),
+  );
 }
 
 /** One query's attention; `score` and `distribution` are functions of one argument here. */

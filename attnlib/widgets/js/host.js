@@ -16,7 +16,10 @@ function makeModel(state) {
       listeners.set(event, [...heard(event), listener]);
     },
     off(event, listener) {
-      listeners.set(event, heard(event).filter((other) => listener && other !== listener));
+      listeners.set(
+        event,
+        heard(event).filter((other) => listener && other !== listener),
+      );
     },
   };
 }
@@ -27,7 +30,8 @@ function mountOne(root, widget) {
   const picture = root.querySelector(".attnlib-picture");
   try {
     const state = JSON.parse(root.querySelector("script[type='application/json']").textContent);
-    if (state === null || typeof state !== "object" || Array.isArray(state)) throw new Error("the state is not an object");
+    if (state === null || typeof state !== "object" || Array.isArray(state))
+      throw new Error("the state is not an object");
     widget.render({ model: makeModel(state), el: stage });
   } catch (error) {
     const alert = document.createElement("p");

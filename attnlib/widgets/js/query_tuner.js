@@ -1,7 +1,36 @@
 // QueryTuner: keys and values as points of the plane, queries to drag, and what attention makes of them.
 
-import { additive, attend, dot, entmax, gaussian, general, scaledDot, sigmoid, similarity, softmax, sparsemax } from "./attention.js";
-import { arrow, button, choice, define, html, need, number, pair, plane, point, pool, presetChoice, slider, svg, toggle, write } from "./ui.js";
+import {
+  additive,
+  attend,
+  dot,
+  entmax,
+  gaussian,
+  general,
+  scaledDot,
+  sigmoid,
+  similarity,
+  softmax,
+  sparsemax,
+} from "./attention.js";
+import {
+  arrow,
+  button,
+  choice,
+  define,
+  html,
+  need,
+  number,
+  pair,
+  plane,
+  point,
+  pool,
+  presetChoice,
+  slider,
+  svg,
+  toggle,
+  write,
+} from "./ui.js";
 
 const SCORES = {
   dot: { words: "Dot", formula: () => "q · k", of: () => dot },
@@ -19,7 +48,8 @@ const SCORES = {
   additive: {
     words: "Additive",
     formula: () => "vᵀ tanh(W₁ q + W₂ k)",
-    of: (s) => (query, keys) => additive(query, keys, { vector: s.vector, queryWeight: s.query_weight, keyWeight: s.key_weight }),
+    of: (s) => (query, keys) =>
+      additive(query, keys, { vector: s.vector, queryWeight: s.query_weight, keyWeight: s.key_weight }),
   },
   gaussian: { words: "Gaussian", formula: () => "−|q − k|² / 2", of: () => gaussian },
 };
@@ -87,7 +117,10 @@ function mark(kind) {
     update(words, { hollow = false, place = null } = {}) {
       const inside = words.length < 3;
       write(letter, { text: words, y: inside ? 4 : -17, class: inside ? null : "attnlib-outside" });
-      write(node, { "data-hollow": hollow, transform: place && `translate(${place[0].toFixed(2)} ${place[1].toFixed(2)})` });
+      write(node, {
+        "data-hollow": hollow,
+        transform: place && `translate(${place[0].toFixed(2)} ${place[1].toFixed(2)})`,
+      });
     },
   };
 }
@@ -139,22 +172,35 @@ function makePlane(view, get) {
     const sources = state.key_only ? state.key : state.value;
 
     const drawnRays = rays(count + 1);
-    const ray = (node, end, kind) => write(node, { d: arrow(origin, before(origin, end, 13)), class: `attnlib-${kind}-ray` });
+    const ray = (node, end, kind) =>
+      write(node, { d: arrow(origin, before(origin, end, 13)), class: `attnlib-${kind}-ray` });
     state.key.forEach((key, i) => ray(drawnRays[i].node, at(key), "key"));
     ray(drawnRays[count].node, query, "query");
 
-    const link = (node, [x1, y1], [x2, y2], weight) => write(node, {
-      x1, y1, x2, y2, "stroke-width": 1 + 9 * Math.min(weight, 1), "data-none": weight === 0,
-    });
+    const link = (node, [x1, y1], [x2, y2], weight) =>
+      write(node, {
+        x1,
+        y1,
+        x2,
+        y2,
+        "stroke-width": 1 + 9 * Math.min(weight, 1),
+        "data-none": weight === 0,
+      });
     looks(count).forEach(({ node }, i) => link(node, query, at(state.key[i]), weights[i]));
     flows(count).forEach(({ node }, i) => link(node, at(sources[i]), target, weights[i]));
 
-    keys(count).forEach((drawn, i) => drawn.update(state.labels[i], { hollow: !state.mask[i], place: at(state.key[i]) }));
+    keys(count).forEach((drawn, i) =>
+      drawn.update(state.labels[i], { hollow: !state.mask[i], place: at(state.key[i]) }),
+    );
     values(state.key_only ? 0 : count).forEach((drawn, i) =>
-      drawn.update(state.labels[i], { hollow: !state.mask[i], place: at(state.value[i]) }));
-    contexts(rows.length).forEach((drawn, i) => drawn.update(rows.length === 1 ? "c" : `c${i + 1}`, {
-      hollow: i !== state.selected, place: at(rows[i].context),
-    }));
+      drawn.update(state.labels[i], { hollow: !state.mask[i], place: at(state.value[i]) }),
+    );
+    contexts(rows.length).forEach((drawn, i) =>
+      drawn.update(rows.length === 1 ? "c" : `c${i + 1}`, {
+        hollow: i !== state.selected,
+        place: at(rows[i].context),
+      }),
+    );
     handles(state.query.length).forEach(({ handle, drawn }, i) => {
       const name = queryName(state, i);
       drawn.update(name, { hollow: i !== state.selected });
@@ -169,7 +215,12 @@ function makePlane(view, get) {
 function numberWithBar(kind) {
   const words = html("span", { class: "attnlib-tuner-number" });
   const bar = html("span", { class: `attnlib-tuner-fill attnlib-tuner-${kind}` });
-  const node = html("td", {}, words, html("span", { class: "attnlib-tuner-bar", "data-kind": kind, "aria-hidden": "true" }, bar));
+  const node = html(
+    "td",
+    {},
+    words,
+    html("span", { class: "attnlib-tuner-bar", "data-kind": kind, "aria-hidden": "true" }, bar),
+  );
   return {
     node,
     /** The bar from `from` to `to`, both fractions of the whole length. */
@@ -194,14 +245,19 @@ function makeKeyTable(view, get) {
     });
     const energy = numberWithBar("energy");
     const weight = numberWithBar("weight");
-    return { node: html("tr", {}, html("th", { scope: "row" }, visible.node), energy.node, weight.node), visible, energy, weight };
+    return {
+      node: html("tr", {}, html("th", { scope: "row" }, visible.node), energy.node, weight.node),
+      visible,
+      energy,
+      weight,
+    };
   });
 
   function update(state, { energies, weights }) {
     const given = DISTRIBUTIONS[state.distribution].words;
     const alpha = state.distribution === "entmax" ? `, α = ${number(state.alpha)}` : "";
     write(caption, {
-      text: `Energy e = ${SCORES[state.score].formula(state)}; weight = ${given}(e / ${number(state.temperature)}${alpha}); ticked = visible`,
+      text: `Energy e = ${SCORES[state.score].formula(state)}; weight = ${given}(e\u00a0/\u00a0${number(state.temperature)}${alpha}); ticked = visible`,
     });
     const largest = Math.max(1, ...energies.filter(Number.isFinite).map(Math.abs));
     lines(state.key.length).forEach((line, i) => {
@@ -220,8 +276,13 @@ function makeKeyTable(view, get) {
 function makeQueryTable(view) {
   const head = html("tr");
   const body = html("tbody");
-  const node = html("table", { class: "attnlib-table attnlib-tuner-queries" },
-    html("caption", { text: "Weights of every query; press a name to look at its row" }), html("thead", {}, head), body);
+  const node = html(
+    "table",
+    { class: "attnlib-table attnlib-tuner-queries" },
+    html("caption", { text: "Weights of every query; press a name to look at its row" }),
+    html("thead", {}, head),
+    body,
+  );
   const titles = pool(head, () => ({ node: html("th", { scope: "col" }) }));
   const lines = pool(body, (i) => {
     const pick = button({ label: `q${i + 1}`, onClick: () => view.set({ selected: i }) });
@@ -233,7 +294,9 @@ function makeQueryTable(view) {
     update(state, rows) {
       write(node, { hidden: rows.length < 2 });
       const shown = rows.length < 2 ? [] : rows;
-      titles(state.key.length + 1).forEach((title, i) => write(title.node, { text: i ? state.labels[i - 1] : "Query" }));
+      titles(state.key.length + 1).forEach((title, i) =>
+        write(title.node, { text: i ? state.labels[i - 1] : "Query" }),
+      );
       lines(shown.length).forEach((line, i) => {
         write(line.pick.node, { "aria-pressed": i === state.selected ? "true" : "false" });
         line.cells(state.key.length).forEach((cell, j) => {
@@ -278,8 +341,12 @@ function makeControls(view, get) {
   const buttons = html("div", { class: "attnlib-tuner-buttons" }, add.node, remove.node);
   const parts = [score, distribution, scale, alpha, temperature, keysOnly];
   return {
-    node: html("div", { class: "attnlib-tuner-settings" },
-      html("div", { class: "attnlib-controls" }, ...parts.map((part) => part.node)), buttons),
+    node: html(
+      "div",
+      { class: "attnlib-tuner-settings" },
+      html("div", { class: "attnlib-controls" }, ...parts.map((part) => part.node)),
+      buttons,
+    ),
     update(state) {
       score.update(state.score);
       distribution.update(state.distribution);
@@ -289,7 +356,10 @@ function makeControls(view, get) {
       keysOnly.update(state.key_only);
       const name = queryName(state, state.selected);
       add.update({ disabled: state.query.length >= MOST_QUERIES });
-      remove.update({ disabled: state.query.length < 2, label: state.query.length < 2 ? "Remove a query" : `Remove ${name}` });
+      remove.update({
+        disabled: state.query.length < 2,
+        label: state.query.length < 2 ? "Remove a query" : `Remove ${name}`,
+      });
     },
   };
 }
@@ -299,24 +369,44 @@ function makeControls(view, get) {
 function build(view, first) {
   let state = first;
   const get = () => state;
-  const presets = presetChoice({ view, unnamed: "Your own points", hint: "Drag a query, or move it with the arrow keys." });
+  const presets = presetChoice({
+    view,
+    unnamed: "Your own points",
+    hint: "Drag a query, or move it with the arrow keys.",
+  });
   const board = makePlane(view, get);
   const keyTable = makeKeyTable(view, get);
   const queryTable = makeQueryTable(view);
   const controls = makeControls(view, get);
   const reading = html("p", { class: "attnlib-tuner-reading" });
   const valueLegend = legendItem("value", "A", "value");
-  const legend = html("p", { class: "attnlib-tuner-legends" }, legendItem("query", "q", "query, drag it"),
-    legendItem("key", "A", "key"), valueLegend, legendItem("context", "c", "context"));
-  view.root.append(presets.node, html("div", { class: "attnlib-tuner" },
-    html("div", { class: "attnlib-tuner-board" }, board.node, legend),
-    html("div", { class: "attnlib-tuner-side" }, keyTable.node, reading, queryTable.node, controls.node)));
+  const legend = html(
+    "p",
+    { class: "attnlib-tuner-legends" },
+    legendItem("query", "q", "query, drag it"),
+    legendItem("key", "A", "key"),
+    valueLegend,
+    legendItem("context", "c", "context"),
+  );
+  view.root.append(
+    presets.node,
+    html(
+      "div",
+      { class: "attnlib-tuner" },
+      html("div", { class: "attnlib-tuner-board" }, board.node, legend),
+      html("div", { class: "attnlib-tuner-side" }, keyTable.node, reading, queryTable.node, controls.node),
+    ),
+  );
 
   let said = "";
   return (next) => {
     state = next;
     const values = state.key_only ? state.key : state.value;
-    const rule = { score: SCORES[state.score].of(state), distribution: DISTRIBUTIONS[state.distribution].of(state), mask: state.mask };
+    const rule = {
+      score: SCORES[state.score].of(state),
+      distribution: DISTRIBUTIONS[state.distribution].of(state),
+      mask: state.mask,
+    };
     const rows = state.query.map((query) => attend(query, state.key, values, rule));
     const row = rows[state.selected];
     presets.update(state);
@@ -337,8 +427,26 @@ function build(view, first) {
 
 const render = define({
   name: "Query tuner",
-  traits: ["query", "key", "value", "labels", "mask", "score", "distribution", "alpha", "temperature", "scale", "keys_only",
-    "selected", "weight", "vector", "query_weight", "key_weight", "preset", "presets"],
+  traits: [
+    "query",
+    "key",
+    "value",
+    "labels",
+    "mask",
+    "score",
+    "distribution",
+    "alpha",
+    "temperature",
+    "scale",
+    "keys_only",
+    "selected",
+    "weight",
+    "vector",
+    "query_weight",
+    "key_weight",
+    "preset",
+    "presets",
+  ],
   check,
   build,
 });

@@ -29,7 +29,8 @@ export function write(node, attributes) {
     } else if (value === false || value === null || value === undefined) {
       if (node.hasAttribute(name)) node.removeAttribute(name);
     } else {
-      const text = value === true ? "" : typeof value === "number" ? String(Math.round(value * 1000) / 1000) : String(value);
+      const text =
+        value === true ? "" : typeof value === "number" ? String(Math.round(value * 1000) / 1000) : String(value);
       if (node.getAttribute(name) !== text) node.setAttribute(name, text);
     }
   }
@@ -95,17 +96,22 @@ export const need = {
   /** A matrix of `rows` x `columns` finite numbers; leave `rows` out for any number of at least one. */
   matrix(state, name, { rows, columns }) {
     const value = state[name];
-    const good = Array.isArray(value) && value.length > 0 && value.every(
-      (row) => Array.isArray(row) && row.length === columns && row.every(finite));
+    const good =
+      Array.isArray(value) &&
+      value.length > 0 &&
+      value.every((row) => Array.isArray(row) && row.length === columns && row.every(finite));
     if (!good) throw new Error(`${name} must be rows of ${columns} numbers; got ${shown(value)}`);
-    if (rows !== undefined && value.length !== rows) throw new Error(`${name} must have ${rows} rows; got ${value.length}`);
+    if (rows !== undefined && value.length !== rows)
+      throw new Error(`${name} must have ${rows} rows; got ${value.length}`);
   },
   /** A list of `length` items of one type. */
   list(state, name, { length, type }) {
     const value = state[name];
-    const good = Array.isArray(value) && value.every((item) => (type === "number" ? finite(item) : typeof item === type));
+    const good =
+      Array.isArray(value) && value.every((item) => (type === "number" ? finite(item) : typeof item === type));
     if (!good) throw new Error(`${name} must be a list of ${type}s; got ${shown(value)}`);
-    if (length !== undefined && value.length !== length) throw new Error(`${name} must have ${length} items; got ${value.length}`);
+    if (length !== undefined && value.length !== length)
+      throw new Error(`${name} must have ${length} items; got ${value.length}`);
   },
   whole(state, name, { max }) {
     need.number(state, name, { min: 0, max });
@@ -113,7 +119,8 @@ export const need = {
   },
   /** `presets` and `preset`; a widget that has them is checked for them without asking. */
   presets(state) {
-    const good = (item) => typeof item?.name === "string" && typeof item.notice === "string" && typeof item.state === "object";
+    const good = (item) =>
+      typeof item?.name === "string" && typeof item.notice === "string" && typeof item.state === "object";
     if (!Array.isArray(state.presets) || !state.presets.every(good)) {
       throw new Error(`presets must be a list of {name, notice, state}; got ${shown(state.presets)}`);
     }
@@ -125,7 +132,8 @@ export const need = {
   /** One of the keys of `table` (or the items of a list). */
   choice(state, name, table) {
     const names = Array.isArray(table) ? table : Object.keys(table);
-    if (!names.includes(state[name])) throw new Error(`${name} must be one of ${names.join(", ")}; got ${shown(state[name])}`);
+    if (!names.includes(state[name]))
+      throw new Error(`${name} must be one of ${names.join(", ")}; got ${shown(state[name])}`);
   },
 };
 
@@ -145,8 +153,13 @@ export function define({ name, traits, check, build }) {
     const alert = html("p", { class: "attnlib-alert", role: "alert", hidden: true });
     const status = html("p", { class: "attnlib-hidden", role: "status" });
     const root = html("div", { class: "attnlib-body" });
-    const frame = html("div", { class: "attnlib attnlib-view", role: "group", "aria-label": name, "data-lm-suppress-shortcuts": "true" },
-      alert, root, status);
+    const frame = html(
+      "div",
+      { class: "attnlib attnlib-view", role: "group", "aria-label": name, "data-lm-suppress-shortcuts": "true" },
+      alert,
+      root,
+      status,
+    );
     el.append(frame);
     // The page around (JupyterLab above all) takes arrow keys for itself: let it have Tab and Escape only.
     frame.addEventListener("keydown", (event) => {
@@ -210,8 +223,20 @@ export function slider({ label, min, max, step, log = false, text = (value) => n
   const back = log ? (position) => 10 ** position : same;
   const id = uid();
   const value = html("span", { class: "attnlib-value", "aria-hidden": "true" });
-  const input = html("input", { id, type: "range", min: there(min), max: there(max), step: step ?? (there(max) - there(min)) / 200 });
-  const node = html("div", { class: "attnlib-control attnlib-slider" }, html("label", { for: id, text: label }), value, input);
+  const input = html("input", {
+    id,
+    type: "range",
+    min: there(min),
+    max: there(max),
+    step: step ?? (there(max) - there(min)) / 200,
+  });
+  const node = html(
+    "div",
+    { class: "attnlib-control attnlib-slider" },
+    html("label", { for: id, text: label }),
+    value,
+    input,
+  );
   input.addEventListener("input", () => onInput(Number(back(Number(input.value)).toPrecision(6))));
   return {
     node,
@@ -230,7 +255,12 @@ export function slider({ label, min, max, step, log = false, text = (value) => n
 export function choice({ label, options, onInput }) {
   const id = uid();
   const select = html("select", { id }, ...options.map(([value, words]) => html("option", { value, text: words })));
-  const node = html("div", { class: "attnlib-control attnlib-choice" }, html("label", { for: id, text: label }), select);
+  const node = html(
+    "div",
+    { class: "attnlib-control attnlib-choice" },
+    html("label", { for: id, text: label }),
+    select,
+  );
   select.addEventListener("change", () => onInput(select.value));
   return {
     node,
@@ -303,9 +333,15 @@ export function presetChoice({ view, unnamed, hint }) {
 /** A square piece of the plane, x and y from -limit to limit, with axes and a grid; `layer(name)` gives a new <g>. */
 export function plane({ label, size = 400 }) {
   const grid = svg("g", { class: "attnlib-grid" });
-  const node = svg("svg", { class: "attnlib-plane", viewBox: `0 0 ${size} ${size}`, role: "group", "aria-label": label }, grid);
+  const node = svg(
+    "svg",
+    { class: "attnlib-plane", viewBox: `0 0 ${size} ${size}`, role: "group", "aria-label": label },
+    grid,
+  );
   const lines = pool(grid, () => ({ node: svg("line") }));
-  const numerals = pool(node.appendChild(svg("g", { class: "attnlib-numerals", "aria-hidden": "true" })), () => ({ node: svg("text") }));
+  const numerals = pool(node.appendChild(svg("g", { class: "attnlib-numerals", "aria-hidden": "true" })), () => ({
+    node: svg("text"),
+  }));
   let limit = 1;
   const self = {
     node,
@@ -338,8 +374,18 @@ export function plane({ label, size = 400 }) {
         const edge = Math.abs(value) === limit || value === 0;
         write(all[2 * i].node, { x1: self.x(value), x2: self.x(value), y1: 0, y2: size, class: main });
         write(all[2 * i + 1].node, { x1: 0, x2: size, y1: self.y(value), y2: self.y(value), class: main });
-        write(words[2 * i].node, { x: self.x(value), y: self.y(0) + 13, "text-anchor": "middle", text: edge ? "" : number(value, 0) });
-        write(words[2 * i + 1].node, { x: self.x(0) - 5, y: self.y(value) + 4, "text-anchor": "end", text: edge ? "" : number(value, 0) });
+        write(words[2 * i].node, {
+          x: self.x(value),
+          y: self.y(0) + 13,
+          "text-anchor": "middle",
+          text: edge ? "" : number(value, 0),
+        });
+        write(words[2 * i + 1].node, {
+          x: self.x(0) - 5,
+          y: self.y(value) + 4,
+          "text-anchor": "end",
+          text: edge ? "" : number(value, 0),
+        });
       });
     },
   };
@@ -353,7 +399,13 @@ export function plane({ label, size = 400 }) {
 export function point({ plane: board, mark, name, onMove, onFocus = () => {} }) {
   const ring = svg("circle", { class: "attnlib-ring", r: 17 });
   const target = svg("circle", { class: "attnlib-target", r: 22 });
-  const node = svg("g", { class: "attnlib-point", tabindex: 0, role: "slider", "aria-roledescription": "movable point" }, target, ring, mark);
+  const node = svg(
+    "g",
+    { class: "attnlib-point", tabindex: 0, role: "slider", "aria-roledescription": "movable point" },
+    target,
+    ring,
+    mark,
+  );
   let place = [0, 0];
   let grip = null;
   const held = (value) => Math.min(Math.max(value, -board.limit), board.limit);
