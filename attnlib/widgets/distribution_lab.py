@@ -153,8 +153,8 @@ class DistributionLab(PresetWidget):
                     length = math.hypot(across, down)
                     drawing.line([(x, y), _border(x, y, across / length, down / length)], stroke="edge", dash=True)
         low = corners[min(range(3), key=lambda index: self.logits[index])]
-        places = {"3": [(low[0] + _MIDDLE[0]) / 2, (low[1] + _MIDDLE[1]) / 2 + 5], "2": [330, 150], "1": [350, 314]}
-        for size, (x, y) in places.items():
+        inside = ((low[0] + _MIDDLE[0]) / 2, (low[1] + _MIDDLE[1]) / 2 + 5)
+        for size, (x, y) in (("3", inside), ("2", (330.0, 150.0)), ("1", (350.0, 314.0))):
             drawing.text(x, y, size if self.wide and size == "3" else f"support {size}", fill="soft", anchor="middle")
 
     def _path(self, name: str) -> list[torch.Tensor]:

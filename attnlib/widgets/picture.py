@@ -194,7 +194,7 @@ def _matplotlib(axes: Any, kind: str, shape: dict[str, Any], order: int) -> None
         where = {"ha": align, "va": "baseline", "color": _colour(shape["fill"]), "zorder": order}
         axes.text(shape["x"], shape["y"], shape["words"], parse_math=False, **font, **where)
         return
-    style = {
+    style: dict[str, Any] = {
         "facecolor": _colour(shape.get("fill")),
         "edgecolor": _colour(shape["stroke"]),
         "linewidth": shape["width"] * points_per_pixel if shape["stroke"] else 0,

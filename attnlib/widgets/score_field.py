@@ -177,9 +177,11 @@ class ScoreField(PresetWidget):
             raise StateError(f"position must be below {count}, the number of keys")
 
     def _compute(self) -> None:
-        result = attend(_tensor([self.query]), _tensor(self.key), score=self._score())
-        self.set_trait("energies", result.energies[0].tolist())
-        self.set_trait("weights", result.weights[0].tolist())
+        _, weights, energies = attend(_tensor([self.query]), _tensor(self.key), score=self._score())
+        assert weights is not None
+        assert energies is not None
+        self.set_trait("energies", energies[0].tolist())
+        self.set_trait("weights", weights[0].tolist())
 
     def field(self, places: Any) -> Tensor:
         """Energies of keys at ``places`` ``(place, 2)``, in float64."""
@@ -190,8 +192,9 @@ class ScoreField(PresetWidget):
 
     def _score(self) -> Callable[[Tensor, Tensor], Tensor]:
         weight, bias = _tensor(self.weight), _tensor(self.bias)
-        learned = {name: _tensor(getattr(self, name)) for name in ("vector", "query_weight", "key_weight", "bias")}
-        return {
+        names = ("vector", "query_weight", "key_weight", "bias")
+        learned: dict[str, Any] = {name: _tensor(getattr(self, name)) for name in names}
+        table: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
             "dot": scores.dot,
             "scaled dot": partial(scores.scaled_dot, scale=self.scale),
             "similarity": scores.similarity,
@@ -202,7 +205,8 @@ class ScoreField(PresetWidget):
             "additive": partial(scores.additive, **learned),
             "gaussian": lambda query, key: gaussian(query, key) / self.width**2,
             "location-based": partial(scores.location_based, weight=_tensor(self.position_weight)),
-        }[self.score]
+        }
+        return table[self.score]
 
     def summary(self) -> str:
         """The score, the query, and what each key gets."""
