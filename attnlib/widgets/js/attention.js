@@ -191,15 +191,18 @@ export function entmax(energies, { alpha = 1.5, temperature = 1 } = {}) {
   if (alpha === 1.5) return entmax15(energies, temperature);
   return byRow(energies, temperature, (shifted) => {
     const row = shifted.map((energy) => energy * (alpha - 1));
-    const masses = (threshold) => row.map((energy) => Math.max(energy - threshold, 0) ** (1 / (alpha - 1)));
+    const power = 1 / (alpha - 1);
+    const mass = (energy, threshold) => (energy > threshold ? (energy - threshold) ** power : 0);
     let low = -1;
     let high = 0;
     for (let step = 0; step < 60; step += 1) {
       const middle = (low + high) / 2;
-      if (masses(middle).reduce((a, b) => a + b, 0) >= 1) low = middle;
+      let total = 0;
+      for (let i = 0; i < row.length; i += 1) total += mass(row[i], middle);
+      if (total >= 1) low = middle;
       else high = middle;
     }
-    return normalised(masses(low));
+    return normalised(row.map((energy) => mass(energy, low)));
   });
 }
 

@@ -75,8 +75,8 @@ function strip(i, j) {
 /** Places along the path of one distribution, from the spread-out end to the sharp one. */
 function pathOf(name, state) {
   const { weigh } = DISTRIBUTIONS[name];
-  return Array.from({ length: 97 }, (_, i) => {
-    const t = i / 96;
+  return Array.from({ length: 65 }, (_, i) => {
+    const t = i / 64;
     const setting = state.path === "temperature"
       ? { ...state, temperature: 60 * (0.02 / 60) ** t }
       : { ...state, alpha: 1 + 0.01 * 4000 ** t };
