@@ -16,12 +16,18 @@ def mend_tables(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             node.children = [nodes.Text(text)]
 
 
-def name_list_items(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: object) -> None:
-    """The entries of the bibliography are items of a list; the role that they are given is deprecated."""
-    context["body"] = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
+def mend_body(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Lists, wide tables and empty corners, in what a page shows.
+
+    The entries of the bibliography are items of a list; the role that they are given is deprecated. A table that scrolls
+    must take the keyboard's focus, or it cannot be scrolled without a mouse. An empty cell is not a header.
+    """
+    body = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
+    body = body.replace('class="pst-scrollable-table-container"', 'class="pst-scrollable-table-container" tabindex="0"')
+    context["body"] = re.sub(r"<th(\b[^>]*)>(\s*(?:<p>\s*</p>)?\s*)</th>", r"<td\1>\2</td>", body)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("doctree-resolved", mend_tables)
-    app.connect("html-page-context", name_list_items)
+    app.connect("html-page-context", mend_body)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
