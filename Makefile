@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
-# Where torch comes from, when not the default index: make book TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Where torch comes from, when not the default index: make book TORCH_INDEX=address
 TORCH_INDEX ?=
 # Notebooks for `make notebooks`; all of them, in the order of the table of contents, when empty.
 NB ?=
