@@ -262,6 +262,18 @@ def test_sliders_say_their_value_and_change_the_numbers(show, widget):
         assert after != before, slider.evaluate("(node) => node.labels[0].textContent")
 
 
+@every_widget
+def test_check_boxes_stay_as_they_are_set(show, widget):
+    page = show(widget())
+    boxes = page.locator(".attnlib-view input[type=checkbox]:visible")
+    for i in range(boxes.count()):
+        for press in (lambda box: box.click(), lambda box: box.press("Space")):
+            before = boxes.nth(i).is_checked()
+            press(boxes.nth(i))
+            frame(page)
+            assert boxes.nth(i).is_checked() != before, boxes.nth(i).evaluate("(node) => node.labels[0].textContent")
+
+
 # ------------------------------------------------------------------------------------------------------ the QueryTuner
 
 
@@ -309,6 +321,17 @@ def test_tuner_shows_the_numbers_of_attnlib(show, preset):
             frame(page)
             setattr(widget, trait, name)
             assert numbers(page) == expected_numbers(widget), name
+
+
+def test_tuner_takes_the_keys_for_values(show):
+    page = show(QueryTuner())
+    page.get_by_label("Values are the keys").check()
+    frame(page)
+    assert numbers(page) == expected_numbers(QueryTuner(keys_only=True))
+    assert numbers(page) != expected_numbers(QueryTuner())
+    page.get_by_label("Values are the keys").uncheck()
+    frame(page)
+    assert numbers(page) == expected_numbers(QueryTuner())
 
 
 def test_tuner_drags_with_the_mouse(show):

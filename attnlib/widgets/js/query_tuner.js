@@ -95,7 +95,7 @@ const queryName = (state, i) => (state.query.length === 1 ? "q" : `q${i + 1}`);
 
 function reach(state) {
   const largest = (rows) => Math.max(...rows.flat().map(Math.abs));
-  const fixed = largest(state.key_only ? state.key : [...state.key, ...state.value]);
+  const fixed = largest(state.keys_only ? state.key : [...state.key, ...state.value]);
   return Math.max(3, Math.ceil(fixed + 0.3), Math.ceil(largest(state.query)));
 }
 
@@ -169,7 +169,7 @@ function makePlane(view, get) {
     const { weights, context } = rows[state.selected];
     const query = at(state.query[state.selected]);
     const target = at(context);
-    const sources = state.key_only ? state.key : state.value;
+    const sources = state.keys_only ? state.key : state.value;
 
     const drawnRays = rays(count + 1);
     const ray = (node, end, kind) =>
@@ -192,7 +192,7 @@ function makePlane(view, get) {
     keys(count).forEach((drawn, i) =>
       drawn.update(state.labels[i], { hollow: !state.mask[i], place: at(state.key[i]) }),
     );
-    values(state.key_only ? 0 : count).forEach((drawn, i) =>
+    values(state.keys_only ? 0 : count).forEach((drawn, i) =>
       drawn.update(state.labels[i], { hollow: !state.mask[i], place: at(state.value[i]) }),
     );
     contexts(rows.length).forEach((drawn, i) =>
@@ -353,7 +353,7 @@ function makeControls(view, get) {
       scale.update(state.scale, state.score === "scaled dot" ? {} : { disabled: true, note: "scaled dot only" });
       alpha.update(state.alpha, state.distribution === "entmax" ? {} : { disabled: true, note: "entmax only" });
       temperature.update(state.temperature);
-      keysOnly.update(state.key_only);
+      keysOnly.update(state.keys_only);
       const name = queryName(state, state.selected);
       add.update({ disabled: state.query.length >= MOST_QUERIES });
       remove.update({
@@ -401,7 +401,7 @@ function build(view, first) {
   let said = "";
   return (next) => {
     state = next;
-    const values = state.key_only ? state.key : state.value;
+    const values = state.keys_only ? state.key : state.value;
     const rule = {
       score: SCORES[state.score].of(state),
       distribution: DISTRIBUTIONS[state.distribution].of(state),
@@ -414,7 +414,7 @@ function build(view, first) {
     keyTable.update(state, row);
     queryTable.update(state, rows);
     controls.update(state);
-    write(valueLegend, { hidden: state.key_only });
+    write(valueLegend, { hidden: state.keys_only });
     const name = queryName(state, state.selected);
     const place = `${name} = ${pair(state.query[state.selected])}`;
     const sum = row.weights.reduce((a, b) => a + b, 0);
