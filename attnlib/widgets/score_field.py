@@ -240,7 +240,8 @@ def _draw(widget: ScoreField) -> Picture:
     places = [(-limit + step * column, limit - step * row) for row in range(_CELLS + 1) for column in range(_CELLS + 1)]
     # Rounded, so that the last bit of a machine's tanh decides no colour and no crossing.
     values = [round(value, 9) for value in widget.field(places).tolist()]
-    end = _round_up(max(map(abs, [*values, *widget.energies])) or 1e-6)
+    far = max(map(abs, [*values, *widget.energies]))
+    end = _round_up(far) if far >= 1e-9 else 1.0
     _draw_colours(drawing, values, end)
     plane = Plane(drawing, _LEFT, _TOP, _SIDE, limit)
     _draw_lines(drawing, values, [plane.at(*place) for place in (widget.query, *widget.key)])

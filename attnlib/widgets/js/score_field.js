@@ -84,7 +84,7 @@ function spanOf(values, energies) {
     if (value > high) high = value;
   }
   const far = Math.max(Math.abs(low), Math.abs(high), ...energies.map(Math.abs));
-  return { low, high, end: roundUp(Math.max(far, 1e-6)), even: high - low < 1e-9 };
+  return { low, high, end: far < 1e-9 ? 1 : roundUp(far), even: high - low < 1e-9 };
 }
 
 /** 256 colours from one end of the scale to the other, as 0xAABBGGRR. */
@@ -327,6 +327,12 @@ function legend() {
   };
 }
 
+/** A preset's notice speaks of its score: with another one the field is the reader's own. */
+function named(state) {
+  const start = state.presets.find(({ name }) => name === state.preset)?.state.score;
+  return start === undefined || start === state.score ? state : { ...state, preset: "" };
+}
+
 function build(view, first) {
   let state = first;
   let spot = first.key[0];
@@ -376,7 +382,7 @@ function build(view, first) {
     const weights = softmax(energies);
     picture.update(state, limit, values, span);
     table.update(state, energies, weights);
-    presets.update(state);
+    presets.update(named(state));
     score.update(state.score);
     write(formula, { text: `f(q, k) = ${SCORES[state.score].formula}` });
     write(settings, { hidden: SCORES[state.score].parts.length === 0 });
