@@ -217,6 +217,9 @@ def _sdpa(
 
 def _bad_rows(vectors: Tensor) -> Tensor:
     """Which rows are not finite. Not by way of 0 * x, which is quicker: a compiler may take that for 0, and does."""
+    kind = vectors.device.type
+    if vectors.dtype != torch.float64 and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        vectors = vectors.to(torch.get_autocast_dtype(kind))  # the products are taken there: 70,000 is inf in float16
     return ~vectors.isfinite().all(-1, keepdim=True)
 
 

@@ -285,6 +285,22 @@ def test_autocast(dtype, need_weights, device):
     assert torch.equal(hidden, got.context)
 
 
+@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize(("dtype", "large"), [(torch.float16, 1e5), (torch.bfloat16, 3.4e38)])
+def test_autocast_hides_what_overflows_in_it(dtype, large, need_weights, device):
+    """A number that is finite in float32 and infinite after the cast stays behind the mask, and leaks no gradient."""
+    query, key, value, mask = tensors(torch.float32, device)
+    run = functools.partial(attend, need_weights=need_weights)
+    last = {"mask": torch.arange(KEY, device=device) < KEY - 1}
+    for options, unseen in ((last, KEY - 1), ({"is_causal": True}, QUERY), ({"mask": mask, "is_causal": True}, QUERY)):
+        spoilt = [part.index_fill(1, torch.tensor(unseen, device=device), large) for part in (key, value)]
+        with torch.autocast(device.type, dtype=dtype):
+            wanted = checks.run_with_gradients(run, query, key, value, **options)
+            got = checks.run_with_gradients(run, query, *spoilt, **options)
+        assert all(part.isfinite().all() for part in wanted)
+        assert all(map(torch.equal, got, wanted))
+
+
 @pytest.mark.parametrize("name", modules())
 def test_autocast_of_learned_scores(name, device):
     score = modules(dtype=torch.float32)[name].to(device)
