@@ -4,11 +4,16 @@ What all of them promise: an energy of minus infinity means "not available" and 
 row in which nothing is available gives zeros; half precision is computed in float32 and cast back. A NaN makes its row
 NaN, and so does plus infinity; ``sigmoid`` looks at each entry alone, and gives plus infinity a weight of 1.
 
+A temperature may be a tensor that broadcasts against the energies, with one value a row: size 1 along ``dim``
+(``sigmoid`` knows no rows and takes any). Its values are not looked at, for that would stop compiled code: one that is
+not a positive number gives NaN.
+
 ``softmax``, ``sparsemax`` and ``entmax`` are one family: they maximise ``p.z`` plus an entropy over the simplex, and
 differ in the entropy alone.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -276,6 +281,12 @@ def _shifted(energies: Tensor, temperature: Number, dim: int, lowest: Number) ->
     """
     z = _computed(energies)
     temperature = _checked_temperature(temperature)
+    if isinstance(temperature, Tensor):
+        rows = list(z.shape)
+        rows[dim] = 1
+        if not _fits(temperature.shape, rows):
+            shape = tuple(temperature.shape)
+            raise ValueError(f"temperature must broadcast to {tuple(rows)}, one value a row, got shape {shape}")
     top = z.detach().amax(dim, keepdim=True)
     empty = top == -math.inf
     top = top.masked_fill(empty, 0.0).masked_fill(top == math.inf, math.nan)
@@ -296,7 +307,9 @@ def _computed(energies: Tensor) -> Tensor:
 
 
 def _checked_temperature(temperature: Number) -> Number:
-    if not isinstance(temperature, Tensor) and not 0 < temperature < math.inf:
+    if isinstance(temperature, Tensor):
+        return torch.where((temperature > 0) & (temperature < math.inf), temperature, math.nan)
+    if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be a finite number above 0, got {temperature}")
     return temperature
 
@@ -304,15 +317,21 @@ def _checked_temperature(temperature: Number) -> Number:
 def _alpha_rows(alpha: Number, like: Tensor, dim: int) -> Tensor:
     """``alpha`` as a tensor that broadcasts against ``like`` with one value a row."""
     if not isinstance(alpha, Tensor):
+        if alpha > 1:  # and stays above 1 in the precision of the arithmetic
+            alpha = max(alpha, 1 + torch.finfo(like.dtype).eps)
         return torch.full((1,) * like.ndim, alpha, dtype=like.dtype, device=like.device)
     dim = dim if dim < 0 else dim - like.ndim
     rows = list(like.shape)
     del rows[dim]
-    try:
-        fits = torch.broadcast_shapes(alpha.shape, rows) == torch.Size(rows)
-    except RuntimeError:
-        fits = False
-    if not fits:
+    if not _fits(alpha.shape, rows):
         raise ValueError(f"alpha must broadcast to the rows {tuple(rows)} of energies, got shape {tuple(alpha.shape)}")
     alpha = alpha.to(device=like.device, dtype=like.dtype)
     return alpha.unsqueeze(dim) if alpha.ndim + 1 >= -dim else alpha
+
+
+def _fits(shape: Sequence[int], target: Sequence[int]) -> bool:
+    """Whether a tensor of this shape broadcasts to the target without making more of it."""
+    try:
+        return tuple(torch.broadcast_shapes(shape, target)) == tuple(target)  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return False

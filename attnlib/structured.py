@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from attnlib.distributions import softmax
+from attnlib.distributions import _checked_temperature, _fits, softmax
 
 __all__ = [
     "linear_chain_log_partition",
@@ -60,8 +60,7 @@ def segmentation(
     """
     if not energies.is_floating_point():
         raise TypeError(f"energies must be floating point, got {energies.dtype}")
-    if not isinstance(temperature, Tensor) and not 0 < temperature < math.inf:
-        raise ValueError(f"temperature must be a finite number above 0, got {temperature}")
+    temperature = _checked_temperature(temperature)
     available = energies != -math.inf
     taken = _computed(energies).masked_fill(~available, 0.0) / temperature
     unary = torch.stack([torch.zeros_like(taken), taken], dim=-1)
@@ -155,7 +154,7 @@ def linear_chain_pairwise_marginals(
     ahead, _ = _forward(unary, transition, mask)
     onward = unary + _backward(unary, transition, mask)
     joint = ahead[..., :-1, :, None] + transition + onward[..., 1:, None, :]
-    pairwise = softmax(joint.flatten(-2)).unflatten(-1, joint.shape[-2:])
+    pairwise = softmax(joint.flatten(-2)).unflatten(-1, joint.shape[-2:])  # type: ignore[no-untyped-call]
     both = None if mask is None else mask[..., :-1] & mask[..., 1:]
     return _hide(pairwise, both, 2).to(dtype)
 
@@ -286,10 +285,3 @@ def _checked(unary: Tensor, transition: Tensor, mask: Tensor | None) -> tuple[Te
         used = mask[..., 1:] & (mask.cumsum(-1)[..., :-1] > 0)
         transition = transition.masked_fill(~used[..., None, None], 0.0)
     return unary.masked_fill(~mask[..., None], 0.0), transition, mask
-
-
-def _fits(shape: torch.Size, target: torch.Size) -> bool:
-    try:
-        return torch.broadcast_shapes(shape, target) == target
-    except RuntimeError:
-        return False

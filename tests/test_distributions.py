@@ -468,6 +468,33 @@ def test_bad_alpha_in_a_tensor_spoils_its_row_only():
     assert weights[1:].isnan().all()
 
 
+def test_bad_temperature_in_a_tensor_spoils_its_row_only():
+    energies, temperature = randn(5, 7), tensor([[0.5], [0.0], [-1.0], [math.nan], [INF]])
+    for distribution in (softmax, sparsemax, entmax, functools.partial(entmax, alpha=1.3), sigmoid):
+        weights = distribution(energies, temperature=temperature)
+        close(weights[0], distribution(energies[0], temperature=0.5))
+        assert weights[1:].isnan().all()
+
+
+def test_temperature_is_one_a_row():
+    """A temperature for each entry would change what the shift by the largest energy must not change."""
+    energies = randn(2, 3, 5)
+    for distribution in (softmax, sparsemax, entmax, functools.partial(entmax, alpha=1.3)):
+        for shape in ((5,), (3,), (2, 3), (7, 1, 1, 1), (2, 3, 5)):
+            with pytest.raises(ValueError, match=r"temperature must broadcast to .*, one value a row, got shape"):
+                distribution(energies, temperature=torch.ones(shape))
+        rows = 0.5 + randn(1, 3, 1).abs()
+        wanted = torch.stack([distribution(energies[:, i], temperature=rows[0, i].item()) for i in range(3)], 1)
+        close(distribution(energies, temperature=rows), wanted)
+        close(distribution(energies.movedim(-1, 0), temperature=rows.movedim(-1, 0), dim=0).movedim(0, -1), wanted)
+
+
+def test_alpha_barely_above_one_stays_above_it_in_single_precision():
+    energies = randn(ROWS, KEY, dtype=torch.float32)
+    for alpha in (1 + 1e-9, 1 + 1e-7):
+        torch.testing.assert_close(entmax(energies, alpha=alpha), softmax(energies), rtol=0, atol=1e-6)
+
+
 # --- torch's transforms -----------------------------------------------------------------------------------------------
 
 

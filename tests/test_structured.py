@@ -431,5 +431,6 @@ def test_bad_input_of_segmentation_is_named():
         segmentation(torch.ones(3).long(), transition=transition)
     with pytest.raises(ValueError, match="temperature must be a finite number above 0"):
         segmentation(torch.ones(3), transition=transition, temperature=0)
+    assert segmentation(torch.ones(3), transition=transition, temperature=torch.tensor(-1.0)).isnan().all()
     with pytest.raises(ValueError, match="transition must have shape"):
         segmentation(torch.ones(3), transition=torch.zeros(3, 3))
