@@ -83,7 +83,7 @@ def test_a_page_reads_well(page: Page, origin: str, name: str) -> None:
     visit(page, origin + name)
     assert page.locator("html").get_attribute("lang") == "en"
     assert page.title()
-    assert page.locator("main h1").count() == 1
+    assert page.locator("article h1").count() == 1
     assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
     written = page.locator("span.math, div.math")
     assert written.count() == page.locator("span.math > mjx-container, div.math > mjx-container").count()
@@ -176,8 +176,7 @@ def test_nothing_in_the_book_file_asks_for_more_than_it_brings() -> None:
         names = set(book.namelist())
         assert book.read("mimetype") == b"application/epub+zip"
         for source in SOURCES:
-            name = f"EPUB/{source.relative_to(toc.ROOT).with_suffix('.xhtml').as_posix()}"
-            assert name in names or name.replace("EPUB/", "OEBPS/") in names
+            assert source.relative_to(toc.ROOT).with_suffix(".xhtml").as_posix() in names
         for name in sorted(names):
             if name.endswith(".xhtml"):
                 check_epub_page(name, ElementTree.fromstring(book.read(name)), names)
@@ -186,7 +185,7 @@ def test_nothing_in_the_book_file_asks_for_more_than_it_brings() -> None:
 def check_epub_page(name: str, tree: ElementTree.Element, names: set[str]) -> None:
     tag = "{http://www.w3.org/1999/xhtml}"
     assert not tree.findall(f".//{tag}script"), f"{name} holds a script"
-    for image in tree.iter(f"{tag}img"):
+    for image in (each for each in tree.iter(f"{tag}img") if "toggler" not in each.attrib.get("class", "")):
         place = os.path.normpath(Path(name).parent / image.attrib["src"])
         assert place in names, f"{name}: no {place}"
         assert len(image.attrib.get("alt", "").split()) > 2, f"{name}: {place} is not described"
