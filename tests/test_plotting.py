@@ -134,6 +134,11 @@ def test_squares_are_a_second_kind_of_point():
     assert texts(ax.figure) == {"k", "v"}
 
 
+def test_a_plane_of_the_origin_alone_has_a_size():
+    left, right = plotting.plane({"k": (0, 0)}, alt="one point").axes[0].get_xlim()
+    assert left < 0 < right
+
+
 def test_a_corner_of_the_simplex_is_all_weight_on_one_key():
     ax = plotting.simplex({"left": [1, 0, 0], "top": [0, 0, 1], "mean": [1 / 3] * 3}, alt="a triangle").axes[0]
     places = {line.get_label(): line.get_xydata()[0] for line in ax.lines if len(line.get_xdata()) == 1}
@@ -165,6 +170,7 @@ def test_tensors_that_need_gradients_and_half_precision_are_drawn():
         (lambda: plotting.simplex({"p": [1, 0]}, alt="a"), "'p' must hold three weights"),
         (lambda: plotting.simplex({"p": [1, 1, 1]}, alt="a"), "'p' is not on the simplex"),
         (lambda: plotting.simplex(alt="a", corners=["a"]), "corners has 1 names for 3 places"),
+        (lambda: plotting.simplex(alt="a", paths={"way": WEIGHTS[:1]}), "two steps or more"),
         (lambda: plotting.plane({"k": [1, 2, 3]}, alt="a"), "'k' must be a place in the plane"),
         (lambda: plotting.plane({"k": [1, 2]}, sizes={"j": 1.0}, alt="a"), r"not there: \['j'\]"),
     ],

@@ -102,7 +102,7 @@ def test_order_of_keys_and_queries(case, random):
 
 @given(cases(), st.data())
 def test_causality(case, data):
-    """Change everything from key ``j`` on: queries before ``j`` stay as they are, bit for bit."""
+    """Change everything from key ``j`` on: queries before ``j`` stay as they are."""
     (query, key, value), options = case
     options |= {"is_causal": True, "need_weights": True}
     j = data.draw(st.integers(0, key.shape[-2] - 1))

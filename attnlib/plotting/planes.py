@@ -48,13 +48,15 @@ def simplex(
         regions: name to the corners ``(corner, 3)`` of a shaded part.
 
     Raises:
-        ValueError: not three corners, or weights that do not sum to one.
+        ValueError: not three corners, weights that do not sum to one, or a path of a single step.
     """
     check_names("corners", corners, 3)
     words("alt", alt)
     spots = {name: _flatten_simplex(name, value) for name, value in (points or {}).items()}
     lines = {name: _flatten_simplex(name, value) for name, value in (paths or {}).items()}
     shades = {name: _flatten_simplex(name, value) for name, value in (regions or {}).items()}
+    if short := [name for name, line in lines.items() if len(line) < 2]:
+        raise ValueError(f"paths needs two steps or more for a line, got one for {short[0]!r}")
     with style():
         canvas, ax = figure(4.2)
         ax.set_aspect("equal")
@@ -113,7 +115,7 @@ def plane(
     far = max(
         (float(np.abs(place).max()) for place in (*spots.values(), *boxes.values(), *vectors.values())), default=1.0
     )
-    reach = reach or 1.25 * far
+    reach = reach or 1.25 * (far or 1.0)
     with style():
         canvas, ax = figure(4.4)
         ax.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach))
