@@ -25,6 +25,10 @@ SOURCES = toc.pages()
 PAGES = [path.relative_to(toc.ROOT).with_suffix(".html").as_posix() for path in SOURCES]
 EXTRA = ["search.html", "genindex.html"]
 BUDGET = 6_000_000  # bytes of one page with everything that it asks for
+# Not looked at stroke by stroke: formulas, which carry their own MathML (as do headers that hold one, which axe takes for
+# empty), and code, whose colours are the same everywhere and are looked at on one page.
+UNREAD = ("mjx-container", "th:has(mjx-container)", ".highlight")
+CODE = "book/appendix/claims.html"
 READY = "async () => { if (window.MathJax?.startup) await MathJax.startup.promise; await document.fonts.ready; }"
 
 pytestmark = pytest.mark.site
@@ -103,7 +107,12 @@ def test_a_page_is_accessible(context: BrowserContext, origin: str, name: str, s
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     visit(page, origin + name)
     assert page.locator("html").get_attribute("data-theme") == scheme
-    violations = Axe().run(page).response["violations"]
+    found = Axe().run(
+        page,
+        context={"exclude": [[place] for place in UNREAD if name != CODE or place != ".highlight"]},
+        options={"resultTypes": ["violations"]},
+    )
+    violations = found.response["violations"]
     assert [f"{v['id']}: {[node['target'] for node in v['nodes']][:5]}" for v in violations] == []
 
 
