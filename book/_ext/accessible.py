@@ -19,8 +19,8 @@ def mend_tables(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 def mend_body(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: object) -> None:
     """Lists, wide tables and empty corners, in what a page shows.
 
-    The entries of the bibliography are items of a list; the role that they are given is deprecated. A table that scrolls
-    must take the keyboard's focus, or it cannot be scrolled without a mouse. An empty cell is not a header.
+    The entries of the bibliography are items of a list; the role that they are given is deprecated. A table that
+    scrolls must take the keyboard's focus, or it cannot be scrolled without a mouse. An empty cell is not a header.
     """
     body = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
     body = body.replace('class="pst-scrollable-table-container"', 'class="pst-scrollable-table-container" tabindex="0"')
