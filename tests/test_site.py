@@ -25,8 +25,8 @@ SOURCES = toc.pages()
 PAGES = [path.relative_to(toc.ROOT).with_suffix(".html").as_posix() for path in SOURCES]
 EXTRA = ["search.html", "genindex.html"]
 BUDGET = 6_000_000  # bytes of one page with everything that it asks for
-# Not looked at stroke by stroke: formulas, which carry their own MathML (as do headers that hold one, which axe takes for
-# empty), and code, whose colours are the same everywhere and are looked at on one page.
+# Not looked at stroke by stroke: formulas, which carry their own MathML (as do headers that hold one, which axe takes
+# for empty), and code, whose colours are the same everywhere and are looked at on one page.
 UNREAD = ("mjx-container", "th:has(mjx-container)", ".highlight")
 CODE = "book/appendix/claims.html"
 READY = "async () => { if (window.MathJax?.startup) await MathJax.startup.promise; await document.fonts.ready; }"
@@ -70,7 +70,7 @@ def weigh(record: Record, length: str | None) -> None:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", PAGES + EXTRA)
-def test_a_page_keeps_to_itself(page: Page, base: str, name: str, record_property) -> None:
+def test_a_page_keeps_to_itself(page: Page, base: str, name: str, capsys) -> None:
     record = visit(page, base + name)
     page.wait_for_timeout(300)
     assert record.outside(base) == []
@@ -78,7 +78,8 @@ def test_a_page_keeps_to_itself(page: Page, base: str, name: str, record_propert
     assert record.failed == []
     if base.startswith("http"):
         assert 0 < record.weight < BUDGET
-        record_property("page", f"{name}: {len(record.requests)} requests, {record.weight / 1e6:.2f} MB")
+        with capsys.disabled():
+            print(f"\n{len(record.requests):4} requests  {record.weight / 1e6:5.2f} MB  {name}", end="  ")
 
 
 @pytest.mark.browser

@@ -53,6 +53,12 @@ def link_repository(app: Sphinx, config: Config) -> None:
         config.html_theme_options[button] = wanted
 
 
+def search_without_fetching(app: Sphinx) -> None:
+    """The search fetches each page that it finds, to show a summary; from a folder it may not."""
+    rule = "if (location.protocol === 'file:') DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
+    app.add_js_file(None, body=rule, priority=800)
+
+
 def render_unhandled(self: NbElementRenderer, data):  # type: ignore[no-untyped-def]
     """Pass over our own data silently; warn of any other unknown mime type as before."""
     return [] if data.mime_type.startswith(QUIET_MIMES) else _render_unhandled(self, data)
@@ -66,4 +72,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", vendor_mathjax)
     app.connect("config-inited", remove_thebe)
     app.connect("config-inited", link_repository)
+    app.connect("builder-inited", search_without_fetching)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
