@@ -89,7 +89,9 @@ def test_the_other_notebook_is_still_made_and_seconds_are_told(made) -> None:
 
 def test_what_is_stored_is_the_normal_form(made) -> None:
     notebook = made["notebook"]
-    assert notebook.metadata == {"kernelspec": normal.KERNEL, "language_info": normal.LANGUAGE}
+    assert set(notebook.metadata) == {"kernelspec", "language_info", normal.STAMP}
+    assert notebook.metadata.kernelspec == normal.KERNEL
+    assert notebook.metadata.language_info == normal.LANGUAGE
     assert [cell.id for cell in notebook.cells] == [f"cell-{i}" for i in range(9)]
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == [1, 2, 3, 4, 5, None, 6, 7]
@@ -166,3 +168,11 @@ def test_the_table_of_contents_gives_pages_in_order_and_claims_last(tmp_path: Pa
     (tmp_path / "c.ipynb").unlink()
     with pytest.raises(FileNotFoundError, match="names c"):
         toc.pages(tmp_path)
+
+
+def test_an_uncompared_output_is_renewed_when_its_code_was_edited() -> None:
+    old, new = normal.stamped(timed("1 s", "42")), timed("2 s", "42")
+    for notebook in (old, new):  # the edit stands in the file, its outputs are older
+        notebook.cells[1].source = "clock(2)"
+    assert normal.keep_unchanged(normal.stamped(new), old) == new
+    assert normal.keep_unchanged(new, normal.stamped(old)) == old

@@ -21,13 +21,15 @@ LANGUAGE = {
 KEPT_METADATA = ("mystnb", "slideshow", "tags")
 UNCOMPARED = "nbval-ignore-output"
 PNG = "image/png"
+STAMP = "attnlib"
 
 
 def normalise(notebook: NotebookNode) -> NotebookNode:
     """The notebook without what is neither the author's nor the code's: times, identifiers, models, versions."""
     notebook = nbformat.from_dict(notebook)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
-    notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": LANGUAGE})
+    stamp = {STAMP: notebook.metadata[STAMP]} if STAMP in notebook.metadata else {}
+    notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": LANGUAGE, **stamp})
     count = 0
     for index, cell in enumerate(notebook.cells):
         cell.id = f"cell-{index}"
@@ -105,8 +107,8 @@ def strip_png(encoded: str) -> str:
 def keep_unchanged(new: NotebookNode, old: NotebookNode) -> NotebookNode:
     """The new notebook with old bytes where nothing that counts has changed.
 
-    A picture whose pixels are the same keeps its old file. Where all sources and all compared outputs are the same, the
-    uncompared ones (timings and the like) differ by noise only and stay as they were.
+    A picture whose pixels are the same keeps its old file. Where the code that made the old outputs (by its stamp) and
+    all compared outputs are the same, the uncompared ones (timings and the like) differ by noise only and stay.
     """
     if [cell.source for cell in new.cells] != [cell.source for cell in old.cells]:
         return new
@@ -114,11 +116,18 @@ def keep_unchanged(new: NotebookNode, old: NotebookNode) -> NotebookNode:
         for output, before in zip(fresh.get("outputs", []), stored.get("outputs", []), strict=False):
             if same_picture(output.get("data", {}).get(PNG), before.get("data", {}).get(PNG)):
                 output.data[PNG] = before.data[PNG]
-    if compared(new) == compared(old):
+    if new.metadata.get(STAMP) == old.metadata.get(STAMP) and compared(new) == compared(old):
         for fresh, stored in zip(new.cells, old.cells, strict=True):
             if UNCOMPARED in fresh.metadata.get("tags", []):
                 fresh.outputs = stored.outputs
     return new
+
+
+def stamped(notebook: NotebookNode) -> NotebookNode:
+    """The notebook with a digest of the code that its outputs come from: who edits a cell later has not run it."""
+    code = "\0".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    notebook.metadata[STAMP] = {"code": hashlib.sha256(code.encode()).hexdigest()[:16]}
+    return notebook
 
 
 def compared(notebook: NotebookNode) -> list[Any]:

@@ -62,7 +62,7 @@ def write(notebook: nbformat.NotebookNode, path: Path) -> bool:
 def make(path: Path, *, fresh: bool = False) -> str:
     """Execute and normalise one notebook; a line for the terminal."""
     start = time.perf_counter()
-    notebook = normal.normalise(execute(path))
+    notebook = normal.stamped(normal.normalise(execute(path)))
     if not fresh:
         notebook = normal.keep_unchanged(notebook, normal.normalise(nbformat.read(path, as_version=4)))
     changed = write(notebook, path)
