@@ -46,7 +46,7 @@ epub: $(READY)  ## build the book as one EPUB file
 test: book epub chromium  ## everything: unit tests, doctests, notebooks, the book, the site, the browser
 	@failed=0; \
 	$(PYTEST) -n 2 -m "not browser" || failed=1; \
-	$(PYTEST) -m browser || failed=1; \
+	$(PYTEST) -n 2 -m browser || failed=1; \
 	$(NBVAL) book || failed=1; \
 	exit $$failed
 

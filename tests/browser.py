@@ -4,12 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 ARGUMENTS = (
@@ -21,7 +25,8 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-_RUNNING: list[Browser] = []
+PATIENCE = 120_000  # ms: a shared machine can stand still for a while, and nothing here asks how fast a page comes
+expect.set_options(timeout=PATIENCE)
 MISSING = "no Chromium found: set CHROMIUM, or install chromium, google-chrome or `playwright install chromium`"
 
 
@@ -70,9 +75,6 @@ def watch(page: Page) -> Record:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """One browser a test process. Skips with one line where there is none; with CI=true that is a failure."""
-    if _RUNNING:  # each module that imports this fixture has its own copy of it; Playwright starts only once
-        yield _RUNNING[0]
-        return
     with sync_playwright() as playwright:
         path = find_chromium(playwright)
         if path is None:
@@ -80,24 +82,54 @@ def chromium() -> Iterator[Browser]:
                 pytest.fail(MISSING, pytrace=False)
             pytest.skip(MISSING)
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
-        _RUNNING.append(browser)
         yield browser
-        _RUNNING.clear()
         browser.close()
 
 
 @pytest.fixture
-def context(chromium: Browser) -> Iterator[BrowserContext]:
-    """A fresh context: no cookies, no storage, 1280 x 900, light, no reduced motion."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
-    yield context
-    context.close()
+def new_context(chromium: Browser) -> Iterator[Callable[..., BrowserContext]]:
+    """Makes fresh contexts (no cookies, no storage), by default 1280 x 900 and light, and closes them at the end."""
+    contexts = []
+
+    def make(**options: object) -> BrowserContext:
+        options = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"} | options
+        contexts.append(chromium.new_context(**options))
+        contexts[-1].set_default_timeout(PATIENCE)
+        return contexts[-1]
+
+    yield make
+    for context in contexts:
+        context.close()
 
 
 @pytest.fixture
-def page(context: BrowserContext) -> Page:
+def page(new_context: Callable[..., BrowserContext]) -> Page:
     """A fresh page; call `watch(page)` first when its requests and errors matter."""
-    return context.new_page()
+    return new_context().new_page()
+
+
+class Files(SimpleHTTPRequestHandler):
+    """Serves a folder and says nothing of it."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    """With room in the queue for all that a page asks for at once."""
+
+    request_queue_size = 128
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The http address under which a folder is served meanwhile."""
+    with Server(("127.0.0.1", 0), partial(Files, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+        thread.join()
 
 
 def install_chromium() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import jaxtyping
 import pytest
 import torch
+from browser import chromium, new_context, page  # noqa: F401
 from hypothesis import HealthCheck, settings
 
 # Shape annotations are checked in the tests, and only here: all modules of the library but those that draw and record,
@@ -56,5 +57,9 @@ def unchecked():
 
 
 def pytest_terminal_summary(terminalreporter):
+    """Say what the tests measured, and what this machine lacks."""
+    for report in terminalreporter.getreports("passed"):
+        for line in (value for name, value in report.user_properties if name == "measured"):
+            terminalreporter.write_line(line)
     if DEVICES == ["cpu"]:
         terminalreporter.write_line("no GPU here: the tests that run on each device ran on the CPU alone")

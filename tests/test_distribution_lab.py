@@ -6,7 +6,6 @@ import re
 
 import pytest
 import torch
-from browser import chromium, context, page  # noqa: F401
 
 from attnlib import distributions
 from attnlib.widgets import DistributionLab
@@ -157,7 +156,7 @@ def test_picture_marks_exact_zeros_in_words():
 
 
 @pytest.fixture
-def show(page):  # noqa: F811
+def show(page):
     def open_page(widget):
         page.set_content(f'<html lang="en"><body><main>{widget._repr_html_()}</main></body></html>')
         return page
@@ -165,7 +164,7 @@ def show(page):  # noqa: F811
     return open_page
 
 
-def drawn(page):  # noqa: F811
+def drawn(page):
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
@@ -175,7 +174,7 @@ def told(weight):
     return "< 0.0005" if weight < 5e-4 else f"{weight:.3f}"
 
 
-def cells(page):  # noqa: F811
+def cells(page):
     return [
         [cell.inner_text() for cell in row.locator("td").all()]
         for row in page.locator(".attnlib-lab-shares tbody tr").all()
@@ -190,7 +189,7 @@ def expected_cells(widget):
     return rows
 
 
-def place_of(page, selector):  # noqa: F811
+def place_of(page, selector):
     return page.locator(selector).evaluate(
         """(node) => {
             const [m, n] = [node.getCTM(), node.ownerSVGElement.getCTM()];
@@ -201,7 +200,7 @@ def place_of(page, selector):  # noqa: F811
 
 @pytest.mark.browser
 def test_page_shows_the_numbers_of_attnlib_and_marks_the_zeros(show):
-    page = show(DistributionLab())  # noqa: F811
+    page = show(DistributionLab())
     for preset in PRESETS:
         page.get_by_label("Start from").select_option(preset["name"])
         drawn(page)
@@ -214,7 +213,7 @@ def test_page_shows_the_numbers_of_attnlib_and_marks_the_zeros(show):
 
 @pytest.mark.browser
 def test_ring_moves_by_keyboard_and_keeps_the_mean_of_the_logits(show):
-    page = show(DistributionLab(logits=[0.5, 0.2, -0.1]))  # noqa: F811
+    page = show(DistributionLab(logits=[0.5, 0.2, -0.1]))
     ring = page.get_by_role("slider", name="Logits over temperature")
     ring.focus()
     page.keyboard.press("ArrowRight")
@@ -230,7 +229,7 @@ def test_ring_moves_by_keyboard_and_keeps_the_mean_of_the_logits(show):
 
 @pytest.mark.browser
 def test_ring_follows_the_mouse_from_the_border_of_the_picture_too(show):
-    page = show(DistributionLab(logits=[-2.0, 0.0, 0.5]))  # noqa: F811
+    page = show(DistributionLab(logits=[-2.0, 0.0, 0.5]))
     assert page.locator(".attnlib-point[data-outside]").count() == 1
     assert "outside the picture" in page.inner_text("main")
     box = page.locator(".attnlib-target").bounding_box()
@@ -248,7 +247,7 @@ def test_ring_follows_the_mouse_from_the_border_of_the_picture_too(show):
 
 @pytest.mark.browser
 def test_alpha_path_goes_through_softmax_and_sparsemax(show):
-    page = show(DistributionLab(logits=[0.6, 0.3, -0.4], path="alpha", wide=False))  # noqa: F811
+    page = show(DistributionLab(logits=[0.6, 0.3, -0.4], path="alpha", wide=False))
     points = page.locator(".attnlib-lab-paths .attnlib-lab-entmax").get_attribute("points").split()
     path = [tuple(map(float, point.split(","))) for point in points]
     assert page.locator(".attnlib-lab-paths .attnlib-lab-softmax").get_attribute("points") == ""
@@ -260,7 +259,7 @@ def test_alpha_path_goes_through_softmax_and_sparsemax(show):
 
 @pytest.mark.browser
 def test_temperature_paths_run_from_the_middle_to_the_corner(show):
-    page = show(DistributionLab(logits=[0.6, 0.3, -0.4]))  # noqa: F811
+    page = show(DistributionLab(logits=[0.6, 0.3, -0.4]))
     corner = page.locator(".attnlib-lab-inside").get_attribute("points").split()[0]
     for name in ON_SIMPLEX:
         path = page.locator(f".attnlib-lab-paths .attnlib-lab-{name}").get_attribute("points").split()

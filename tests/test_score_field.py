@@ -5,7 +5,6 @@ import re
 
 import pytest
 import torch
-from browser import chromium, context, page  # noqa: F401
 
 from attnlib import scores
 from attnlib.widgets import ScoreField
@@ -225,7 +224,7 @@ def test_picture_of_extreme_states():
 
 
 @pytest.fixture
-def show(page):  # noqa: F811
+def show(page):
     def open_page(widget, theme="light"):
         page.set_content(
             f'<html lang="en" data-theme="{theme}"><body><main>{widget._repr_html_()}</main></body></html>'
@@ -236,7 +235,7 @@ def show(page):  # noqa: F811
     return open_page
 
 
-def drawn(page):  # noqa: F811
+def drawn(page):
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
@@ -244,7 +243,7 @@ def plain(text):
     return float(text.replace("−", "-"))
 
 
-def table(page):  # noqa: F811
+def table(page):
     rows = page.locator(".attnlib-field-table tbody tr").all()
     return [[plain(row.locator("td").nth(1).inner_text()), row.locator("td").nth(2).inner_text()] for row in rows]
 
@@ -253,7 +252,7 @@ def table(page):  # noqa: F811
 @pytest.mark.parametrize("name", NAMES)
 def test_page_shows_the_numbers_of_attnlib(show, name):
     widget = ScoreField(preset=name)
-    page = show(widget)  # noqa: F811
+    page = show(widget)
     for (energy, weight), expected, share in zip(table(page), widget.energies, widget.weights, strict=True):
         assert energy == pytest.approx(expected, abs=0.0051)
         if not weight.startswith("<"):
@@ -270,7 +269,7 @@ def test_page_shows_the_numbers_of_attnlib(show, name):
 
 @pytest.mark.browser
 def test_a_notice_goes_with_its_score(show):
-    page = show(ScoreField(preset="Half planes"))  # noqa: F811
+    page = show(ScoreField(preset="Half planes"))
     start, score = page.get_by_label("Start from"), page.get_by_label("Score function")
     assert start.input_value() == "Half planes"
     score.select_option("gaussian")
@@ -293,7 +292,7 @@ def test_colours_of_a_field_that_is_zero(show):
 @pytest.mark.browser
 def test_numbers_on_the_lines_are_the_energies_there(show):
     widget = ScoreField(preset="Plateaus")
-    page = show(widget)  # noqa: F811
+    page = show(widget)
     for text in page.locator(".attnlib-field-words text").all():
         x, y = float(text.get_attribute("x")), float(text.get_attribute("y")) - 4
         place = [x / 400 * 6 - 3, 3 - y / 400 * 6]
@@ -302,7 +301,7 @@ def test_numbers_on_the_lines_are_the_energies_there(show):
 
 @pytest.mark.browser
 def test_query_and_probe_by_keyboard(show):
-    page = show(ScoreField(preset="Half planes"))  # noqa: F811
+    page = show(ScoreField(preset="Half planes"))
     query = page.get_by_role("slider", name="Query q")
     query.focus()
     for key in ("ArrowLeft", "Shift+ArrowUp"):
@@ -323,7 +322,7 @@ def test_query_and_probe_by_keyboard(show):
 @pytest.mark.browser
 def test_pointer_reads_the_plane_and_catches_keys(show):
     widget = ScoreField(preset="Circles")
-    page = show(widget)  # noqa: F811
+    page = show(widget)
     box = page.locator(".attnlib-field-board .attnlib-plane").bounding_box()
 
     def over(x, y):
@@ -342,7 +341,7 @@ def test_pointer_reads_the_plane_and_catches_keys(show):
 @pytest.mark.parametrize("score", SCORES)
 def test_sliders_are_those_of_the_score_and_move_the_numbers(show, score):
     widget = ScoreField(score=score, weight=[[0.5, 0.3], [-0.2, 0.4]])
-    page = show(widget)  # noqa: F811
+    page = show(widget)
     sliders = page.locator(".attnlib-field-settings input[type=range]:visible")
     counts = {"dot": 0, "scaled dot": 1, "similarity": 0, "general": 4, "biased general": 6}
     counts |= {"activated general": 5, "additive": 12, "gaussian": 1, "location-based": 3}
@@ -360,7 +359,7 @@ def test_sliders_are_those_of_the_score_and_move_the_numbers(show, score):
     assert len(names) == counts[score]
 
 
-def pixel(page, x, y):  # noqa: F811
+def pixel(page, x, y):
     return page.locator(".attnlib-field-canvas").evaluate(
         """(canvas, [x, y]) => [...canvas.getContext("2d").getImageData(
             Math.round((x + 3) / 6 * canvas.width), Math.round((3 - y) / 6 * canvas.height), 1, 1).data]""",
@@ -370,7 +369,7 @@ def pixel(page, x, y):  # noqa: F811
 
 @pytest.mark.browser
 def test_colours_are_blue_below_and_red_above_and_follow_the_theme(show):
-    page = show(ScoreField(preset="Half planes"))  # noqa: F811
+    page = show(ScoreField(preset="Half planes"))
     below, zero, above = (pixel(page, *place) for place in ((-2.5, -2), (0.5, -1), (2.5, 2)))
     assert below[2] > below[0] + 60
     assert above[0] > above[2] + 60
@@ -382,13 +381,11 @@ def test_colours_are_blue_below_and_red_above_and_follow_the_theme(show):
 
 
 @pytest.mark.browser
-def test_canvas_is_sharp_on_a_dense_screen(chromium):  # noqa: F811
-    context = chromium.new_context(device_scale_factor=2)  # noqa: F811
-    page = context.new_page()  # noqa: F811
+def test_canvas_is_sharp_on_a_dense_screen(new_context):
+    page = new_context(device_scale_factor=2).new_page()
     page.set_content(ScoreField()._repr_html_())
     drawn(page)
     canvas = page.locator(".attnlib-field-canvas")
     assert canvas.evaluate("(node) => node.width") == pytest.approx(
         2 * canvas.evaluate("(node) => node.getBoundingClientRect().width"), abs=2
     )
-    context.close()

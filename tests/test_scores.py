@@ -131,18 +131,20 @@ def test_without_bias(name):
 
 # --- modules ----------------------------------------------------------------------------------------------------------
 
-MODULES = {
-    "general": scores.General(D_Q, D_K),
-    "biased_general": scores.BiasedGeneral(D_Q, D_K),
-    "activated_general": scores.ActivatedGeneral(D_Q, D_K),
-    "concat": scores.Concat(D_Q, D_K, D_W),
-    "additive": scores.Additive(D_Q, D_K, D_W),
-    "deep": scores.Deep(D_Q, D_K, (D_W, 29, 19)),
-    "location_based": scores.LocationBased(D_Q, 31),
-    "feature_based": scores.FeatureBased(
-        checks.D_1, checks.D_2, D_W, first_map=checks._first_map, second_map=checks._second_map
-    ),
-}
+with torch.random.fork_rng(devices=[]):
+    torch.manual_seed(0)
+    MODULES = {
+        "general": scores.General(D_Q, D_K),
+        "biased_general": scores.BiasedGeneral(D_Q, D_K),
+        "activated_general": scores.ActivatedGeneral(D_Q, D_K),
+        "concat": scores.Concat(D_Q, D_K, D_W),
+        "additive": scores.Additive(D_Q, D_K, D_W),
+        "deep": scores.Deep(D_Q, D_K, (D_W, 29, 19)),
+        "location_based": scores.LocationBased(D_Q, 31),
+        "feature_based": scores.FeatureBased(
+            checks.D_1, checks.D_2, D_W, first_map=checks._first_map, second_map=checks._second_map
+        ),
+    }
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,9 +1,6 @@
 """The widgets in a real Chromium: as a static page over http and from a file, and in a JupyterLab started here."""
 
-# ruff: noqa: F811 - a fixture and the argument that asks for it share their name
-
 import functools
-import http.server
 import json
 import math
 import os
@@ -12,7 +9,6 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -21,7 +17,7 @@ import nbformat
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
-from browser import chromium, context, page, watch  # noqa: F401
+from browser import served, watch
 
 import attnlib.widgets
 from attnlib import attend, distributions, scores
@@ -42,18 +38,8 @@ every_widget = pytest.mark.parametrize("widget", WIDGETS, ids=lambda widget: wid
 def shelf(tmp_path_factory):
     """A folder of pages, and the http address under which it is served."""
     folder = tmp_path_factory.mktemp("pages")
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_address[1]}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(folder) as address:
+        yield folder, address
 
 
 @pytest.fixture
@@ -129,15 +115,14 @@ def test_nothing_leaks_into_the_page(show, widget):
 
 
 @every_widget
-def test_without_javascript_there_is_the_picture(chromium, show, widget):
-    context = chromium.new_context(java_script_enabled=False)
+def test_without_javascript_there_is_the_picture(new_context, show, widget):
+    context = new_context(java_script_enabled=False)
     page = show(widget(), page=context.new_page())
     picture = page.get_by_role("img", name=widget().summary())
     assert picture.is_visible()
     box = picture.bounding_box()
     assert box["width"] > 400
     assert box["height"] > 200
-    context.close()
 
 
 @every_widget
@@ -153,23 +138,22 @@ def test_axe_finds_nothing(show, widget, theme):
 
 
 @every_widget
-def test_dark_mode_follows_the_page_before_the_system(chromium, show, widget):
+def test_dark_mode_follows_the_page_before_the_system(new_context, show, widget):
     grounds = {}
     for system in ("light", "dark"):
-        context = chromium.new_context(color_scheme=system)
+        context = new_context(color_scheme=system)
         page = context.new_page()
         for theme in (None, "light", "dark"):
             show(widget(), theme=theme, page=page)
             ground = "getComputedStyle(document.querySelector('.attnlib-view')).backgroundColor"
             red = int(re.search(r"\d+", page.evaluate(ground))[0])
             grounds[system, theme] = "dark" if red < 100 else "light"
-        context.close()
     assert grounds == {(system, theme): theme or system for system, theme in grounds}
 
 
 @every_widget
-def test_motion_is_reduced_where_asked(chromium, show, widget):
-    context = chromium.new_context(reduced_motion="reduce")
+def test_motion_is_reduced_where_asked(new_context, show, widget):
+    context = new_context(reduced_motion="reduce")
     page = show(widget(), page=context.new_page())
     moving = page.evaluate(
         """() => [...document.querySelectorAll('.attnlib-view, .attnlib-view *')].filter((node) => {
@@ -179,12 +163,11 @@ def test_motion_is_reduced_where_asked(chromium, show, widget):
         }).length"""
     )
     assert moving == 0
-    context.close()
 
 
 @every_widget
-def test_phone_has_no_sideways_scroll_and_targets_to_hit(chromium, show, widget):
-    context = chromium.new_context(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
+def test_phone_has_no_sideways_scroll_and_targets_to_hit(new_context, show, widget):
+    context = new_context(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
     page = show(widget(), page=context.new_page())
     for preset in [item["name"] for item in widget().presets]:
         page.get_by_label("Start from").select_option(preset)
@@ -205,7 +188,6 @@ def test_phone_has_no_sideways_scroll_and_targets_to_hit(chromium, show, widget)
                 .filter(([, box]) => box.width > 0 && (box.width < 24 || box.height < 24))"""
         )
         assert small == []
-    context.close()
 
 
 # ------------------------------------------------------------------------------------------------------------ keyboard
@@ -356,8 +338,8 @@ def test_tuner_drags_with_the_mouse(show):
     assert place_of(handle) == pytest.approx([here[0] - 0.1, here[1]], abs=0.011)
 
 
-def test_tuner_drags_with_a_finger_and_the_page_does_not_scroll(chromium, show):
-    context = chromium.new_context(viewport={"width": 390, "height": 500}, has_touch=True, is_mobile=True)
+def test_tuner_drags_with_a_finger_and_the_page_does_not_scroll(new_context, show):
+    context = new_context(viewport={"width": 390, "height": 500}, has_touch=True, is_mobile=True)
     page = show(QueryTuner(), page=context.new_page())
     handle = page.get_by_role("slider", name="Query q")
     handle.scroll_into_view_if_needed()
@@ -373,7 +355,6 @@ def test_tuner_drags_with_a_finger_and_the_page_does_not_scroll(chromium, show):
     frame(page)
     assert place_of(handle)[1] < start[1] - 0.5
     assert page.evaluate("scrollY") == scrolled
-    context.close()
 
 
 def test_tuner_by_keyboard_alone(show):
@@ -446,38 +427,35 @@ def test_tuner_keeps_a_query_in_the_plane(show):
 
 @every_widget
 def test_a_frame_takes_less_than_16_ms(show, widget, record_property):
-    """From the start of the frame's callbacks to the end of its painting on the main thread, while dragging."""
+    """What the page's thread computes for one frame while dragging: input, script, style, layout and painting.
+
+    In the thread's own processor time, so that a busy machine changes little; the best of three drags counts.
+    """
     page = show(widget())
     page.evaluate(
         """() => {
             const ask = window.requestAnimationFrame.bind(window);
-            window.times = [];
-            window.scripts = [];
-            window.requestAnimationFrame = (draw) => ask((now) => {
-                const start = performance.now();
-                draw(now);
-                scripts.push(performance.now() - start);
-                const after = new MessageChannel();
-                after.port1.onmessage = () => times.push(performance.now() - start);
-                after.port2.postMessage(0);
-            });
+            window.frames_drawn = 0;
+            window.requestAnimationFrame = (draw) => ask((now) => { draw(now); frames_drawn += 1; });
         }"""
     )
-    # The machine may be busy with other things: the best of three counts. The script's part is ours alone and has the
-    # bound always; the painting, done in software here, has it where nobody else wants the processors.
-    medians, works = [], []
-    while len(medians) < 3 and (not medians or medians[-1] >= 16):
-        page.evaluate("times.length = scripts.length = 0")
+    client = page.context.new_cdp_session(page)
+    client.send("Performance.enable", {"timeDomain": "threadTicks"})
+    costs = []
+    while len(costs) < 3 and (not costs or costs[-1] >= 16):
+        page.evaluate("frames_drawn = 0")
+        before = busy_seconds(client)
         drag_about(page)
-        times, scripts = (sorted(page.evaluate(name)) for name in ("times", "scripts"))
-        assert len(times) > 20
-        medians.append(times[len(times) // 2])
-        works.append(scripts[len(scripts) // 2])
-        print(f"{widget.__name__}: {len(times)} frames, median {medians[-1]:.2f} ms, script {works[-1]:.2f} ms")
-    record_property("median_frame_ms", min(medians))
-    assert min(works) < 16
-    if os.getloadavg()[0] < 0.75 * os.cpu_count():
-        assert min(medians) < 16
+        frames = page.evaluate("frames_drawn")
+        assert frames > 20
+        costs.append(1e3 * (busy_seconds(client) - before) / frames)
+    record_property("measured", f"{min(costs):5.2f} ms a frame  {widget.__name__}")
+    assert 0 < min(costs) < 16
+
+
+def busy_seconds(client):
+    """Processor time that the page's thread has spent in tasks."""
+    return {each["name"]: each["value"] for each in client.send("Performance.getMetrics")["metrics"]}["TaskDuration"]
 
 
 def drag_about(page):
@@ -644,8 +622,7 @@ def largest_gap(actual, expected):
 
 def compared(name, gaps, record_property):
     """Keep the largest gap for the report, and refuse it above 1e-6."""
-    record_property("parity", max(gaps))
-    print(f"{name}: {max(gaps):.1e}")
+    record_property("measured", f"{max(gaps):.1e} largest gap to attnlib  {name}")
     assert len(gaps) == GROUPS
     assert max(gaps) < 1e-6
 
@@ -764,9 +741,9 @@ def pages_with_widgets():
 
 @pytest.mark.site
 @pytest.mark.skipif(not SITE.exists(), reason="no built site: make book")
-def test_widgets_of_the_built_site_come_alive(chromium):
+def test_widgets_of_the_built_site_come_alive(new_context):
     for width in (1280, 390):
-        context = chromium.new_context(viewport={"width": width, "height": 900})
+        context = new_context(viewport={"width": width, "height": 900})
         for path in pages_with_widgets():
             page = context.new_page()
             record = watch(page)
@@ -784,7 +761,6 @@ def test_widgets_of_the_built_site_come_alive(chromium):
             assert record.outside(SITE.as_uri()) == []
             assert record.errors == []
             page.close()
-        context.close()
 
 
 # -------------------------------------------------------------------------------------------------------- JupyterLab
@@ -851,8 +827,8 @@ def run_cell(page, index):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_kernel_and_view_follow_each_other_in_jupyterlab(lab, page):
-    page.set_default_timeout(90_000)
     record = watch(page)
     page.goto(f"{lab}lab/tree/tuner.ipynb?reset")
     page.locator(".jp-Notebook .cm-content").first.wait_for()
@@ -890,8 +866,13 @@ def test_kernel_and_view_follow_each_other_in_jupyterlab(lab, page):
     frame(page)
     dragged = place_of(handle)
     assert dragged[0] < 0.8
-    seen = run_cell(page, 1).get_by_text("python sees [[0.").inner_text()
-    assert [float(x) for x in re.findall(r"-?[\d.]+", seen)[:2]] == pytest.approx(dragged, abs=0.006)
+    for _ in range(60):  # while the kernel is busy, the page holds the latest state back, and a cell may overtake it
+        seen = run_cell(page, 1).get_by_text("python sees [[").inner_text()
+        told = [float(x) for x in re.findall(r"-?[\d.]+", seen)[:2]]
+        if told == pytest.approx(dragged, abs=0.006):
+            break
+        page.wait_for_timeout(500)
+    assert told == pytest.approx(dragged, abs=0.006)
 
     run_cell(page, 2).get_by_text("python set [[-0.7, -1.8]]").wait_for()
     page.wait_for_function(
