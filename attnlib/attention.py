@@ -51,7 +51,7 @@ def attend(
         mask: boolean, True = may attend, broadcastable to ``(*batch, query, key)``; see :mod:`attnlib.masks`.
         is_causal: query ``i`` may attend to keys ``0 ... i`` (upper-left alignment), as far as ``mask`` allows.
         need_weights: without the weights a fused kernel may do the work; the context is the same. Fused kernels have
-            no second derivative on CPU.
+            no second derivative on CPU, and an energy that overflows gives NaN there even where the mask hides it.
 
     Returns:
         Context ``(*batch, query, d_v)``, weights and energies ``(*batch, query, key)``. The energies are those that the

@@ -48,8 +48,8 @@ def softmax(energies: Float[Tensor, "..."], *, temperature: Number = 1.0, dim: i
         Weights of the shape and dtype of ``energies``.
 
     Raises:
-        TypeError: ``energies`` is not floating point.
-        ValueError: ``temperature`` is not a positive number.
+        TypeError: ``energies`` is not a floating point tensor.
+        ValueError: ``temperature`` is not a positive number, or ``energies`` has no axis ``dim``.
 
     Source: Niu et al. 2021, the usual choice of g in the article's Eq. 8 [niu2021].
 
@@ -58,7 +58,7 @@ def softmax(energies: Float[Tensor, "..."], *, temperature: Number = 1.0, dim: i
     >>> softmax(torch.tensor([0.0, math.log(3.0), -math.inf]))
     tensor([0.2500, 0.7500, 0.0000])
     """
-    if energies.shape[dim] == 0:
+    if _without_entries(energies, temperature, dim):
         return energies.clone()
     if isinstance(temperature, Tensor) or temperature != 1:
         z, empty = _shifted(energies, temperature, dim, lowest=-1000.0)  # exp(-1000) is 0 in every precision
@@ -86,8 +86,8 @@ def sparsemax(energies: Float[Tensor, "..."], *, temperature: Number = 1.0, dim:
         Weights of the shape and dtype of ``energies``.
 
     Raises:
-        TypeError: ``energies`` is not floating point.
-        ValueError: ``temperature`` is not a positive number.
+        TypeError: ``energies`` is not a floating point tensor.
+        ValueError: ``temperature`` is not a positive number, or ``energies`` has no axis ``dim``.
 
     Source: Martins & Astudillo 2016, Algorithm 1 [martins2016].
 
@@ -96,7 +96,7 @@ def sparsemax(energies: Float[Tensor, "..."], *, temperature: Number = 1.0, dim:
     >>> sparsemax(torch.tensor([1.0, 0.8, 0.1]))  # tau = (1.8 - 1) / 2 = 0.4
     tensor([0.6000, 0.4000, 0.0000])
     """
-    if energies.shape[dim] == 0:
+    if _without_entries(energies, temperature, dim):
         return energies.clone()
     z, empty = _shifted(energies, temperature, dim, lowest=-2.0)  # the threshold is never below -1
     found = sparsemax_threshold(z.detach(), dim)
@@ -135,9 +135,10 @@ def entmax(
         Weights of the shape and dtype of ``energies``.
 
     Raises:
-        TypeError: ``energies`` is not floating point.
-        ValueError: ``alpha`` is not above 1, or does not broadcast; ``temperature`` is not a positive number. The
-            values of a tensor are not looked at (that would stop compiled code): a bad alpha there gives a NaN row.
+        TypeError: ``energies`` is not a floating point tensor.
+        ValueError: ``alpha`` is not above 1, or does not broadcast; ``temperature`` is not a positive number;
+            ``energies`` has no axis ``dim``. The values of a tensor are not looked at (that would stop compiled code):
+            a bad alpha there gives a NaN row.
 
     Source: Peters et al. 2019 [peters2019]; the gradient with respect to alpha: Correia et
     al. 2019, Proposition 1 [correia2019].
@@ -152,7 +153,7 @@ def entmax(
             raise ValueError(f"alpha must be a finite number above 1, got {alpha}")
         if alpha == 2:
             return sparsemax(energies, temperature=temperature, dim=dim)
-    if energies.shape[dim] == 0:
+    if _without_entries(energies, temperature, dim):
         return energies.clone()
     if isinstance(alpha, Tensor) or alpha != 1.5:
         alpha = _alpha_rows(alpha, _computed(energies), dim)
@@ -185,7 +186,7 @@ def sigmoid(energies: Float[Tensor, "..."], *, temperature: Number = 1.0, bias: 
         Weights of the shape and dtype of ``energies``.
 
     Raises:
-        TypeError: ``energies`` is not floating point.
+        TypeError: ``energies`` is not a floating point tensor.
         ValueError: ``temperature`` is not a positive number.
 
     Source: Kim et al. 2017, section 3 [kim2017]; the bias: Ramapuram et al. 2024 [ramapuram2024].
@@ -273,6 +274,15 @@ def _jacobian(s: Tensor) -> Tensor:
     return torch.diag_embed(s) - s.unsqueeze(-1) * share.unsqueeze(-2)
 
 
+def _without_entries(energies: Tensor, temperature: Number, dim: int) -> bool:
+    """Whether the rows have no entry at all; looks at the arguments first."""
+    _computed(energies)
+    _checked_temperature(temperature)
+    if not -energies.ndim <= dim < energies.ndim:
+        raise ValueError(f"dim must name an axis of energies of shape {tuple(energies.shape)}, got {dim}")
+    return energies.shape[dim] == 0
+
+
 def _shifted(energies: Tensor, temperature: Number, dim: int, lowest: Number) -> tuple[Tensor, Tensor]:
     """Energies less their row's largest, over T, cut off at ``lowest``; and which rows are empty.
 
@@ -299,11 +309,13 @@ def _same_value(expression: Tensor, value: Tensor) -> Tensor:
     return value + (expression - expression.detach())
 
 
-def _computed(energies: Tensor) -> Tensor:
-    """The energies in the precision that the arithmetic is done in."""
-    if not energies.is_floating_point():
-        raise TypeError(f"energies must be floating point, got {energies.dtype}")
-    return energies.float() if energies.dtype in (torch.float16, torch.bfloat16) else energies
+def _computed(tensor: Tensor, name: str = "energies") -> Tensor:
+    """The argument in the precision that the arithmetic is done in."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def _checked_temperature(temperature: Number) -> Number:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from attnlib.distributions import _checked_temperature, _fits, softmax
+from attnlib.distributions import _checked_temperature, _computed, _fits, softmax
 
 __all__ = [
     "linear_chain_log_partition",
@@ -48,7 +48,7 @@ def segmentation(
         Weights of the shape and dtype of ``energies``, each from 0 to 1.
 
     Raises:
-        TypeError: an argument is not floating point.
+        TypeError: an argument is not a floating point tensor.
         ValueError: the transition does not fit; ``temperature`` is not a positive number.
 
     Source: Kim et al. 2017, section 3.1 [kim2017].
@@ -58,11 +58,9 @@ def segmentation(
     >>> segmentation(torch.tensor([0.0, math.log(3.0)]), transition=torch.zeros(2, 2))
     tensor([0.5000, 0.7500])
     """
-    if not energies.is_floating_point():
-        raise TypeError(f"energies must be floating point, got {energies.dtype}")
-    temperature = _checked_temperature(temperature)
-    available = energies != -math.inf
-    taken = _computed(energies).masked_fill(~available, 0.0) / temperature
+    computed, temperature = _computed(energies), _checked_temperature(temperature)
+    available = computed != -math.inf
+    taken = computed.masked_fill(~available, 0.0) / temperature
     unary = torch.stack([torch.zeros_like(taken), taken], dim=-1)
     return linear_chain_marginals(unary, transition, mask=available)[..., 1].to(energies.dtype)
 
@@ -94,7 +92,7 @@ def linear_chain_marginals(
         ``mask`` is False or where no sequence of states is possible.
 
     Raises:
-        TypeError: ``unary`` or ``transition`` is not floating point; ``mask`` is not boolean.
+        TypeError: ``unary`` or ``transition`` is not a floating point tensor; ``mask`` is not boolean.
         ValueError: shapes do not fit.
 
     Source: Kim et al. 2017, section 3.1 and Algorithm 1 of its appendix [kim2017].
@@ -249,15 +247,9 @@ def _hide(values: Tensor, mask: Tensor | None, trailing: int) -> Tensor:
     return values if mask is None else values.masked_fill(~mask[(..., *[None] * trailing)], 0.0)
 
 
-def _computed(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
-
-
 def _checked(unary: Tensor, transition: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """The arguments in the precision of the arithmetic, with ``transition`` as one matrix a step."""
-    for name, argument in (("unary", unary), ("transition", transition)):
-        if not argument.is_floating_point():
-            raise TypeError(f"{name} must be floating point, got {argument.dtype}")
+    computed = _computed(unary, "unary"), _computed(transition, "transition")
     if unary.ndim < 2 or unary.shape[-1] == 0:
         raise ValueError(f"unary must have shape (*batch, n, states) with a state at least, got {tuple(unary.shape)}")
     n, states = unary.shape[-2:]
@@ -268,7 +260,7 @@ def _checked(unary: Tensor, transition: Tensor, mask: Tensor | None) -> tuple[Te
             f"transition must have shape {matrix} or (*batch, {steps})"
             f" for unary with n={n} and states={states}, got {tuple(transition.shape)}"
         )
-    unary, transition = _computed(unary), _computed(transition)
+    unary, transition = computed
     batch = unary.shape[:-2]
     if shared:
         transition = transition.expand(steps)

@@ -448,9 +448,22 @@ def test_bad_input_is_named(distribution):
     for dtype in (torch.int64, torch.bool, torch.complex64):
         with pytest.raises(TypeError, match="energies must be floating point, got torch"):
             distribution(torch.ones(3, dtype=dtype))
+        with pytest.raises(TypeError, match="energies must be floating point, got torch"):
+            distribution(torch.ones(0, dtype=dtype))
+    with pytest.raises(TypeError, match="energies must be a tensor, got list"):
+        distribution([1.0, 2.0])
     for temperature in (0, 0.0, -1.0, math.nan, INF):
         with pytest.raises(ValueError, match="temperature must be a finite number above 0, got"):
             distribution(torch.ones(3), temperature=temperature)
+        with pytest.raises(ValueError, match="temperature must be a finite number above 0, got"):
+            distribution(torch.ones(0), temperature=temperature)
+
+
+@pytest.mark.parametrize("distribution", [softmax, sparsemax, entmax])
+def test_bad_axis_is_named(distribution):
+    for energies, dim in ((torch.ones(3), 1), (torch.ones(2, 3), -3), (torch.tensor(1.0), -1)):
+        with pytest.raises(ValueError, match=r"dim must name an axis of energies of shape \("):
+            distribution(energies, dim=dim)
 
 
 def test_bad_alpha_is_named():

@@ -369,6 +369,14 @@ def test_tuner_by_keyboard_alone(show):
     widget = QueryTuner()
     widget.query = [1.0, 1.3]
     assert numbers(page) == expected_numbers(widget)
+    for key, place in (("PageDown", [1.0, 0.8]), ("Home", [-3.0, 0.8]), ("End", [3.0, 0.8]), ("PageUp", [3.0, 1.3])):
+        page.keyboard.press(key)
+        frame(page)
+        assert place_of(handle) == place
+    for key in 4 * ["Shift+ArrowLeft"]:
+        page.keyboard.press(key)
+    frame(page)
+    assert numbers(page) == expected_numbers(widget)
 
     page.keyboard.press("Tab")
     page.keyboard.press("Space")

@@ -49,7 +49,7 @@ PRESETS = [
 
 _LETTERS = "ABC"
 _ON_SIMPLEX = ("softmax", "entmax", "sparsemax")
-_COLOURS = {"softmax": "key", "entmax": "value", "sparsemax": "query", "sigmoid": "context"}
+_COLOURS = {"softmax": "key", "entmax": "query", "sparsemax": "value", "sigmoid": "context"}
 _ANGLES = [math.radians(degrees) for degrees in (210, 330, 90)]
 _AXES = torch.tensor([[math.cos(angle), math.sin(angle)] for angle in _ANGLES], dtype=torch.float64) * math.sqrt(2 / 3)
 _MIDDLE, _UNIT, _WIDE_UNIT = (200.0, 190.0), 160.0, 67.0
@@ -137,7 +137,7 @@ class DistributionLab(PresetWidget):
         weights = self._weights()
         ring = self._place(torch.tensor(self.logits, dtype=torch.float64) / self.temperature)
         if _inside(*ring):
-            drawing.line([ring, self._place(weights["sparsemax"])], stroke="query", width=1.5)
+            drawing.line([ring, self._place(weights["sparsemax"])], stroke=_COLOURS["sparsemax"], width=1.5)
             drawing.circle(*ring, 5, stroke="ink", width=2)
         for name in _ON_SIMPLEX:
             _mark(drawing, name, *self._place(weights[name]))
@@ -195,16 +195,17 @@ def _border(x: float, y: float, across: float, down: float) -> tuple[float, floa
 
 def _mark(drawing: Picture, name: str, x: float, y: float) -> None:
     """The sign of a distribution, a shape of its own."""
+    colour = _COLOURS[name]
     if name == "softmax":
-        drawing.circle(x, y, 6, fill="key", stroke="ground", width=1.5)
+        drawing.circle(x, y, 6, fill=colour, stroke="ground", width=1.5)
     elif name == "entmax":
-        drawing.polygon([(x, y - 8), (x + 8, y), (x, y + 8), (x - 8, y)], fill="value", stroke="ground", width=1.5)
+        drawing.polygon([(x, y - 8), (x + 8, y), (x, y + 8), (x - 8, y)], fill=colour, stroke="ground", width=1.5)
     elif name == "sparsemax":
         square = [(x - 6, y - 6), (x + 6, y - 6), (x + 6, y + 6), (x - 6, y + 6)]
-        drawing.polygon(square, fill="query", stroke="ground", width=1.5)
+        drawing.polygon(square, fill=colour, stroke="ground", width=1.5)
     else:
-        drawing.line([(x - 5, y - 5), (x + 5, y + 5)], stroke="context", width=3)
-        drawing.line([(x - 5, y + 5), (x + 5, y - 5)], stroke="context", width=3)
+        for side in (-5, 5):
+            drawing.line([(x - 5, y - side), (x + 5, y + side)], stroke=colour, width=3)
 
 
 def _title(name: str, alpha: float) -> str:

@@ -393,8 +393,8 @@ export function plane({ label, size = 400 }) {
 }
 
 /**
- * A point of the plane to drag, or to move with the arrow keys (0.1, with Shift 0.5). `mark` is the SVG drawn at (0, 0);
- * onMove([x, y]) and onFocus() tell. `update([x, y], label, words)` places it and says its label and value.
+ * A point of the plane to drag, or to move with the arrow keys (0.1, with Shift 0.5), Page Up and Page Down (0.5) and to
+ * the left and right end with Home and End. `mark` is the SVG drawn at (0, 0); onMove([x, y]) and onFocus() tell. `update([x, y], label, words)` places it and says its label and value.
  */
 export function point({ plane: board, mark, name, onMove, onFocus = () => {} }) {
   const ring = svg("circle", { class: "attnlib-ring", r: 17 });
@@ -437,10 +437,20 @@ export function point({ plane: board, mark, name, onMove, onFocus = () => {} }) 
   node.addEventListener("focus", () => onFocus());
   node.addEventListener("keydown", (event) => {
     const step = event.shiftKey ? 0.5 : 0.1;
-    const by = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] }[event.key];
-    if (!by) return;
+    const [x, y] = place;
+    const next = {
+      ArrowLeft: [x - step, y],
+      ArrowRight: [x + step, y],
+      ArrowUp: [x, y + step],
+      ArrowDown: [x, y - step],
+      PageUp: [x, y + 0.5],
+      PageDown: [x, y - 0.5],
+      Home: [-board.limit, y],
+      End: [board.limit, y],
+    }[event.key];
+    if (!next) return;
     event.preventDefault();
-    move([place[0] + by[0], place[1] + by[1]]);
+    move(next);
   });
   return {
     node,
