@@ -212,6 +212,16 @@ def test_page_shows_the_numbers_of_attnlib_and_marks_the_zeros(show):
 
 
 @pytest.mark.browser
+def test_bars_of_the_three_keys_have_one_scale(show):
+    page = show(lab("One cut off"))
+    tracks = page.locator(".attnlib-lab-track").all()
+    assert len(tracks) == 12
+    widths = [track.bounding_box()["width"] for track in tracks]
+    assert min(widths) > 30
+    assert max(widths) - min(widths) < 1.5
+
+
+@pytest.mark.browser
 def test_ring_moves_by_keyboard_and_keeps_the_mean_of_the_logits(show):
     page = show(DistributionLab(logits=[0.5, 0.2, -0.1]))
     ring = page.get_by_role("slider", name="Logits over temperature")
