@@ -198,9 +198,19 @@ def test_nothing_in_the_book_file_asks_for_more_than_it_brings() -> None:
         assert book.read("mimetype") == b"application/epub+zip"
         for source in SOURCES:
             assert source.relative_to(toc.ROOT).with_suffix(".xhtml").as_posix() in names
+        kinds = properties(ElementTree.fromstring(book.read("content.opf")))
         for name in sorted(names):
             if name.endswith(".xhtml"):
-                check_epub_page(name, ElementTree.fromstring(book.read(name)), names)
+                page = book.read(name)
+                check_epub_page(name, ElementTree.fromstring(page), names)
+                assert ("mathml" in kinds[name]) == (b"<math" in page), name
+        assert "mathml" in kinds["book/deep-learning/distributions.xhtml"]
+
+
+def properties(package: ElementTree.Element) -> dict[str, list[str]]:
+    """What the list of files says of each page."""
+    items = package.iter("{http://www.idpf.org/2007/opf}item")
+    return {item.attrib["href"]: item.attrib.get("properties", "").split() for item in items}
 
 
 def check_epub_page(name: str, tree: ElementTree.Element, names: set[str]) -> None:

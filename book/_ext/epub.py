@@ -1,17 +1,22 @@
 """The book as one file for readers without a browser: formulas as MathML, pictures in place of widgets, a version."""
 
 import re
+from html import unescape
 from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import unquote
 
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
+from sphinx.builders.epub3 import Epub3Builder
 from sphinx.config import Config
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
 LOGGER = logging.getLogger(__name__)
 SYNONYMS = {r"\{(aligned|gathered)\}": "{split}", r"\\arg(?![a-z])": r"\\operatorname{arg}"}
+ITEM = re.compile(r'(?P<start><item id="[^"]+" href="(?P<href>[^"]+\.xhtml)" media-type="application/xhtml\+xml") />')
 TAG = re.compile(r"\\tag\{([^}]*)\}")
 
 
@@ -43,11 +48,26 @@ def visit_block(self: HTML5Translator, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+class Book(Epub3Builder):
+    """Sphinx's own, whose list of files also says which pages hold formulas or drawings: the format wants it."""
+
+    def build_content(self) -> None:
+        super().build_content()
+        manifest = Path(self.outdir, "content.opf")
+        manifest.write_text(ITEM.sub(self._with_properties, manifest.read_text("utf-8")), "utf-8")
+
+    def _with_properties(self, item: re.Match[str]) -> str:
+        page = Path(self.outdir, unquote(unescape(item["href"]))).read_text("utf-8")
+        held = [kind for tag, kind in (("<math", "mathml"), ("<svg", "svg")) if tag in page]
+        return f'{item["start"]} properties="{" ".join(held)}"/>' if held else item[0]
+
+
 def name_version(app: Sphinx, config: Config) -> None:
     config.version = config.release = version("attnlib")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_builder(Book, override=True)
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
     app.add_config_value("epub_math_renderer", "mathml", "env")
     app.connect("config-inited", name_version)
