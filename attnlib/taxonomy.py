@@ -11,7 +11,7 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 __all__ = [
     "CHAPTERS",
@@ -44,6 +44,7 @@ class Criterion(NamedTuple):
 
     name: str
     title: str
+    short: str
     question: str
     types: tuple[Type, ...]
 
@@ -57,6 +58,7 @@ CRITERIA = (
     Criterion(
         "softness",
         "Softness of attention",
+        "Softness",
         "An average or a choice, and among which items?",
         (
             Type("soft", "the context is an average, and differentiable"),
@@ -68,6 +70,7 @@ CRITERIA = (
     Criterion(
         "input_form",
         "Forms of input feature",
+        "Input form",
         "What does a weight belong to?",
         (
             Type("item-wise", "a list of items, one code each"),
@@ -77,6 +80,7 @@ CRITERIA = (
     Criterion(
         "input_representation",
         "Input representations",
+        "Input source",
         "Where do queries and keys come from?",
         (
             Type("distinctive", "queries from one input, keys from another"),
@@ -88,6 +92,7 @@ CRITERIA = (
     Criterion(
         "output_representation",
         "Output representations",
+        "Output",
         "How many distributions make one output?",
         (
             Type("single-output", "one"),
@@ -346,7 +351,7 @@ WORKS = (
         note="A matrix of r distributions over the n words.",
     ),
     Work(
-        name="Multi-level structured self-attention",
+        name="Multi-level self-attention",
         authors="Du et al.",
         year=2018,
         source="du2018",
@@ -375,10 +380,8 @@ CHAPTERS = (
     Chapter(page="deep-learning/distributions", title="Distribution functions", part="distribution", softness="soft"),
 )
 
-Entry = TypeVar("Entry", bound=Placed)
 
-
-def select(entries: Iterable[Entry] = WORKS, **criteria: str | Iterable[str]) -> tuple[Entry, ...]:  # type: ignore[assignment]
+def select(entries: Iterable[Any] = WORKS, **criteria: str | Iterable[str]) -> tuple[Any, ...]:
     """The entries that have every type asked for.
 
     Args:

@@ -35,14 +35,14 @@ def tree(root: str, branches: Mapping[str, Sequence[str]], *, alt: str, caption:
             places = [top + leaf for leaf in range(len(leaves))]
             middles.append((places[0] + places[-1]) / 2)
             for place, leaf in zip(places, leaves, strict=True):
-                _elbow(ax, (0.63, middles[-1]), (0.71, place), colour)
+                _elbow(ax, (0.65, middles[-1]), (0.71, place), colour)
                 ax.plot(0.71, place, marker=MARKERS[index % 7], color=colour, markersize=6)
                 ax.text(0.735, place, leaf, va="center")
-            ax.text(0.62, middles[-1], name, va="center", ha="right")
+            ax.text(0.255, middles[-1] - 0.12, name, va="bottom")
             top = places[-1] + 1.5
         middle = (middles[0] + middles[-1]) / 2
         for place in middles:
-            _elbow(ax, (0.19, middle), (0.27, place), "#555555")
+            _elbow(ax, (0.19, middle), (0.65, place), "#555555", turn=0.22)
         ax.text(0.18, middle, root, va="center", ha="right", weight="bold")
         ax.set(xlim=(0, 1), ylim=(top - 1, -0.5))
         ax.set_axis_off()
@@ -97,7 +97,9 @@ def matrix(
     return show(canvas, alt=alt, caption=caption)
 
 
-def _elbow(ax: object, start: tuple[float, float], end: tuple[float, float], colour: str) -> None:
-    """A line that leaves to the right, turns once, and comes in from the left."""
-    turn = (start[0] + end[0]) / 2
+def _elbow(
+    ax: object, start: tuple[float, float], end: tuple[float, float], colour: str, turn: float | None = None
+) -> None:
+    """A line that leaves to the right, turns at ``turn`` (by default half way), and comes in from the left."""
+    turn = (start[0] + end[0]) / 2 if turn is None else turn
     ax.plot([start[0], turn, turn, end[0]], [start[1], start[1], end[1], end[1]], color=colour, linewidth=1.4)  # type: ignore[attr-defined]
