@@ -3,5 +3,6 @@
 from attnlib.widgets.distribution_lab import DistributionLab
 from attnlib.widgets.query_tuner import QueryTuner
 from attnlib.widgets.score_field import ScoreField
+from attnlib.widgets.taxonomy_map import TaxonomyMap
 
-__all__ = ["DistributionLab", "QueryTuner", "ScoreField"]
+__all__ = ["DistributionLab", "QueryTuner", "ScoreField", "TaxonomyMap"]
