@@ -1,7 +1,7 @@
 """Where each mechanism stands: the article's Table 2 as data, and two surveys' taxonomies beside it.
 
-Four criteria, each with its types (:data:`CRITERIA`); the works and the chapters of the book placed in them
-(:data:`WORKS`, :data:`CHAPTERS`); and how other surveys cut the same field (:data:`SURVEYS`). The figure, the table,
+Four criteria, each with its types (``CRITERIA``); the works and the chapters of the book placed in them
+(``WORKS``, ``CHAPTERS``); and how other surveys cut the same field (``SURVEYS``). The figure, the table,
 the widget and the test of the chapters' cards all read from here, so a placement is written once.
 
 A work may have several types of one criterion. ``global`` is given to a soft work whose average runs over *all* items.

@@ -231,3 +231,27 @@ def test_hiding_keys_is_leaving_them_out():
         close(with_mask.context, without.context)
         close(with_mask.weights[..., mask], without.weights)
         assert (with_mask.weights[..., ~mask] == 0).all()
+
+
+# --- between types of the taxonomy ------------------------------------------------------------------------------------
+
+
+def test_two_levels_are_flat_where_a_groups_energy_is_the_log_sum_of_its_members():
+    """exp(e) / Z = (Z_s / Z) (exp(e) / Z_s); with the mean for the log-sum it is another distribution."""
+    energies = randn(BATCH, 3, KEY)  # groups of keys
+    flat = softmax(energies.flatten(-2)).unflatten(-1, (3, KEY))
+    close(softmax(energies.logsumexp(-1))[..., None] * softmax(energies), flat)
+    assert (softmax(energies.mean(-1))[..., None] * softmax(energies) - flat).abs().max() > 0.01
+
+
+def test_one_distribution_a_feature_is_a_head_a_feature():
+    """As many heads as features, each with values of size one; with one energy for all features it is one head."""
+    energies, value = randn(BATCH, D_V, QUERY, KEY), randn(BATCH, KEY, D_V, seed=1)
+    expected = torch.zeros(BATCH, QUERY, D_V, dtype=energies.dtype)
+    for feature in range(D_V):
+        weights = energies[:, feature].exp()
+        expected[..., feature] = (weights @ value[..., feature : feature + 1] / weights.sum(-1, keepdim=True))[..., 0]
+    heads = attend(energies, torch.eye(KEY).double(), value.mT[..., None], score=scores.dot).context
+    close(heads[..., 0].mT, expected)
+    shared = attend(energies[:, :1], torch.eye(KEY).double(), value.mT[..., None], score=scores.dot).context
+    close(shared[..., 0].mT, attend(energies[:, 0], torch.eye(KEY).double(), value, score=scores.dot).context)
