@@ -5,14 +5,13 @@ from 0. The query that asks, and what is done with the context, stand in :mod:`a
 """
 
 import math
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor, nn
 
-from .attention import Attention, Score, _check_arguments, _nan_where, attend
+from .attention import Attention, Score, _bad_rows, _check_arguments, _energies, _nan_where, _without
 from .distributions import _computed, softmax
 from .scores import _check_parameter, _check_vector, scaled_dot
 
@@ -101,24 +100,29 @@ def local(
     places = positions.clamp(0, max(n_key - 1, 0))
     if mask is not None and n_key:
         visible = visible & mask.gather(-1, places)
-    keys = _gathered(key, places, batch)
-    seen = attend(
-        query.unsqueeze(-2),
-        keys,
-        keys if value is key else _gathered(value, places, batch),
-        score=score,
-        distribution=partial(_shares, distance=distance / half_width if gaussian else None, renormalise=renormalise),
-        mask=visible.unsqueeze(-2),
+    # What is not finite is taken out before it is gathered, and its NaN put back where it is seen, as attend does.
+    bad_query, bad_key, bad_value = _bad_rows(query), _bad_rows(key), _bad_rows(value)
+    keys = _gathered(_without(bad_key, key), places, batch)
+    values = keys if value is key else _gathered(_without(bad_value, value), places, batch)
+    energies = _energies(score, _without(bad_query, query).unsqueeze(-2), keys).squeeze(-2)
+    energies = torch.where(visible, energies, -torch.inf)
+    weights = _shares(energies, distance=distance / half_width if gaussian else None, renormalise=renormalise)
+    context = (weights.to(value.dtype).unsqueeze(-2) @ values).squeeze(-2)
+    bad = visible & (bad_query | _gathered(bad_key, places, batch).squeeze(-1))
+    lost = lost | bad.any(-1, keepdim=True)
+    lost_value = lost | (visible & _gathered(bad_value, places, batch).squeeze(-1)).any(-1, keepdim=True)
+    return Attention(
+        context + _nan_where(lost_value, context.dtype),
+        weights + _nan_where(lost, weights.dtype),
+        torch.where(bad, torch.nan, energies),
     )
-    context, weights, energies = (part.squeeze(-2) for part in seen if part is not None)
-    return Attention(context + _nan_where(lost, context.dtype), weights + _nan_where(lost, weights.dtype), energies)
 
 
 def _shares(energies: Tensor, *, distance: Tensor | None, renormalise: bool) -> Tensor:
     """Softmax in the window, then the Gaussian of the distance, which comes as a part of ``D = 2 sigma``."""
     weights = softmax(_computed(energies))
     if distance is not None:
-        weights = weights * torch.exp(-2 * distance**2).unsqueeze(-2)
+        weights = weights * torch.exp(-2 * distance**2)
     if renormalise:
         total = weights.sum(-1, keepdim=True)
         weights = weights / torch.where(total == 0, 1.0, total)
@@ -291,13 +295,13 @@ def _held(centre: Tensor, half_width: int, n_key: int) -> Tensor:
 
 
 def _gathered(vectors: Tensor, places: Tensor, batch: tuple[int, ...]) -> Tensor:
-    """The vectors at the places: ``(*batch, query, window, size)``."""
+    """The vectors at the places: ``(*batch, query, window, size)``. By whole rows, which is what memory is quick at."""
     if vectors.shape[-2] == 0:  # nothing is visible then, but a place has to point at something
         vectors = F.pad(vectors, (0, 0, 0, 1))
-    vectors = vectors.expand(*batch, *vectors.shape[-2:])
-    index = places.flatten(-2).unsqueeze(-1)
-    flat = vectors.gather(-2, index.expand(*index.shape[:-1], vectors.shape[-1]))
-    return flat.reshape(*places.shape, vectors.shape[-1])
+    n, size = vectors.shape[-2:]
+    first = n * torch.arange(math.prod(batch), device=places.device).reshape(*batch, 1, 1)
+    rows = vectors.expand(*batch, n, size).reshape(-1, size)
+    return rows.index_select(0, (first + places).flatten()).reshape(*places.shape, size)
 
 
 def _check_half_width(half_width: int, least: int) -> None:

@@ -1,8 +1,9 @@
 """Widgets that run with a kernel and in a page without one; ``base`` says how one is written."""
 
 from attnlib.widgets.distribution_lab import DistributionLab
+from attnlib.widgets.local_window import LocalWindow
 from attnlib.widgets.query_tuner import QueryTuner
 from attnlib.widgets.score_field import ScoreField
 from attnlib.widgets.taxonomy_map import TaxonomyMap
 
-__all__ = ["DistributionLab", "QueryTuner", "ScoreField", "TaxonomyMap"]
+__all__ = ["DistributionLab", "LocalWindow", "QueryTuner", "ScoreField", "TaxonomyMap"]
