@@ -174,11 +174,15 @@ class Work(Placed):
 
 @dataclass(frozen=True, kw_only=True)
 class Chapter(Placed):
-    """A chapter of the book: its page, its title, and which part of the unified model it is about, if one."""
+    """A chapter of the book: its page and title; the part of the unified model that it is about, if one.
+
+    ``beside`` are types that its card names for contrast, without being of them.
+    """
 
     page: str
     title: str
     part: str = ""
+    beside: tuple[str, ...] = ()
 
 
 WORKS = (
@@ -204,6 +208,7 @@ WORKS = (
         input_representation="distinctive",
         output_representation="single-output",
         note="Two variants of one captioner. The items are the cells of a grid over the image.",
+        pages=("taxonomy/softness/soft-and-hard",),
     ),
     Work(
         name="Global and local attention",
@@ -215,7 +220,7 @@ WORKS = (
         input_representation="distinctive",
         output_representation="single-output",
         note="Local is soft too: a window that moves.",
-        pages=("deep-learning/scores",),
+        pages=("deep-learning/scores", "taxonomy/softness/global-and-local"),
     ),
     Work(
         name="RAM",
@@ -378,6 +383,13 @@ CHAPTERS = (
     Chapter(page="deep-learning/keys-queries-values", title="Keys, queries and values", part="frame", softness="soft"),
     Chapter(page="deep-learning/scores", title="Scores: how a query meets a key", part="score"),
     Chapter(page="deep-learning/distributions", title="Distribution functions", part="distribution", softness="soft"),
+    Chapter(page="taxonomy/softness/soft-and-hard", title="Soft and hard attention", softness=("soft", "hard")),
+    Chapter(
+        page="taxonomy/softness/global-and-local",
+        title="Global and local attention",
+        softness=("soft", "global", "local"),
+        beside=("hard",),
+    ),
 )
 
 

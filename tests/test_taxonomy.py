@@ -96,6 +96,7 @@ def test_names_and_pages_are_there_once():
         values = [getattr(entry, field) for entry in entries]
         assert len(set(values)) == len(values)
     pages = {chapter.page for chapter in CHAPTERS}
+    assert not any(set(chapter.beside) & set(chapter.types) for chapter in CHAPTERS)
     assert {page for work in WORKS for page in work.pages} <= pages
 
 
@@ -187,8 +188,8 @@ def card_field(page: Page, name: str) -> str:
 
 
 def complaints(chapter: Chapter, said: str) -> list[str]:
-    """Where a card's place in the taxonomy and the data differ."""
-    told, meant = set(named(said)), set(chapter.types)
+    """Where a chapter's title and its card's place in the taxonomy differ from the data."""
+    told, meant = set(named(f"{chapter.title}: {said}")), {*chapter.types, *chapter.beside}
     found = [f"the card names {name}, the data do not" for name in sorted(told - meant)]
     found += [f"the data have {name}, the card does not" for name in sorted(meant - told)]
     if chapter.part and PARTS[chapter.part] not in said.lower():
@@ -219,3 +220,4 @@ def test_a_card_that_says_something_else_is_refused(said, complaint):
     chapter = Chapter(page="x", title="X", part="distribution", softness="soft")
     assert complaints(chapter, said) == [complaint]
     assert complaints(chapter, "The second of the three parts; soft.") == []
+    assert complaints(Chapter(page="x", title="Soft", softness="soft", beside=("hard",)), "Not hard.") == []
