@@ -10,8 +10,9 @@ import torch
 from checks import BATCH, D_K, D_Q, D_V, D_W, KEY, QUERY, close, inputs, randn
 from oracles import rows, tensor
 
-from attnlib import attend, scores
+from attnlib import attend, masks, scores
 from attnlib.distributions import sigmoid, softmax, sparsemax
+from attnlib.local import local, monotonic_centres
 
 
 def pair():
@@ -255,3 +256,33 @@ def test_one_distribution_a_feature_is_a_head_a_feature():
     close(heads[..., 0].mT, expected)
     shared = attend(energies[:, :1], torch.eye(KEY).double(), value.mT[..., None], score=scores.dot).context
     close(shared[..., 0].mT, attend(energies[:, 0], torch.eye(KEY).double(), value, score=scores.dot).context)
+
+
+# --- global and local -------------------------------------------------------------------------------------------------
+
+
+def test_local_with_a_window_over_everything_is_global():
+    query, key, value = inputs()
+    centre = torch.tensor([0.0, 2.5, 4.0], dtype=torch.float64)
+    whole = local(query, key, value, centre=centre, half_width=KEY, gaussian=False)
+    close(whole.context, attend(query, key, value).context)
+
+
+def test_local_m_is_global_behind_a_band():
+    query, key, value = inputs()
+    centre = monotonic_centres(QUERY, lengths=KEY)
+    band = masks.window(QUERY, KEY, left=2, right=2)
+    result = local(query, key, value, centre=centre, half_width=1, gaussian=False)
+    close(result.context, attend(query, key, value, mask=band).context)
+
+
+def test_local_cares_for_the_order_of_the_keys():
+    """Global attention does not: a joint permutation of keys and values changes nothing."""
+    query, key, value = inputs()
+    centre, order = torch.tensor([0.0, 2.5, 4.0], dtype=torch.float64), torch.tensor([3, 0, 4, 1, 2])
+    close(attend(query, key[:, order], value[:, order]).context, attend(query, key, value).context)
+    one, two = (
+        local(query, k, v, centre=centre, half_width=1).context
+        for k, v in ((key, value), (key[:, order], value[:, order]))
+    )
+    assert ((one - two).abs() > 1e-3).any(-1).all()
