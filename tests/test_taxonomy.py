@@ -130,14 +130,41 @@ def test_a_placement_cannot_be_changed():
 # -------------------------------------------------------------------------------------------------------- questions
 
 
-def test_select_against_a_plain_loop():
-    for names in itertools.product(*((None, *one.names) for one in CRITERIA)):
-        asked = {one.name: name for one, name in zip(CRITERIA, names, strict=True) if name}
+def check_select(select):
+    """Against a plain loop: each way to ask for at most one type a criterion, and each pair of types of one."""
+    questions = [
+        {one.name: (name,) for one, name in zip(CRITERIA, names, strict=True) if name}
+        for names in itertools.product(*((None, *one.names) for one in CRITERIA))
+    ]
+    questions += [{one.name: pair} for one in CRITERIA for pair in itertools.combinations(one.names, 2)]
+    for asked in questions:
         expected = []
         for work in WORKS:
-            if all(name in getattr(work, key) for key, name in asked.items()):
+            if all(name in getattr(work, key) for key, names in asked.items() for name in names):
                 expected.append(work)
         assert list(select(**asked)) == expected
+
+
+def test_select_against_a_plain_loop():
+    check_select(select)
+
+
+WRONG = {
+    "any type is enough": lambda work, asked: all(set(work.of(key)) & set(names) for key, names in asked.items()),
+    "any criterion is enough": lambda work, asked: (
+        not asked or any(set(names) <= set(work.of(key)) for key, names in asked.items())
+    ),
+    "nothing beyond what is asked": lambda work, asked: all(work.of(key) == names for key, names in asked.items()),
+    "only the first criterion counts": lambda work, asked: all(
+        set(names) <= set(work.of(key)) for key, names in list(asked.items())[:1]
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_select_is_rejected(wrong):
+    with pytest.raises(AssertionError):
+        check_select(lambda **asked: [work for work in WORKS if WRONG[wrong](work, asked)])
 
 
 def test_select_several_types_means_all_of_them():
