@@ -43,10 +43,9 @@ Number = float | int | Tensor
 class Draw(NamedTuple):
     """Positions drawn or enumerated, the sample axis first.
 
-    Attributes:
-        selection: ``(sample, *batch, key)``, one-hot, without a gradient; zeros where a row has nothing to draw from.
-        position: ``(sample, *batch)``, which key; -1 where there is none.
-        log_probability: ``(sample, *batch)``, with the gradient of the weights; 0 where there is nothing to draw from.
+    What was selected is one-hot and has no gradient; which position it was is a whole number; the log-probability of
+    the draw has the gradient of the weights. A row with nothing to draw from has a selection of zeros, position -1
+    and log-probability 0.
     """
 
     selection: Float[Tensor, "sample *batch key"]
@@ -363,6 +362,7 @@ class MovingAverage(nn.Module):
         self.register_buffer("value", torch.zeros(()))
 
     def forward(self, log_likelihood: Float[Tensor, "sample *batch"]) -> Float[Tensor, ""]:
+        """The baseline from before this batch; in training the batch is then taken in."""
         before = self.value
         if self.training:
             self.value = moving_average(before, log_likelihood, decay=self.decay).to(before.dtype)
@@ -387,6 +387,7 @@ class LearnedBaseline(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.zeros(d_in)), nn.Parameter(torch.zeros(()))
 
     def forward(self, features: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch"]:
+        """One prediction a row, ``(*batch)``."""
         return features.detach() @ self.weight + self.bias
 
 
