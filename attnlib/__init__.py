@@ -1,7 +1,18 @@
 """Attention mechanisms in plain PyTorch: one function a mechanism, each tested against its paper's equation."""
 
-from . import distributions, masks, scores, structured
+from . import distributions, hard, input_feeding, local, masks, scores, structured
 from .attention import Attend, Attention, attend
 
-__all__ = ["Attend", "Attention", "attend", "distributions", "masks", "scores", "structured"]
+__all__ = [
+    "Attend",
+    "Attention",
+    "attend",
+    "distributions",
+    "hard",
+    "input_feeding",
+    "local",
+    "masks",
+    "scores",
+    "structured",
+]
 __version__ = "0.1.0"

@@ -219,3 +219,116 @@ def linear_chain(unary, steps):
         [[mass / total for mass in row] for row in marginals],
         [[[mass / total for mass in row] for row in matrix] for matrix in pairs],
     )
+
+
+# --- global and local attention: Luong et al. 2015 --------------------------------------------------------------------
+
+
+def local(query, key, value, centre, half_width, score, visible=None, gaussian=True, renormalise=False, rounded=False):
+    """Contexts and weights over all keys of one sentence, positions from 0: Eq. 7 in the window, then Eq. 10."""
+    sigma = half_width / 2
+    contexts, all_weights = [], []
+    for row, (q, p) in enumerate(zip(query, centre, strict=True)):
+        window = []
+        for s in range(len(key)):
+            near = abs(s - math.floor(p)) <= half_width if rounded else p - half_width <= s <= p + half_width
+            if near and (visible is None or visible[row][s]):
+                window.append(s)
+        weights, total = [0.0] * len(key), 0.0
+        for s in window:
+            weights[s] = math.exp(score(q, key[s], s - math.floor(p) + half_width))
+            total += weights[s]
+        for s in window:
+            weights[s] = weights[s] / total
+            if gaussian:
+                weights[s] *= math.exp(-((s - p) ** 2) / (2 * sigma**2))
+        if renormalise and window:
+            weights = [weight / sum(weights) for weight in weights]
+        context = [0.0] * len(value[0])
+        for s in window:
+            context = plus(context, [weights[s] * component for component in value[s]])
+        contexts.append(context)
+        all_weights.append(weights)
+    return contexts, all_weights
+
+
+def predicted_centre(h, length, weight, vector):
+    """Eq. 9."""
+    return length / (1 + math.exp(-inner(vector, [math.tanh(a) for a in times(weight, h)])))
+
+
+def input_feeding(inputs, look, input_weight, hidden_weight, input_bias, hidden_bias, combine):
+    """A decoder over one sentence, step by step; the rows of the cell's matrices are its four gates in torch's order.
+    ``look(h, t)`` gives a context."""
+    d = len(hidden_weight[0])
+    vector, hidden, memory, vectors = [0.0] * d, [0.0] * d, [0.0] * d, []
+
+    def sigmoid(x):
+        return 1 / (1 + math.exp(-x))
+
+    for t, x in enumerate(inputs):
+        gates = plus(times(input_weight, x + vector), input_bias, times(hidden_weight, hidden), hidden_bias)
+        for i in range(d):
+            keep = sigmoid(gates[d + i]) * memory[i]
+            memory[i] = keep + sigmoid(gates[i]) * math.tanh(gates[2 * d + i])
+        hidden = [sigmoid(gates[3 * d + i]) * math.tanh(memory[i]) for i in range(d)]
+        vector = [math.tanh(a) for a in times(combine, look(hidden, t) + hidden)]  # Eq. 5
+        vectors.append(vector)
+    return vectors
+
+
+# --- soft and hard attention, Eq. 12 ----------------------------------------------------------------------------------
+
+# Weights are the softmax of energies, one row; ``rewards[i]`` is log p(y | position i). Derivatives: by the energies.
+
+
+def hard_bound(energies, rewards):
+    """Eq. 10 of Xu et al.: the mean reward over positions that can be drawn, and log p(y) itself."""
+    weights = softmax_row(energies)
+    drawn = [i for i, weight in enumerate(weights) if weight > 0]
+    mean = sum(weights[i] * rewards[i] for i in drawn)
+    marginal = sum(weights[i] * math.exp(rewards[i]) for i in drawn)
+    return mean, math.log(marginal) if drawn else -math.inf
+
+
+def log_weight_slope(energies, position):
+    """The derivative of ``log alpha_position`` by each energy."""
+    weights = softmax_row(energies)
+    return [0.0 if e == -math.inf else (j == position) - weights[j] for j, e in enumerate(energies)]
+
+
+def bound_slope(energies, rewards):
+    """Eq. 11 of Xu et al., rewards that do not depend on the energies: position after position."""
+    weights = softmax_row(energies)
+    slope = [0.0 for _ in energies]
+    for i, weight in enumerate(weights):
+        if weight > 0:
+            slope = plus(slope, [weight * rewards[i] * part for part in log_weight_slope(energies, i)])
+    return slope
+
+
+def reinforce_slope(energies, rewards, positions, baseline, reward_weight, entropy_weight):
+    """The final rule of section 4.1 of Xu et al., draw after draw."""
+    slope = [0.0 for _ in energies]
+    for position in positions:
+        pull = reward_weight * (rewards[position] - baseline) / len(positions)
+        slope = plus(slope, [pull * part for part in log_weight_slope(energies, position)])
+    return plus(slope, [entropy_weight * part for part in entropy_slope(energies)])
+
+
+def entropy_slope(energies):
+    """``dH/de_j = -alpha_j (log alpha_j + H)``."""
+    weights = softmax_row(energies)
+    entropy = -sum(weight * math.log(weight) for weight in weights if weight > 0)
+    return [-weight * (math.log(weight) + entropy) if weight > 0 else 0.0 for weight in weights]
+
+
+def doubly_stochastic(weights, target):
+    """``weights[t][i]``, steps down, keys across."""
+    penalty = 0.0
+    for i in range(len(weights[0])):
+        total = 0.0
+        for step in weights:
+            total += step[i]
+        penalty += (target - total) ** 2
+    return penalty

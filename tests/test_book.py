@@ -13,7 +13,7 @@ from book._tools import normal, toc
 
 PAGES = toc.pages()
 NOTEBOOKS = [path for path in PAGES if path.suffix == ".ipynb"]
-CHAPTERS = [path for path in NOTEBOOKS if path.parent.name != "appendix" and path.stem != "index"]
+CHAPTERS = [path for path in NOTEBOOKS if path.parent.name != "appendix"]
 
 
 def name(path: object) -> str:

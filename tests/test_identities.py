@@ -10,8 +10,9 @@ import torch
 from checks import BATCH, D_K, D_Q, D_V, D_W, KEY, QUERY, close, inputs, randn
 from oracles import rows, tensor
 
-from attnlib import attend, scores
+from attnlib import attend, masks, scores
 from attnlib.distributions import sigmoid, softmax, sparsemax
+from attnlib.local import local, monotonic_centres
 
 
 def pair():
@@ -231,3 +232,57 @@ def test_hiding_keys_is_leaving_them_out():
         close(with_mask.context, without.context)
         close(with_mask.weights[..., mask], without.weights)
         assert (with_mask.weights[..., ~mask] == 0).all()
+
+
+# --- between types of the taxonomy ------------------------------------------------------------------------------------
+
+
+def test_two_levels_are_flat_where_a_groups_energy_is_the_log_sum_of_its_members():
+    """exp(e) / Z = (Z_s / Z) (exp(e) / Z_s); with the mean for the log-sum it is another distribution."""
+    energies = randn(BATCH, 3, KEY)  # groups of keys
+    flat = softmax(energies.flatten(-2)).unflatten(-1, (3, KEY))
+    close(softmax(energies.logsumexp(-1))[..., None] * softmax(energies), flat)
+    assert (softmax(energies.mean(-1))[..., None] * softmax(energies) - flat).abs().max() > 0.01
+
+
+def test_one_distribution_a_feature_is_a_head_a_feature():
+    """As many heads as features, each with values of size one; with one energy for all features it is one head."""
+    energies, value = randn(BATCH, D_V, QUERY, KEY), randn(BATCH, KEY, D_V, seed=1)
+    expected = torch.zeros(BATCH, QUERY, D_V, dtype=energies.dtype)
+    for feature in range(D_V):
+        weights = energies[:, feature].exp()
+        expected[..., feature] = (weights @ value[..., feature : feature + 1] / weights.sum(-1, keepdim=True))[..., 0]
+    heads = attend(energies, torch.eye(KEY).double(), value.mT[..., None], score=scores.dot).context
+    close(heads[..., 0].mT, expected)
+    shared = attend(energies[:, :1], torch.eye(KEY).double(), value.mT[..., None], score=scores.dot).context
+    close(shared[..., 0].mT, attend(energies[:, 0], torch.eye(KEY).double(), value, score=scores.dot).context)
+
+
+# --- global and local -------------------------------------------------------------------------------------------------
+
+
+def test_local_with_a_window_over_everything_is_global():
+    query, key, value = inputs()
+    centre = torch.tensor([0.0, 2.5, 4.0], dtype=torch.float64)
+    whole = local(query, key, value, centre=centre, half_width=KEY, gaussian=False)
+    close(whole.context, attend(query, key, value).context)
+
+
+def test_local_m_is_global_behind_a_band():
+    query, key, value = inputs()
+    centre = monotonic_centres(QUERY, lengths=KEY)
+    band = masks.window(QUERY, KEY, left=2, right=2)
+    result = local(query, key, value, centre=centre, half_width=1, gaussian=False)
+    close(result.context, attend(query, key, value, mask=band).context)
+
+
+def test_local_cares_for_the_order_of_the_keys():
+    """Global attention does not: a joint permutation of keys and values changes nothing."""
+    query, key, value = inputs()
+    centre, order = torch.tensor([0.0, 2.5, 4.0], dtype=torch.float64), torch.tensor([3, 0, 4, 1, 2])
+    close(attend(query, key[:, order], value[:, order]).context, attend(query, key, value).context)
+    one, two = (
+        local(query, k, v, centre=centre, half_width=1).context
+        for k, v in ((key, value), (key[:, order], value[:, order]))
+    )
+    assert ((one - two).abs() > 1e-3).any(-1).all()

@@ -8,11 +8,12 @@ import math
 
 import checks
 import pytest
+import test_hard
 import test_masks
 import torch
 from checks import inputs
 
-from attnlib import masks, scores
+from attnlib import hard, masks, scores
 from attnlib.distributions import softmax
 
 # --- attend -----------------------------------------------------------------------------------------------------------
@@ -346,6 +347,88 @@ WRONG_MASKS = {
 def test_wrong_mask_is_rejected(check, mutant):
     with pytest.raises(AssertionError):
         check(mutant)
+
+
+# --- hard attention ---------------------------------------------------------------------------------------------------
+
+
+def reinforce(
+    rewards, logs, *, baseline=0.0, reward_weight=1.0, entropy=0.0, entropy_weight=0.0, sign=-1, spread=-1, mode=""
+):
+    """REINFORCE as it is often written, with the places where it goes wrong as options."""
+    reward = rewards if mode == "reward attached" else rewards.detach()
+    baseline = baseline if mode == "baseline attached" or not isinstance(baseline, torch.Tensor) else baseline.detach()
+    pull = reward_weight * (reward - baseline) * (logs.exp() if mode == "probability" else logs)
+    own = 0 * rewards if mode == "reward only" else rewards
+    loss = (sign * (pull - pull.detach()) - own).mean(0)
+    return (loss * rewards.shape[0] if mode == "sum" else loss) + spread * entropy_weight * entropy
+
+
+def uniform_draws(weights, n_samples=1, *, generator=None):
+    return hard.sample(torch.full_like(weights, 1 / weights.shape[-1]), n_samples, generator=generator)
+
+
+def most_likely(weights, n_samples=1, *, generator=None):
+    selection = torch.nn.functional.one_hot(weights.argmax(-1), weights.shape[-1]).to(weights.dtype)
+    return hard.Draw(selection.expand(n_samples, *weights.shape), weights.argmax(-1), weights.amax(-1).log())
+
+
+def unweighted_bound(rewards, logs):
+    return torch.where(logs > -math.inf, rewards, 0.0).mean(0)
+
+
+def bound_without_second_term(rewards, logs):
+    return hard.bound(rewards, logs.detach() + 0 * logs.masked_fill(logs == -math.inf, 0.0))
+
+
+def marginal_for_bound(rewards, logs):
+    return hard.log_marginal(rewards, logs)
+
+
+with_mode = functools.partial
+WRONG_HARD = {
+    "reward pushes away": (test_hard.check_unbiased, with_mode(reinforce, sign=1)),
+    "probability for its logarithm": (test_hard.check_unbiased, with_mode(reinforce, mode="probability")),
+    "sum over the draws": (test_hard.check_against_loop, with_mode(reinforce, mode="sum")),
+    "weight of the reward forgotten": (
+        test_hard.check_against_loop,
+        lambda *parts, reward_weight, **options: reinforce(*parts, **options),
+    ),
+    "baseline forgotten": (
+        test_hard.check_against_loop,
+        lambda *parts, baseline, **options: reinforce(*parts, **options),
+    ),
+    "derivative through the reward": (
+        test_hard.check_reward_trains_too,
+        with_mode(reinforce, mode="reward attached"),
+    ),
+    "derivative through the baseline": (
+        test_hard.check_reward_trains_too,
+        with_mode(reinforce, mode="baseline attached"),
+    ),
+    "what follows the draw not trained": (
+        test_hard.check_reward_trains_too,
+        with_mode(reinforce, mode="reward only"),
+    ),
+    "entropy punished": (test_hard.check_entropy_is_rewarded, with_mode(reinforce, spread=1)),
+    "draws from the uniform": (test_hard.check_frequencies, uniform_draws),
+    "the largest instead of a draw": (test_hard.check_frequencies, most_likely),
+    "bound without the weights": (test_hard.check_bound, unweighted_bound),
+    "bound without its second term": (test_hard.check_bound, bound_without_second_term),
+    "what stands at weight zero counts": (test_hard.check_bound, lambda r, logs: (logs.exp() * r).sum(0)),
+    "the likelihood itself for the bound": (test_hard.check_jensen, marginal_for_bound),
+}
+
+
+@pytest.mark.parametrize(("check", "mutant"), WRONG_HARD.values(), ids=WRONG_HARD)
+def test_wrong_hard_attention_is_rejected(check, mutant):
+    with pytest.raises(AssertionError):
+        check(mutant)
+
+
+@pytest.mark.parametrize("check", test_hard.LOSS_CHECKS)
+def test_the_unspoilt_reinforce_passes(check):
+    check(reinforce)
 
 
 def test_inputs_are_fit_to_tell():

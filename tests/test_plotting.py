@@ -22,6 +22,8 @@ DRAW = {
     "curves": lambda **words: plotting.curves([1, 2, 3], {"one": WEIGHTS}, xlabel="x", ylabel="y", **words),
     "simplex": lambda **words: plotting.simplex({"p": WEIGHTS[0]}, paths={"way": WEIGHTS}, **words),
     "plane": lambda **words: plotting.plane({"k": (1, 2)}, arrows={"q": (1, 0)}, field=lambda x: x[:, 0], **words),
+    "tree": lambda **words: plotting.tree("all", {"one": ["a", "b"], "two": ["c"]}, **words),
+    "matrix": lambda **words: plotting.matrix(WEIGHTS, ["x", "y"], {"one": ["a", "b"], "two": ["c"]}, **words),
 }
 
 
@@ -147,6 +149,30 @@ def test_a_corner_of_the_simplex_is_all_weight_on_one_key():
     np.testing.assert_allclose(places["mean"], [0.5, 3**0.5 / 6])
 
 
+def test_a_tree_joins_each_leaf_to_its_branch_and_each_branch_to_the_root():
+    ax = plotting.tree("all", {"one": ["a", "b"], "two": ["c"]}, alt="a tree").axes[0]
+    places = {text.get_text(): text.get_position() for text in ax.texts}
+    assert set(places) == {"all", "one", "two", "a", "b", "c"}
+    assert places["all"][0] < places["one"][0] == places["two"][0] < places["a"][0] == places["c"][0]
+    assert places["a"][1] < places["b"][1] < places["c"][1]
+    lines = [line.get_ydata() for line in ax.lines if len(line.get_xdata()) > 1]
+    joined = [("all", "one"), ("all", "two"), ("one", "a"), ("one", "b"), ("two", "c")]
+    expected = sorted((places[parent][1], places[child][1]) for parent, child in joined)
+    # a branch's name stands a little above its line
+    np.testing.assert_allclose(sorted((line[0], line[-1]) for line in lines), expected, atol=0.15)
+    assert len({line.get_marker() for line in ax.lines} - {"None"}) == 2
+
+
+def test_a_matrix_marks_what_a_row_has_rows_down_columns_across():
+    figure = plotting.matrix(WEIGHTS, ["x", "y"], {"one": ["a", "b"], "two": ["c"]}, alt="a matrix")
+    ax = figure.axes[0]
+    marked = {tuple(map(int, place)) for points in ax.collections[:2] for place in points.get_offsets()}
+    assert marked == {(0, 0), (1, 0), (2, 0), (1, 1)}  # column, row
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "b", "c"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["x", "y"]
+    assert ax.yaxis_inverted()
+
+
 def test_tensors_that_need_gradients_and_half_precision_are_drawn():
     weights = WEIGHTS.to(torch.bfloat16).requires_grad_()
     assert plotting.heatmap(weights, alt="a map") is not None
@@ -173,6 +199,11 @@ def test_tensors_that_need_gradients_and_half_precision_are_drawn():
         (lambda: plotting.simplex(alt="a", paths={"way": WEIGHTS[:1]}), "two steps or more"),
         (lambda: plotting.plane({"k": [1, 2, 3]}, alt="a"), "'k' must be a place in the plane"),
         (lambda: plotting.plane({"k": [1, 2]}, sizes={"j": 1.0}, alt="a"), r"not there: \['j'\]"),
+        (lambda: plotting.tree("all", {}, alt="a"), "branches is empty"),
+        (lambda: plotting.tree("all", {"one": ["a"], "two": []}, alt="a"), "branch 'two' has no leaf"),
+        (lambda: plotting.matrix([1, 0], ["x"], {"one": ["a"]}, alt="a"), r"marks must be .* got shape \(2,\)"),
+        (lambda: plotting.matrix([[1, 0]], ["x", "y"], {"one": ["a"]}, alt="a"), "rows has 2 names for 1 places"),
+        (lambda: plotting.matrix([[1, 0]], ["x"], {"one": ["a"]}, alt="a"), "groups has 1 names for 2 places"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(draw, message):

@@ -94,12 +94,14 @@ def test_two_equal_widgets_do_not_disturb_each_other(show, widget):
 
 
 def move_something(page, view):
-    """Move the first handle of a widget by keyboard."""
-    handle = view.locator(".attnlib-point, input[type=range]:enabled").first
-    handle.focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowUp")
-    page.keyboard.press("ArrowUp")
+    """Move the first handle of a widget by keyboard; where there is none, tick its first box."""
+    handles = view.locator(".attnlib-point, input[type=range]:enabled")
+    if handles.count():
+        handles.first.focus()
+        for key in ("ArrowRight", "ArrowUp", "ArrowUp"):
+            page.keyboard.press(key)
+    else:
+        view.locator("input[type=checkbox]").first.press("Space")
     frame(page)
 
 
@@ -196,7 +198,8 @@ def test_phone_has_no_sideways_scroll_and_targets_to_hit(new_context, show, widg
 @every_widget
 def test_keyboard_reaches_everything_and_shows_where_it_is(show, widget):
     page = show(widget())
-    wanted = page.locator(".attnlib-view :is(input, select, button, [tabindex='0']):not(:disabled):visible").count()
+    reachable = "input, select, button, a[href], [tabindex='0']"
+    wanted = page.locator(f".attnlib-view :is({reachable}):not(:disabled):visible").count()
     reached = []
     for _ in range(wanted + 1):
         page.keyboard.press("Tab")
@@ -221,7 +224,7 @@ def test_keyboard_reaches_everything_and_shows_where_it_is(show, widget):
 def test_page_around_gets_tab_and_escape_only(show, widget):
     page = show(widget())
     page.evaluate("() => { window.heard = []; document.addEventListener('keydown', (e) => heard.push(e.key)); }")
-    page.locator(".attnlib-view :is(.attnlib-point, input[type=range])").first.focus()
+    page.locator(".attnlib-view :is(.attnlib-point, input[type=range], input[type=checkbox])").first.focus()
     for key in ("ArrowLeft", "ArrowUp", "Shift+ArrowDown", "a", "Enter", "Escape", "Tab"):
         page.keyboard.press(key)
     assert page.evaluate("heard") == ["Escape", "Tab"]
@@ -467,6 +470,17 @@ def busy_seconds(client):
 
 
 def drag_about(page):
+    """Drag the first point of a widget about; where there is none, move its first slider, or tick its boxes in turn."""
+    if not page.locator(".attnlib-view .attnlib-point").count():
+        sliders = page.locator(".attnlib-view input[type=range]:enabled").all()[:1]
+        boxes = page.locator(".attnlib-view input[type=checkbox]").all()
+        for step in range(60):
+            if sliders:
+                sliders[0].press("ArrowRight" if step % 20 < 10 else "ArrowLeft")
+            else:
+                boxes[step % len(boxes)].press("Space")
+        frame(page)
+        return
     handle = page.locator(".attnlib-view .attnlib-point").first
     handle.scroll_into_view_if_needed()
     box = handle.locator(".attnlib-target").bounding_box()

@@ -7,6 +7,7 @@ not finished. In a notebook the figure is displayed and the call returns ``None`
 
 from attnlib.plotting.canvas import PALETTE, figure, png, show, style
 from attnlib.plotting.charts import bars, curves
+from attnlib.plotting.diagrams import matrix, tree
 from attnlib.plotting.maps import alignment, heatmap
 from attnlib.plotting.planes import plane, simplex
 
@@ -17,9 +18,11 @@ __all__ = [
     "curves",
     "figure",
     "heatmap",
+    "matrix",
     "plane",
     "png",
     "show",
     "simplex",
     "style",
+    "tree",
 ]

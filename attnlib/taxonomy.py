@@ -1,0 +1,524 @@
+"""Where each mechanism stands: the article's Table 2 as data, and two surveys' taxonomies beside it.
+
+Four criteria, each with its types (``CRITERIA``); the works and the chapters of the book placed in them
+(``WORKS``, ``CHAPTERS``); and how other surveys cut the same field (``SURVEYS``). The figure, the table,
+the widget and the test of the chapters' cards all read from here, so a placement is written once.
+
+A work may have several types of one criterion. ``global`` is given to a soft work whose average runs over *all* items.
+"""
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+__all__ = [
+    "CHAPTERS",
+    "CRITERIA",
+    "SURVEYS",
+    "WORKS",
+    "Chapter",
+    "Criterion",
+    "Placed",
+    "Survey",
+    "Type",
+    "Work",
+    "cells",
+    "criterion",
+    "named",
+    "select",
+    "unmatched",
+]
+
+
+class Type(NamedTuple):
+    """One category of a criterion, and what it says in one line."""
+
+    name: str
+    meaning: str
+
+
+class Criterion(NamedTuple):
+    """One question that the taxonomy asks of a mechanism, and the answers that it knows."""
+
+    name: str
+    title: str
+    short: str
+    question: str
+    types: tuple[Type, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the types."""
+        return tuple(kind.name for kind in self.types)
+
+
+CRITERIA = (
+    Criterion(
+        "softness",
+        "Softness of attention",
+        "Softness",
+        "An average or a choice, and among which items?",
+        (
+            Type("soft", "the context is an average, and differentiable"),
+            Type("hard", "one item or region is drawn or picked"),
+            Type("global", "the average runs over all items"),
+            Type("local", "the average runs over a window"),
+        ),
+    ),
+    Criterion(
+        "input_form",
+        "Forms of input feature",
+        "Input form",
+        "What does a weight belong to?",
+        (
+            Type("item-wise", "a list of items, one code each"),
+            Type("location-wise", "a place or region of a whole map"),
+        ),
+    ),
+    Criterion(
+        "input_representation",
+        "Input representations",
+        "Input source",
+        "Where do queries and keys come from?",
+        (
+            Type("distinctive", "queries from one input, keys from another"),
+            Type("self", "queries and keys from the same input"),
+            Type("co-attention", "two inputs, each attends to the other"),
+            Type("hierarchical", "several levels, one above the other"),
+        ),
+    ),
+    Criterion(
+        "output_representation",
+        "Output representations",
+        "Output",
+        "How many distributions make one output?",
+        (
+            Type("single-output", "one"),
+            Type("multi-head", "one a head, each in its own subspace"),
+            Type("multi-dimensional", "several a token, or one a feature"),
+        ),
+    ),
+)
+
+
+def criterion(name: str) -> Criterion:
+    """The criterion of this name.
+
+    Raises:
+        ValueError: there is none of this name; the message lists those there are.
+
+    >>> criterion("input_form").names
+    ('item-wise', 'location-wise')
+    """
+    for entry in CRITERIA:
+        if entry.name == name:
+            return entry
+    raise ValueError(f"unknown criterion {name!r}; there are {', '.join(entry.name for entry in CRITERIA)}")
+
+
+def _types(name: str, value: str | Iterable[str]) -> tuple[str, ...]:
+    """One type or several of a criterion, checked, in the order of the table."""
+    known = criterion(name)
+    wanted = (value,) if isinstance(value, str) else tuple(value)
+    for kind in wanted:
+        if kind not in known.names:
+            raise ValueError(f"unknown type {kind!r} of {name}; it has {', '.join(known.names)}")
+    if len(set(wanted)) < len(wanted):
+        raise ValueError(f"{name} names a type twice: {', '.join(wanted)}")
+    return tuple(kind for kind in known.names if kind in wanted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """Something that has a place in the taxonomy: for each criterion, the types that it has.
+
+    A type may be given by its name alone, several as a tuple; an empty tuple says that the criterion does not apply.
+
+    Raises:
+        ValueError: a type that its criterion does not have, or one given twice.
+    """
+
+    softness: str | tuple[str, ...] = ()
+    input_form: str | tuple[str, ...] = ()
+    input_representation: str | tuple[str, ...] = ()
+    output_representation: str | tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for entry in CRITERIA:
+            object.__setattr__(self, entry.name, _types(entry.name, getattr(self, entry.name)))
+
+    def of(self, name: str) -> tuple[str, ...]:
+        """The types in one criterion."""
+        found: tuple[str, ...] = getattr(self, criterion(name).name)
+        return found
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """All types, in the order of the table."""
+        return tuple(itertools.chain.from_iterable(self.of(entry.name) for entry in CRITERIA))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work(Placed):
+    """A paper: its short name, authors, year, key in the bibliography, and the chapters that treat it."""
+
+    name: str
+    authors: str
+    year: int
+    source: str
+    note: str = ""
+    pages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chapter(Placed):
+    """A chapter of the book: its page and title; the part of the unified model that it is about, if one.
+
+    ``beside`` are types that its card names for contrast, without being of them.
+    """
+
+    page: str
+    title: str
+    part: str = ""
+    beside: tuple[str, ...] = ()
+
+
+WORKS = (
+    Work(
+        name="RNNsearch",
+        authors="Bahdanau, Cho & Bengio",
+        year=2015,
+        source="bahdanau2015",
+        softness=("soft", "global"),
+        input_form="item-wise",
+        input_representation="distinctive",
+        output_representation="single-output",
+        note="The decoder's state asks, the source's words answer.",
+        pages=("deep-learning/keys-queries-values", "deep-learning/scores"),
+    ),
+    Work(
+        name="Show, attend and tell",
+        authors="Xu et al.",
+        year=2015,
+        source="xu2015",
+        softness=("soft", "hard", "global"),
+        input_form="item-wise",
+        input_representation="distinctive",
+        output_representation="single-output",
+        note="Two variants of one captioner. The items are the cells of a grid over the image.",
+        pages=("taxonomy/softness/soft-and-hard",),
+    ),
+    Work(
+        name="Global and local attention",
+        authors="Luong, Pham & Manning",
+        year=2015,
+        source="luong2015",
+        softness=("soft", "global", "local"),
+        input_form="item-wise",
+        input_representation="distinctive",
+        output_representation="single-output",
+        note="Local is soft too: a window that moves.",
+        pages=("deep-learning/scores", "taxonomy/softness/global-and-local"),
+    ),
+    Work(
+        name="RAM",
+        authors="Mnih et al.",
+        year=2014,
+        source="mnih2014",
+        softness="hard",
+        input_form="location-wise",
+        input_representation="distinctive",
+        output_representation="single-output",
+        note="Draws the place of the next glimpse.",
+    ),
+    Work(
+        name="DRAM",
+        authors="Ba, Mnih & Kavukcuoglu",
+        year=2015,
+        source="ba2015",
+        softness="hard",
+        input_form="location-wise",
+        input_representation="distinctive",
+        output_representation="single-output",
+        note="RAM for several objects, one after the other.",
+    ),
+    Work(
+        name="Spatial transformer",
+        authors="Jaderberg et al.",
+        year=2015,
+        source="jaderberg2015",
+        softness="soft",
+        input_form="location-wise",
+        input_representation="self",
+        output_representation="single-output",
+        note="Warps a whole map. Neither global nor local: each output pixel reads its four neighbours.",
+    ),
+    Work(
+        name="SENet",
+        authors="Hu, Shen & Sun",
+        year=2018,
+        source="hu2018",
+        softness=("soft", "global"),
+        input_form="item-wise",
+        input_representation="self",
+        output_representation="single-output",
+        note="The items are channels; sigmoid weights, so that they need not sum to one.",
+    ),
+    Work(
+        name="Hierarchical co-attention",
+        authors="Lu et al.",
+        year=2016,
+        source="lu2016",
+        softness=("soft", "global"),
+        input_form="item-wise",
+        input_representation=("co-attention", "hierarchical"),
+        output_representation="single-output",
+        note="Image and question attend to each other at three levels: word, phrase, question.",
+    ),
+    Work(
+        name="MGAN",
+        authors="Fan, Feng & Zhao",
+        year=2018,
+        source="fan2018",
+        softness=("soft", "global"),
+        input_form="item-wise",
+        input_representation="co-attention",
+        output_representation="single-output",
+        note="Coarse and fine: over means and over single words.",
+    ),
+    Work(
+        name="IARNN",
+        authors="Wang, Liu & Zhao",
+        year=2016,
+        source="wang2016",
+        softness=("soft", "global"),
+        input_form="item-wise",
+        input_representation="distinctive",
+        output_representation="single-output",
+        note="Called inner attention; the question weighs the answer's words before or inside the network.",
+    ),
+    Work(
+        name="HAN",
+        authors="Yang et al.",
+        year=2016,
+        source="yang2016",
+        softness=("soft", "global"),
+        input_form="item-wise",
+        input_representation=("self", "hierarchical"),
+        output_representation="single-output",
+        note="Words make sentences, sentences make the document.",
+    ),
+    Work(
+        name="Attention-via-attention",
+        authors="Zhao & Zhang",
+        year=2018,
+        source="zhao2018",
+        softness=("soft", "global"),
+        input_form="item-wise",
+        input_representation=("distinctive", "hierarchical"),
+        output_representation="single-output",
+        note="From the top down: words first, then their characters.",
+    ),
+    Work(
+        name="Two-level attention",
+        authors="Xiao et al.",
+        year=2015,
+        source="xiao2015",
+        softness="hard",
+        input_form="location-wise",
+        input_representation="hierarchical",
+        output_representation="single-output",
+        note="Keeps patches of the object, then looks for its parts.",
+    ),
+    Work(
+        name="Transformer",
+        authors="Vaswani et al.",
+        year=2017,
+        source="vaswani2017",
+        softness=("soft", "global"),
+        input_form="item-wise",
+        input_representation=("distinctive", "self"),
+        output_representation="multi-head",
+        note="Self in encoder and decoder, distinctive between them.",
+        pages=("deep-learning/scores",),
+    ),
+    Work(
+        name="Structured self-attention",
+        authors="Lin et al.",
+        year=2017,
+        source="lin2017",
+        softness=("soft", "global"),
+        input_form="item-wise",
+        input_representation="self",
+        output_representation="multi-dimensional",
+        note="A matrix of r distributions over the n words.",
+    ),
+    Work(
+        name="Multi-level self-attention",
+        authors="Du et al.",
+        year=2018,
+        source="du2018",
+        softness=("soft", "global"),
+        input_form="item-wise",
+        input_representation=("self", "hierarchical"),
+        output_representation="multi-dimensional",
+        note="The same matrix over words, and over sentences.",
+    ),
+    Work(
+        name="DiSAN",
+        authors="Shen et al.",
+        year=2018,
+        source="shen2018",
+        softness=("soft", "global"),
+        input_form="item-wise",
+        input_representation="self",
+        output_representation="multi-dimensional",
+        note="One distribution a feature: multi-dimensional in every survey's sense.",
+    ),
+)
+
+CHAPTERS = (
+    Chapter(page="deep-learning/keys-queries-values", title="Keys, queries and values", part="frame", softness="soft"),
+    Chapter(page="deep-learning/scores", title="Scores: how a query meets a key", part="score"),
+    Chapter(page="deep-learning/distributions", title="Distribution functions", part="distribution", softness="soft"),
+    Chapter(page="taxonomy/softness/soft-and-hard", title="Soft and hard attention", softness=("soft", "hard")),
+    Chapter(
+        page="taxonomy/softness/global-and-local",
+        title="Global and local attention",
+        softness=("soft", "global", "local"),
+        beside=("hard",),
+    ),
+)
+
+
+def select(entries: Iterable[Any] = WORKS, **criteria: str | Iterable[str]) -> tuple[Any, ...]:
+    """The entries that have every type asked for.
+
+    Args:
+        entries: works or chapters.
+        criteria: criterion to a type, or to several types, all of which an entry must have.
+
+    Returns:
+        Those that remain, in their order; all of them where nothing is asked.
+
+    Raises:
+        ValueError: an unknown criterion or type; the message names those there are.
+
+    >>> [work.name for work in select(softness=("soft", "hard"))]
+    ['Show, attend and tell']
+    """
+    wanted = {name: set(_types(name, value)) for name, value in criteria.items()}
+    return tuple(entry for entry in entries if all(kinds <= set(entry.of(name)) for name, kinds in wanted.items()))
+
+
+def cells(entry: Placed | None = None) -> tuple[tuple[str, ...], ...]:
+    """The combinations of one type a criterion that an entry stands in; without an entry, all there are.
+
+    An entry with two types of one criterion stands in two cells, and one without a type in a criterion in none.
+
+    >>> len(cells())
+    96
+    >>> cells(WORKS[3])
+    (('hard', 'location-wise', 'distinctive', 'single-output'),)
+    """
+    return tuple(itertools.product(*(entry.of(one.name) if entry else one.names for one in CRITERIA)))
+
+
+def named(text: str) -> tuple[str, ...]:
+    """The types that a text names, as words of their own, in the order of the table.
+
+    ``self-attention`` names ``self``; ``itself`` and ``non-local`` name nothing.
+
+    >>> named("Soft or hard; self-attention by itself.")
+    ('soft', 'hard', 'self')
+    """
+    every = itertools.chain.from_iterable(one.names for one in CRITERIA)
+    return tuple(name for name in every if re.search(rf"(?<![\w-]){name}(?!\w)", text, re.IGNORECASE))
+
+
+class Survey(NamedTuple):
+    """Another taxonomy: its axes, the types of each, and our types that say the same (none: an empty tuple)."""
+
+    name: str
+    source: str
+    axes: Mapping[str, Mapping[str, tuple[str, ...]]]
+
+
+SURVEYS = (
+    Survey(
+        "Chaudhari et al.",
+        "chaudhari2021",
+        {
+            "number of sequences": {
+                "distinctive": ("distinctive",),
+                "co-attention": ("co-attention",),
+                "self": ("self",),
+            },
+            "number of abstraction levels": {"single-level": (), "multi-level": ("hierarchical",)},
+            "number of positions": {"soft / global": ("soft", "global"), "hard": ("hard",), "local": ("local",)},
+            "number of representations": {
+                "multi-representational": (),
+                "multi-dimensional": ("multi-dimensional",),
+            },
+        },
+    ),
+    Survey(
+        "Brauwers & Frasincar",
+        "brauwers2023",
+        {
+            "features: multiplicity": {
+                "singular features": (),
+                "coarse-grained co-attention": ("co-attention",),
+                "fine-grained co-attention": ("co-attention",),
+                "multi-grained co-attention": ("co-attention",),
+                "rotatory": (),
+            },
+            "features: levels": {
+                "single-level": (),
+                "attention-via-attention": ("hierarchical",),
+                "hierarchical": ("hierarchical",),
+            },
+            "features: representations": {"single-representational": (), "multi-representational": ()},
+            "general: scoring": dict.fromkeys(
+                (
+                    "additive",
+                    "multiplicative",
+                    "scaled multiplicative",
+                    "general",
+                    "biased general",
+                    "activated general",
+                    "similarity",
+                ),
+                (),
+            ),
+            "general: alignment": {
+                "global / soft": ("soft", "global"),
+                "hard": ("hard",),
+                "local": ("local",),
+                "reinforced": ("hard",),
+            },
+            "general: dimensionality": {"single-dimensional": (), "multi-dimensional": ("multi-dimensional",)},
+            "query: type": {"basic": ("distinctive",), "specialized": (), "self-attentive": ("self",)},
+            "query: multiplicity": {
+                "singular": ("single-output",),
+                "multi-head": ("multi-head",),
+                "multi-hop": (),
+                "capsule-based": (),
+            },
+        },
+    ),
+)
+
+
+def unmatched(survey: Survey) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Our types that a survey has no word for, and its types that we have no word for.
+
+    >>> unmatched(SURVEYS[0])[0]
+    ('item-wise', 'location-wise', 'single-output', 'multi-head')
+    """
+    matched = {ours for axis in survey.axes.values() for kinds in axis.values() for ours in kinds}
+    ours = tuple(name for one in CRITERIA for name in one.names if name not in matched)
+    theirs = tuple(name for axis in survey.axes.values() for name, kinds in axis.items() if not kinds)
+    return ours, theirs
