@@ -447,7 +447,7 @@ def half_expectation(
     Raises:
         ValueError: ``probability`` is not from 0 to 1; the draw does not belong to the weights.
 
-    Source: the authors' code of Xu et al. 2015 (one coin for a whole batch there) [xu2015].
+    Source: Xu et al. 2015, section 4.1 (their code throws one coin for a whole batch) [xu2015].
 
     >>> weights = torch.tensor([0.25, 0.75])
     >>> half_expectation(weights, sample(weights), probability=1.0).selection
