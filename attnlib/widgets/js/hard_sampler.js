@@ -235,10 +235,13 @@ function build(view, first) {
   const key = html(
     "p",
     { class: "attnlib-hard-caption" },
-    html("span", { class: "attnlib-hard-sign attnlib-hard-dashed", "aria-hidden": "true" }),
-    " without a baseline ",
-    html("span", { class: "attnlib-hard-sign", "aria-hidden": "true" }),
-    " with the moving average",
+    ...[
+      ["attnlib-hard-sign attnlib-hard-dashed", "without a baseline"],
+      ["attnlib-hard-sign", "with the moving average"],
+    ].flatMap(([sign, words]) => [
+      html("span", { class: "attnlib-hard-key" }, html("span", { class: sign, "aria-hidden": "true" }), words),
+      " ",
+    ]),
   );
   const draw = (count) => () => view.set({ draws: Math.min(current.draws + count, MAX_DRAWS) });
   const buttons = [
