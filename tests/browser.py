@@ -108,6 +108,25 @@ def page(new_context: Callable[..., BrowserContext]) -> Page:
     return new_context().new_page()
 
 
+@pytest.fixture
+def show(page: Page) -> Callable[..., Page]:
+    """Opens a page that holds one widget, and waits until it is drawn."""
+
+    def open_page(widget: object, theme: str = "light") -> Page:
+        page.set_content(
+            f'<html lang="en" data-theme="{theme}"><body><main>{widget._repr_html_()}</main></body></html>'
+        )
+        frame(page)
+        return page
+
+    return open_page
+
+
+def frame(page: Page) -> None:
+    """Wait until what was asked for is drawn."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 class Files(SimpleHTTPRequestHandler):
     """Serves a folder and says nothing of it."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import jaxtyping
 import pytest
 import torch
-from browser import chromium, new_context, page  # noqa: F401
+from browser import chromium, new_context, page, show  # noqa: F401
 from hypothesis import HealthCheck, settings
 
 # Shape annotations are checked in the tests, and only here: all modules of the library but those that draw and record,

@@ -6,6 +6,7 @@ import re
 
 import pytest
 import torch
+from browser import frame
 
 from attnlib import distributions
 from attnlib.widgets import DistributionLab
@@ -155,19 +156,6 @@ def test_picture_marks_exact_zeros_in_words():
 # -------------------------------------------------------------------------------------------------------------- page
 
 
-@pytest.fixture
-def show(page):
-    def open_page(widget):
-        page.set_content(f'<html lang="en"><body><main>{widget._repr_html_()}</main></body></html>')
-        return page
-
-    return open_page
-
-
-def drawn(page):
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
 def told(weight):
     if weight in (0, 1):
         return f"exactly {weight:.0f}"
@@ -203,7 +191,7 @@ def test_page_shows_the_numbers_of_attnlib_and_marks_the_zeros(show):
     page = show(DistributionLab())
     for preset in PRESETS:
         page.get_by_label("Start from").select_option(preset["name"])
-        drawn(page)
+        frame(page)
         widget = DistributionLab(preset=preset["name"])
         assert cells(page) == expected_cells(widget)
         zeros = sum(weight == 0 for name in ON_SIMPLEX for weight in getattr(widget, name))
@@ -228,7 +216,7 @@ def test_ring_moves_by_keyboard_and_keeps_the_mean_of_the_logits(show):
     ring.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Shift+ArrowUp")
-    drawn(page)
+    frame(page)
     # right is B - A, up is C - (A + B) / 2, each in units of length
     right, up = 0.1 / math.sqrt(2), 0.5 * math.sqrt(2 / 3)
     expected = [0.5 - right - up / 2, 0.2 + right - up / 2, -0.1 + up]
@@ -249,7 +237,7 @@ def test_ring_follows_the_mouse_from_the_border_of_the_picture_too(show):
     page.mouse.down()
     page.mouse.move(*to, steps=6)
     page.mouse.up()
-    drawn(page)
+    frame(page)
     box = page.locator(".attnlib-target").bounding_box()
     assert (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) == pytest.approx(to, abs=1.5)
     assert page.locator(".attnlib-point[data-outside]").count() == 0

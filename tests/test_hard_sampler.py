@@ -6,6 +6,7 @@ import re
 
 import pytest
 import torch
+from browser import frame
 
 from attnlib import hard
 from attnlib.distributions import softmax
@@ -167,19 +168,6 @@ def test_checkpoints_hold_the_first_and_the_last():
 # -------------------------------------------------------------------------------------------------------------- page
 
 
-@pytest.fixture
-def show(page):
-    def open_page(widget):
-        page.set_content(f'<html lang="en"><body><main>{widget._repr_html_()}</main></body></html>')
-        return page
-
-    return open_page
-
-
-def drawn(page):
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
 def told(value, digits=2):
     text = f"{abs(value):.{digits}f}"
     return f"−{text}" if value < 0 and float(text) else text
@@ -208,7 +196,7 @@ def test_page_shows_the_numbers_of_attnlib(show):
     page = show(HardSampler())
     for preset in PRESETS:
         page.get_by_label("Start from").select_option(preset["name"])
-        drawn(page)
+        frame(page)
         assert cells(page) == expected_cells(HardSampler(preset=preset["name"]))
 
 
@@ -220,12 +208,12 @@ def test_buttons_draw_and_start_again(show):
     presses += [("Other numbers", "seed", 6), ("Start again", "draws", 0), ("Draw one", "draws", 1)]
     for name, trait, value in presses:
         page.get_by_role("button", name=name, exact=True).click()
-        drawn(page)
+        frame(page)
         state[trait] = value
         assert cells(page) == expected_cells(HardSampler(**state)), name
     for _ in range(5):
         page.get_by_role("button", name="Draw 1,000").click()
-        drawn(page)
+        frame(page)
     assert cells(page) == expected_cells(HardSampler(draws=MAX_DRAWS, seed=6))
     assert page.get_by_role("button", name="Draw one").get_attribute("aria-disabled") == "true"
 
@@ -237,14 +225,14 @@ def test_logits_move_by_keyboard_and_mouse(show):
     handle.focus()
     for key in ("ArrowUp", "ArrowRight", "Shift+ArrowUp", "ArrowDown"):
         page.keyboard.press(key)
-    drawn(page)
+    frame(page)
     assert handle.get_attribute("aria-valuetext") == "0.60"
     assert cells(page) == expected_cells(HardSampler(logits=[0.8, 0.6, -0.8], draws=200))
     page.keyboard.press("Home")
-    drawn(page)
+    frame(page)
     assert handle.get_attribute("aria-valuetext") == "−4.00"
     page.keyboard.press("End")
-    drawn(page)
+    frame(page)
     assert handle.get_attribute("aria-valuetext") == "4.00"
     box = handle.locator(".attnlib-target").bounding_box()
     board = page.locator(".attnlib-hard-bars").bounding_box()
@@ -253,7 +241,7 @@ def test_logits_move_by_keyboard_and_mouse(show):
     page.mouse.down()
     page.mouse.move(x + 30, board["y"] + board["height"] * 148 / 300, steps=5)
     page.mouse.up()
-    drawn(page)
+    frame(page)
     assert float(handle.get_attribute("aria-valuetext").replace("−", "-")) == pytest.approx(0, abs=0.06)
 
 

@@ -8,6 +8,7 @@ import re
 
 import pytest
 import torch
+from browser import frame
 
 from attnlib import attend
 from attnlib.local import full_weights, local
@@ -170,19 +171,6 @@ def test_arithmetic_is_that_of_attnlib(page, record_property):
 # -------------------------------------------------------------------------------------------------------------- page
 
 
-@pytest.fixture
-def show(page):
-    def open_page(widget):
-        page.set_content(f'<html lang="en"><body><main>{widget._repr_html_()}</main></body></html>')
-        return page
-
-    return open_page
-
-
-def drawn(page):
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
 def rows_of(page):
     return [
         [row.locator("th").inner_text(), *row.locator("td").all_inner_texts()]
@@ -204,7 +192,7 @@ def test_page_shows_the_numbers_of_attnlib(show):
     for preset, renormalise in itertools.product(PRESETS, (False, True)):
         page.get_by_label("Start from").select_option(preset["name"])
         page.get_by_label("Make the weights sum to 1").set_checked(renormalise)
-        drawn(page)
+        frame(page)
         widget = window(preset["name"], renormalise=renormalise)
         shown = {row[0]: row[-1] for row in rows_of(page)}
         assert shown == {str(s): told(weight) for s, weight in enumerate(widget.weights) if weight > 0}
@@ -241,7 +229,7 @@ def test_centre_moves_by_keyboard(show):
         ("End", 10),
     ):
         page.keyboard.press(key)
-        drawn(page)
+        frame(page)
         assert centre_of(page) == pytest.approx(wanted)
     assert page.locator(".attnlib-point").get_attribute("aria-valuetext") == "p = 10.00, keys 8 to 9"
 
@@ -252,7 +240,7 @@ def test_a_key_press_is_a_step_in_local_m(show):
     page.locator(".attnlib-point").focus()
     for key, wanted in (("ArrowRight", 9), ("ArrowRight", 9), ("ArrowDown", 8), ("Shift+ArrowLeft", 7), ("Home", 0)):
         page.keyboard.press(key)
-        drawn(page)
+        frame(page)
         assert centre_of(page) == wanted
 
 
@@ -268,7 +256,7 @@ def test_centre_follows_the_mouse(show, form):
     page.mouse.down()
     page.mouse.move(start[0] + 3.3 * step, start[1] + 40, steps=5)
     page.mouse.up()
-    drawn(page)
+    frame(page)
     assert centre_of(page) == pytest.approx(5.0 if form == "local-m" else 5.3, abs=0.03)
 
 
@@ -278,6 +266,6 @@ def test_global_has_no_centre_to_move(show):
     assert not page.locator(".attnlib-point").is_visible()
     assert len(rows_of(page)) == 10
     page.get_by_label("Attention", exact=True).select_option("local-p")
-    drawn(page)
+    frame(page)
     assert page.locator(".attnlib-point").is_visible()
     assert len(rows_of(page)) == 4

@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+from browser import frame
 
 from attnlib import scores
 from attnlib.widgets import ScoreField
@@ -223,22 +224,6 @@ def test_picture_of_extreme_states():
 # -------------------------------------------------------------------------------------------------------------- page
 
 
-@pytest.fixture
-def show(page):
-    def open_page(widget, theme="light"):
-        page.set_content(
-            f'<html lang="en" data-theme="{theme}"><body><main>{widget._repr_html_()}</main></body></html>'
-        )
-        drawn(page)
-        return page
-
-    return open_page
-
-
-def drawn(page):
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
 def plain(text):
     return float(text.replace("−", "-"))
 
@@ -273,11 +258,11 @@ def test_a_notice_goes_with_its_score(show):
     start, score = page.get_by_label("Start from"), page.get_by_label("Score function")
     assert start.input_value() == "Half planes"
     score.select_option("gaussian")
-    drawn(page)
+    frame(page)
     assert start.input_value() == ""
     assert "twice" not in page.locator(".attnlib-notice").inner_text()
     score.select_option("dot")
-    drawn(page)
+    frame(page)
     assert start.input_value() == "Half planes"
     assert "twice" in page.locator(".attnlib-notice").inner_text()
 
@@ -306,14 +291,14 @@ def test_query_and_probe_by_keyboard(show):
     query.focus()
     for key in ("ArrowLeft", "Shift+ArrowUp"):
         page.keyboard.press(key)
-    drawn(page)
+    frame(page)
     assert query.get_attribute("aria-valuetext") == "x 1.40, y 1.25"
     expected = ScoreField(preset="Half planes", query=[1.4, 1.25])
     assert [energy for energy, _ in table(page)] == pytest.approx(expected.energies, abs=0.0051)
     page.keyboard.press("Tab")
     for key in ("Shift+ArrowDown", "ArrowRight"):
         page.keyboard.press(key)
-    drawn(page)
+    frame(page)
     energy = scores.dot(double([[1.4, 1.25]]), double([[1.1, 0.0]])).item()
     assert page.locator(".attnlib-field-reading").inner_text() == f"f(q, k) = {energy:.2f} for k = (1.10, 0.00)"
     assert f"energy {energy:.2f}" in page.get_by_role("slider", name="Probe").get_attribute("aria-label")
@@ -327,7 +312,7 @@ def test_pointer_reads_the_plane_and_catches_keys(show):
 
     def over(x, y):
         page.mouse.move(box["x"] + (x + 3) / 6 * box["width"], box["y"] + (3 - y) / 6 * box["height"])
-        drawn(page)
+        frame(page)
         return page.locator(".attnlib-field-reading").inner_text()
 
     assert over(-1.02, 1.58) == f"f(q, k) = −{-widget.energies[2]:.2f} for key C = (−1.00, 1.60)"
@@ -354,7 +339,7 @@ def test_sliders_are_those_of_the_score_and_move_the_numbers(show, score):
         slider.focus()
         for _ in range(6):
             page.keyboard.press("ArrowRight")
-        drawn(page)
+        frame(page)
         assert (table(page), page.locator(".attnlib-field-words").text_content()) != before
     assert len(names) == counts[score]
 
@@ -375,7 +360,7 @@ def test_colours_are_blue_below_and_red_above_and_follow_the_theme(show):
     assert above[0] > above[2] + 60
     assert min(zero[:3]) > 235
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
-    drawn(page)
+    frame(page)
     assert max(pixel(page, 0.5, -1)[:3]) < 60
     assert pixel(page, 2.5, 2)[0] > pixel(page, 2.5, 2)[2] + 40
 
@@ -384,7 +369,7 @@ def test_colours_are_blue_below_and_red_above_and_follow_the_theme(show):
 def test_canvas_is_sharp_on_a_dense_screen(new_context):
     page = new_context(device_scale_factor=2).new_page()
     page.set_content(ScoreField()._repr_html_())
-    drawn(page)
+    frame(page)
     canvas = page.locator(".attnlib-field-canvas")
     assert canvas.evaluate("(node) => node.width") == pytest.approx(
         2 * canvas.evaluate("(node) => node.getBoundingClientRect().width"), abs=2

@@ -5,7 +5,7 @@ import random
 import re
 
 import pytest
-from browser import watch
+from browser import frame, watch
 
 from attnlib import taxonomy
 from attnlib.widgets import TaxonomyMap
@@ -134,10 +134,6 @@ def shown(page):
         page.locator(f"ul[aria-label='{label}'] > li:not([hidden]) strong").all_inner_texts()
         for label in ("Works", "Chapters of this book")
     )
-
-
-def frame(page):
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 @pytest.mark.browser
