@@ -25,7 +25,7 @@ BUDGET = 6_000_000  # bytes of one page with everything that it asks for
 UNREAD = ("mjx-container", "th:has(mjx-container)", ".highlight")
 CODE = "book/appendix/claims.html"
 # axe takes its time for each node of a page, and far more of it for contrast: what is not read keeps its box and loses
-# its nodes, and contrast is looked at in the first text of each kind (equal tags, classes and styles up to the root).
+# its nodes, and contrast is looked at in the first visible text of each kind (tags, classes and styles up to the root).
 THIN_OUT = """(code) => {
   for (const formula of document.querySelectorAll("mjx-container")) {
     const { width, height } = formula.getBoundingClientRect();
@@ -40,6 +40,7 @@ MARK_KINDS = """() => {
     : [kind(node.parentElement), node.tagName, node.getAttribute("class"), node.getAttribute("style")].join(" ");
   for (const node of document.body.querySelectorAll("*")) {
     if (![...node.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim())) continue;
+    if (!node.checkVisibility({ visibilityProperty: true })) continue;
     if (!seen.has(kind(node))) node.setAttribute("data-kind", "");
     seen.add(kind(node));
   }
