@@ -332,3 +332,42 @@ def doubly_stochastic(weights, target):
             total += step[i]
         penalty += (target - total) ** 2
     return penalty
+
+
+# --- word alignment: Och and Ney 2003; Brown et al. 1993 --------------------------------------------------------------
+
+
+def alignment_error(predicted, sure, possible):
+    """Error, precision and recall of lists of links; sure links are possible."""
+    n_sure = n_possible = 0
+    for link in predicted:
+        n_sure += link in sure
+        n_possible += link in possible or link in sure
+    return (
+        1 - (n_sure + n_possible) / (len(predicted) + len(sure)),
+        n_possible / len(predicted),
+        n_sure / len(sure),
+    )
+
+
+def ibm_model_1(pairs, n_iterations):
+    """The table ``p[x][y]`` and the log-likelihood before each round and after the last. NULL, if wanted, is a word of
+    every source."""
+    vocabulary = {y for _, target in pairs for y in target}
+    table = {x: {y: 1 / len(vocabulary) for y in vocabulary} for source, _ in pairs for x in source}
+    likelihoods = []
+    for iteration in range(n_iterations + 1):
+        counts = {x: dict.fromkeys(vocabulary, 0.0) for x in table}
+        likelihood = 0.0
+        for source, target in pairs:
+            for y in target:
+                total = 0.0
+                for x in source:
+                    total += table[x][y]
+                likelihood += math.log(total / len(source))
+                for x in source:
+                    counts[x][y] += table[x][y] / total
+        likelihoods.append(likelihood)
+        if iteration < n_iterations:
+            table = {x: {y: c / sum(row.values()) for y, c in row.items()} for x, row in counts.items()}
+    return table, likelihoods

@@ -8,12 +8,14 @@ import math
 
 import checks
 import pytest
+import test_alignment
 import test_hard
 import test_masks
 import torch
 from checks import inputs
 
 from attnlib import hard, masks, scores
+from attnlib.alignment import IBMModel1, alignment_error_rate
 from attnlib.distributions import softmax
 
 # --- attend -----------------------------------------------------------------------------------------------------------
@@ -429,6 +431,90 @@ def test_wrong_hard_attention_is_rejected(check, mutant):
 @pytest.mark.parametrize("check", test_hard.LOSS_CHECKS)
 def test_the_unspoilt_reinforce_passes(check):
     check(reinforce)
+
+
+# --- word alignment ---------------------------------------------------------------------------------------------------
+
+
+def swapped_precision_and_recall(predicted, sure, possible=None):
+    right = alignment_error_rate(predicted, sure, possible)
+    return right._replace(precision=right.recall, recall=right.precision)
+
+
+def sure_links_alone(predicted, sure, possible=None):
+    return alignment_error_rate(predicted, sure)
+
+
+def possible_without_sure(predicted, sure, possible=None):
+    further = possible - sure if possible is not None else sure
+    n_sure, n_possible = len(predicted & sure), len(predicted & further)
+    error = 1 - (n_sure + n_possible) / (len(predicted) + len(sure))
+    return error, n_possible / len(predicted), n_sure / len(sure)
+
+
+def possible_links_in_the_denominator(predicted, sure, possible=None):
+    right = alignment_error_rate(predicted, sure, possible)
+    size = len(predicted) + len(sure | (possible or set()))
+    return right._replace(error=1 - (right.n_sure + right.n_possible) / size)
+
+
+class WrongModel1(IBMModel1):
+    """Its rounds written out, with the places where they go wrong as switches."""
+
+    unnormalised = by_target = hard_counts = length_forgotten = False
+
+    def _learn(self, cells, n_iterations):
+        row, word_pair, length = cells
+        self._keys, entry = torch.unique(word_pair, return_inverse=True)
+        source, target = self._keys // len(self._targets), self._keys % len(self._targets)
+        group = target if self.by_target else source
+        self._table = torch.full((len(self._keys),), 1.0 / len(self._targets), dtype=torch.float64)
+        likelihoods = []
+        for iteration in range(n_iterations + 1):
+            joint = self._table[entry]
+            explained = joint.new_zeros(len(length)).index_add_(0, row, joint)
+            likelihoods.append(float((explained / (1 if self.length_forgotten else length)).log().sum()))
+            if iteration < n_iterations:
+                counts = torch.zeros_like(self._table)
+                share = joint / explained[row]
+                if self.hard_counts:
+                    best = joint.new_zeros(len(length)).scatter_reduce_(0, row, joint, "amax")
+                    share = (joint == best[row]).double()
+                counts.index_add_(0, entry, share)
+                totals = counts.new_zeros(len(self._sources) + len(self._targets)).index_add_(0, group, counts)
+                self._table = counts if self.unnormalised else counts / totals[group]
+        return likelihoods
+
+
+def wrong_model(switch):
+    return type("Wrong", (WrongModel1,), {switch: True})
+
+
+WRONG_ALIGNMENT = {
+    "precision and recall swapped": (test_alignment.check_error_rate, swapped_precision_and_recall),
+    "possible links ignored": (test_alignment.check_error_rate, sure_links_alone),
+    "sure links not possible": (test_alignment.check_error_rate, possible_without_sure),
+    "possible links in the denominator": (test_alignment.check_error_rate, possible_links_in_the_denominator),
+    "model without normalising": (test_alignment.check_probabilities_sum_to_one, wrong_model("unnormalised")),
+    "normalised over source words": (test_alignment.check_probabilities_sum_to_one, wrong_model("by_target")),
+    "counts of the best link alone": (test_alignment.check_model, wrong_model("hard_counts")),
+    "length of the source forgotten": (test_alignment.check_model, wrong_model("length_forgotten")),
+    "no empty word": (
+        test_alignment.check_model,
+        lambda pairs, null, **options: IBMModel1(pairs, null=False, **options),
+    ),
+}
+
+
+@pytest.mark.parametrize(("check", "mutant"), WRONG_ALIGNMENT.values(), ids=WRONG_ALIGNMENT)
+def test_wrong_alignment_is_rejected(check, mutant):
+    with pytest.raises(AssertionError):
+        check(mutant)
+
+
+@pytest.mark.parametrize("check", test_alignment.MODEL_CHECKS)
+def test_the_unspoilt_model_passes(check):
+    check(WrongModel1)
 
 
 def test_inputs_are_fit_to_tell():
