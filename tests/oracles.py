@@ -371,3 +371,93 @@ def ibm_model_1(pairs, n_iterations):
         if iteration < n_iterations:
             table = {x: {y: c / sum(row.values()) for y, c in row.items()} for x, row in counts.items()}
     return table, likelihoods
+
+
+# --- RNNsearch: Bahdanau et al. 2015, appendix A ----------------------------------------------------------------------
+
+
+def _sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def gated_unit(p, x, s, c=None):
+    """One step. ``p`` holds W, U, b for z, r and the candidate ("h"), and C where there is a context."""
+    n = len(s)
+
+    def before(gate, state):
+        total = plus(times(p["W" + gate], x), times(p["U" + gate], state), p["b" + gate])
+        return total if c is None else plus(total, times(p["C" + gate], c))
+
+    z = [_sigmoid(value) for value in before("z", s)]
+    r = [_sigmoid(value) for value in before("r", s)]
+    candidate = [math.tanh(value) for value in before("h", [r[i] * s[i] for i in range(n)])]
+    return [(1 - z[i]) * s[i] + z[i] * candidate[i] for i in range(n)]
+
+
+def encode(p, words):
+    """States of a unit that reads from the left and of one that reads from the right, in the order of the words."""
+    n = len(p["forwards"]["bz"])
+    forth, back = [], []
+    state = [0.0] * n
+    for word in words:
+        state = gated_unit(p["forwards"], p["source"][word], state)
+        forth.append(state)
+    if "backwards" in p:
+        state = [0.0] * n
+        for word in reversed(words):
+            state = gated_unit(p["backwards"], p["source"][word], state)
+            back.insert(0, state)
+    return forth, back
+
+
+def rnnsearch(p, source, target_in):
+    """Logits, weights, energies and states of one sentence; without an alignment model (``Wa``) it is RNNencdec."""
+    forth, back = encode(p, source)
+    attends = "Wa" in p
+    annotations = [f + b for f, b in zip(forth, back, strict=True)] if attends else None
+    first = back[0] if attends else forth[-1]
+    s = [math.tanh(value) for value in plus(times(p["Ws"], first), p["bs"])]
+    logits, weights, energies, states = [], [], [], []
+    for word in target_in:
+        y = p["target"][word]
+        if attends:
+            e = []
+            for h in annotations:
+                hidden = [math.tanh(value) for value in plus(times(p["Wa"], s), times(p["Ua"], h))]
+                e.append(inner(p["va"], hidden))
+            alpha = softmax_row(e)
+            c = [sum(alpha[j] * annotations[j][i] for j in range(len(source))) for i in range(len(annotations[0]))]
+        else:
+            e, alpha, c = [0.0], [1.0], forth[-1]
+        t = plus(times(p["Uo"], s), times(p["Vo"], y), times(p["Co"], c), p["bo"])
+        t = [max(t[2 * i], t[2 * i + 1]) for i in range(len(t) // 2)]
+        logits.append(plus(times(p["Wo"], t), p["by"]))
+        s = gated_unit(p["unit"], y, s, c)
+        for record, value in ((weights, alpha), (energies, e), (states, s)):
+            record.append(value)
+    return logits, weights, energies, states
+
+
+def search(step, start, begin, end, longest, width, length_power):
+    """Beam search over one sentence. ``step(word, state)`` gives the log-probabilities and the next state.
+
+    Gives (words, log-probability) of every hypothesis in the last beam, best first.
+    """
+    beam = [([], 0.0, start)]
+
+    def finished(words):
+        return bool(words) and words[-1] == end
+
+    for _ in range(longest):
+        grown = []
+        for words, total, state in beam:
+            if finished(words):
+                grown.append((words, total, state))
+                continue
+            log_probabilities, after = step(words[-1] if words else begin, state)
+            grown += [([*words, word], total + gain, after) for word, gain in enumerate(log_probabilities)]
+        beam = sorted(grown, key=lambda hypothesis: -hypothesis[1])[:width]
+        if all(finished(words) for words, _, _ in beam):
+            break
+    beam.sort(key=lambda hypothesis: -hypothesis[1] / len(hypothesis[0]) ** length_power)
+    return [(words, total) for words, total, _ in beam]
