@@ -418,7 +418,7 @@ class _Run:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
-            "record": dataclasses.asdict(self.record),
+            "record": json.dumps(dataclasses.asdict(self.record)),
             "place": [self.epoch, self.step, self.summed, self.counted, self.seconds],
         }
         _checkpoint.save(folder / "checkpoint.pt", content, self.identity)
@@ -434,7 +434,7 @@ class _Run:
             raise ValueError(f"epochs is {epochs} but {path} has already gone {self.epoch}: give another folder")
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
-        self.best, self.record = content["best"], Record(**content["record"])
+        self.best, self.record = content["best"], Record(**json.loads(content["record"]))
 
 
 class _Line:
@@ -527,7 +527,7 @@ def _writable(content: dict[str, Any], name: str) -> dict[str, Any]:
 def _versions(device: torch.device) -> dict[str, str]:
     from . import __version__
 
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "attnlib": __version__}
+    versions = {"python": platform.python_version(), "torch": str(torch.__version__), "attnlib": __version__}
     return {**versions, "cuda": str(torch.version.cuda)} if device.type == "cuda" else versions
 
 
