@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,6 @@ from . import _checkpoint, _processes
 
 __all__ = ["Record", "batches", "best_device", "fit", "is_main_process", "seed_everything"]
 
-Item = TypeVar("Item")
 Length = int | tuple[int, ...]
 
 POOL = 20  # batches that are sorted together: lengths within a batch are alike, and batches still differ by epoch
@@ -146,12 +145,12 @@ def batches(lengths: Sequence[Length], batch_size: int, *, seed: int = 0, epoch:
 def fit(
     model: nn.Module,
     loss: Callable[[nn.Module, Any], tuple[Tensor, int | float | Tensor]],
-    items: Sequence[Item],
+    items: Sequence[Any],
     *,
     epochs: int,
     batch_size: int,
-    collate: Callable[[list[Item]], Any],
-    length: Callable[[Item], Length] | None = None,
+    collate: Callable[[list[Any]], Any],
+    length: Callable[[Any], Length] | None = None,
     seed: int = 0,
     optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = torch.optim.Adam,
     clip: float | None = 1.0,
