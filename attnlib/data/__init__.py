@@ -1,6 +1,6 @@
 """Sentence pairs with known links between their words, where they come from, and how they become batches."""
 
-from . import new_testament
+from . import catalogues, new_testament, tasks
 from .packages import DataError, Package, cache, fetch
 from .pairs import Pair, Split, split
 from .vocabulary import BOS, EOS, PAD, SPECIAL, UNK, Batch, Vocabulary, collate
@@ -18,8 +18,10 @@ __all__ = [
     "Split",
     "Vocabulary",
     "cache",
+    "catalogues",
     "collate",
     "fetch",
     "new_testament",
     "split",
+    "tasks",
 ]

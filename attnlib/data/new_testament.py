@@ -171,7 +171,7 @@ def reference(key: str) -> str:
 
 def split_by_book(
     items: Iterable[Item], *, dev: Collection[str] = ("2 Corinthians",), test: Collection[str] = ("Mark",)
-) -> Split[Item]:
+) -> Split:
     """Whole books held out: a stricter test than :func:`attnlib.data.split`, as no neighbour of a verse was seen.
 
     Args:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 __all__ = ["Pair", "Split", "split"]
 
@@ -18,7 +18,7 @@ class Pair(_Fields):
     """Two sentences, and which word of the one stands for which word of the other.
 
     Args:
-        key: names the pair; no two different pairs of a corpus share it.
+        key: names the pair; pairs of one key stay together when a corpus is split.
         source: the words that are read (keys: across).
         target: the words that are written (queries: down).
         links: ``(target position, source position)`` of each link; positions count from 0. Empty where none are known.
@@ -64,6 +64,7 @@ def checked_links(key: str, sources: int, targets: int, links: Iterable[tuple[in
     return found  # type: ignore[return-value]  # each has two places, as was just seen
 
 
+@runtime_checkable
 class _Keyed(Protocol):
     @property
     def key(self) -> str: ...
@@ -72,15 +73,15 @@ class _Keyed(Protocol):
 Item = TypeVar("Item", bound=_Keyed)
 
 
-class Split(NamedTuple, Generic[Item]):
+class Split(NamedTuple):
     """Three parts of a corpus that share no key, each in the order in which its items came."""
 
-    train: list[Item]
-    dev: list[Item]
-    test: list[Item]
+    train: list[Any]
+    dev: list[Any]
+    test: list[Any]
 
 
-def split(items: Iterable[Item], *, dev: float = 0.05, test: float = 0.1, salt: str = "") -> Split[Item]:
+def split(items: Iterable[Item], *, dev: float = 0.05, test: float = 0.1, salt: str = "") -> Split:
     r"""Part a corpus by a hash of each key, so that where an item goes depends on its key and on nothing else.
 
     .. math:: u = \mathrm{SHA256}(\text{salt} \Vert \text{key})_{64} / 2^{64}, \quad
@@ -109,16 +110,16 @@ def split(items: Iterable[Item], *, dev: float = 0.05, test: float = 0.1, salt: 
     """
     if not (dev >= 0 and test >= 0 and dev + test < 1):
         raise ValueError(f"dev and test: expected shares of at least 0 that sum to less than 1, got {dev} and {test}")
-    parts: Split[Item] = Split([], [], [])
+    parts: Split = Split([], [], [])
     for item in items:
         place = int.from_bytes(hashlib.sha256((salt + item.key).encode()).digest()[:8], "big") / 2**64
         (parts.test if place < test else parts.dev if place < test + dev else parts.train).append(item)
     return parts
 
 
-def split_by(items: Iterable[Item], groups: Sequence[str], dev: Collection[str], test: Collection[str]) -> Split[Item]:
+def split_by(items: Iterable[Item], groups: Sequence[str], dev: Collection[str], test: Collection[str]) -> Split:
     """Part a corpus by a group of each item, named in ``groups``; :func:`.new_testament.split_by_book` checks them."""
-    parts: Split[Item] = Split([], [], [])
+    parts: Split = Split([], [], [])
     for item, group in zip(items, groups, strict=True):
         (parts.test if group in test else parts.dev if group in dev else parts.train).append(item)
     return parts

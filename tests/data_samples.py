@@ -1,0 +1,90 @@
+"""Tiny packages in the file formats of the real ones; every word in them was invented for these tests."""
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+from attnlib.data import Package, new_testament
+
+_GREEK = (
+    ("n40001001002", 'λίθος"', "λίθος"),  # out of order, and with a quotation mark: a character like any other
+    ("n40001001001", "Ὁ", "ὁ"),
+    ("n40001001003", "πίπτει", "πίπτω"),
+    ("n40001002001", "Πίπτει", "πίπτω"),
+    ("n41003004001", "σιγή", "σιγή"),
+    ("n42001001001", "μόνος", "μόνος"),  # a verse that the English text does not have
+)
+_ENGLISH = (
+    ("40001001001", "40001001", "“", "y"),
+    ("40001001002", "40001001", "The", ""),
+    ("40001001003", "40001001", "stone", ""),
+    ("40001001004", "40001001", ",", "y"),
+    ("40001001005", "40001001", "falls", ""),
+    ("40001002001", "40001001", "slowly", ""),  # numbered in verse 2, and said in verse 1
+    ("40001002002", "40001002", "Fallen", ""),
+    ("41003004001", "41003004", "Silence", ""),
+    ("41003004002", "41003004", ".", "y"),
+    ("43001001001", "43001001", "nowhere", ""),  # a verse that the Greek text does not have
+    ("44001001001", "44001001", "?", "y"),
+)
+_RECORDS = (
+    (["n40001001001", "n40001001002"], ["40001001002", "40001001003"]),
+    (["n40001001003"], ["40001001005", "40001002001"]),
+    (["n40001001003"], ["40001001004"]),  # to a mark of punctuation
+    (["n40001002001"], ["40001002002", "40001001005"]),  # the second crosses verses
+)
+
+
+def wheel(folder: Path, name: str, version: str, files: dict[str, str]) -> Package:
+    """A wheel that pip accepts, with some files in it."""
+    stem = f"{name.replace('-', '_').lower()}-{version}"
+    about = {
+        f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{stem}.dist-info/RECORD": "",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{stem}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, text in (files | about).items():
+            archive.writestr(member, text)
+    return Package(name, version, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def scripture() -> dict[str, str]:
+    """The three files that ``new_testament.load`` reads."""
+    greek = [f"{name}\t{form}-1\t{form}\tG0\t\t{lemma}\tnoun" for name, form, lemma in _GREEK]
+    english = [f"{name}\t{verse}\t{text}\t\t{exclude}\t\t" for name, verse, text, exclude in _ENGLISH]
+    records = [{"source": source, "target": target, "meta": {}} for source, target in _RECORDS]
+    return {
+        new_testament.GREEK: "\n".join(["id\taltId\ttext\tstrongs\tgloss\tlemma\tpos", *greek, ""]),
+        new_testament.ENGLISH: "\n".join(
+            [
+                "id\tsource_verse\ttext\tskip_space_after\texclude\tid_range_end\tsource_verse_range_end",
+                *english,
+                "",
+            ]
+        ),
+        new_testament.RECORDS: json.dumps({"records": records}),
+    }
+
+
+def messages() -> dict[str, str]:
+    """Two catalogues, and files beside them that are none."""
+    here = "pack/locale/fr_FR/LC_MESSAGES"
+    first = {
+        "": {"language": "fr-FR"},
+        "Open the %1 box?": ["Ouvrir la boîte %1 ?"],
+        "%1 egg": ["%1 œuf", "%1 œufs"],
+        "menu\x04Close": ["Fermer"],
+        "Xylograph": ["Xylograph"],
+        "%1 / %2": ["%1 : %2"],
+    }
+    second = {"close": ["Clore"], "Don't sing": ["Ne chantez pas l'air"]}
+    return {
+        f"{here}/one.json": json.dumps(first),
+        f"{here}/two.json": json.dumps(second),
+        f"{here}/one.mo": "not read",
+        "pack/other.json": json.dumps({"no": ["non"]}),
+    }
