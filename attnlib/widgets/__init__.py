@@ -1,5 +1,6 @@
 """Widgets that run with a kernel and in a page without one; ``base`` says how one is written."""
 
+from attnlib.widgets.alignment_explorer import AlignmentExplorer
 from attnlib.widgets.distribution_lab import DistributionLab
 from attnlib.widgets.hard_sampler import HardSampler
 from attnlib.widgets.local_window import LocalWindow
@@ -7,4 +8,12 @@ from attnlib.widgets.query_tuner import QueryTuner
 from attnlib.widgets.score_field import ScoreField
 from attnlib.widgets.taxonomy_map import TaxonomyMap
 
-__all__ = ["DistributionLab", "HardSampler", "LocalWindow", "QueryTuner", "ScoreField", "TaxonomyMap"]
+__all__ = [
+    "AlignmentExplorer",
+    "DistributionLab",
+    "HardSampler",
+    "LocalWindow",
+    "QueryTuner",
+    "ScoreField",
+    "TaxonomyMap",
+]

@@ -281,7 +281,7 @@ class Widget(anywidget.AnyWidget):
         unknown = sorted(set(state) - own - set(anywidget.AnyWidget.class_trait_names()))
         if unknown:
             raise StateError(f"{unknown[0]} is no trait of {type(self).__name__}; it has {', '.join(sorted(own))}")
-        self._register_validator(Widget._agree, self._names())
+        self._register_validator(type(self)._agree, self._names())
         super().__init__(**state)
         self._compute()
         self.observe(lambda change: self._compute(), self._names())
