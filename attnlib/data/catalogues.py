@@ -58,7 +58,7 @@ def load(path: Path | str | None = None, *, lower: bool = True) -> list[Pair]:
 
     Returns:
         Pairs by rising key. A key depends on the English words in lower case alone, so that the same text is never in
-        two parts of a :func:`attnlib.data.split`.
+        two parts of a :func:`~attnlib.data.pairs.split`.
 
     Raises:
         DataError: the package could not be fetched, or a file in it is not as expected.

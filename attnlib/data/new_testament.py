@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from .packages import DataError, Package, fetch
-from .pairs import Item, Pair, Split, checked_links, split_by
+from .pairs import Keyed, Pair, Split, checked_links, split_by
 
 __all__ = ["BOOKS", "PACKAGE", "Verse", "book", "load", "pairs", "reference", "split_by_book"]
 
@@ -170,9 +170,9 @@ def reference(key: str) -> str:
 
 
 def split_by_book(
-    items: Iterable[Item], *, dev: Collection[str] = ("2 Corinthians",), test: Collection[str] = ("Mark",)
+    items: Iterable[Keyed], *, dev: Collection[str] = ("2 Corinthians",), test: Collection[str] = ("Mark",)
 ) -> Split:
-    """Whole books held out: a stricter test than :func:`attnlib.data.split`, as no neighbour of a verse was seen.
+    """Whole books held out: stricter than :func:`~attnlib.data.pairs.split`, as no neighbour of a verse was seen.
 
     Args:
         items: verses or pairs, with the keys of :func:`load`.

@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["Pair", "Split", "split"]
+__all__ = ["Keyed", "Pair", "Split", "split"]
 
 
 class _Fields(NamedTuple):
@@ -65,12 +65,12 @@ def checked_links(key: str, sources: int, targets: int, links: Iterable[tuple[in
 
 
 @runtime_checkable
-class _Keyed(Protocol):
+class Keyed(Protocol):
+    """What has a ``key``: a pair, a verse."""
+
     @property
-    def key(self) -> str: ...
-
-
-Item = TypeVar("Item", bound=_Keyed)
+    def key(self) -> str:
+        """The name by which a split decides."""
 
 
 class Split(NamedTuple):
@@ -81,7 +81,7 @@ class Split(NamedTuple):
     test: list[Any]
 
 
-def split(items: Iterable[Item], *, dev: float = 0.05, test: float = 0.1, salt: str = "") -> Split:
+def split(items: Iterable[Keyed], *, dev: float = 0.05, test: float = 0.1, salt: str = "") -> Split:
     r"""Part a corpus by a hash of each key, so that where an item goes depends on its key and on nothing else.
 
     .. math:: u = \mathrm{SHA256}(\text{salt} \Vert \text{key})_{64} / 2^{64}, \quad
@@ -117,7 +117,7 @@ def split(items: Iterable[Item], *, dev: float = 0.05, test: float = 0.1, salt: 
     return parts
 
 
-def split_by(items: Iterable[Item], groups: Sequence[str], dev: Collection[str], test: Collection[str]) -> Split:
+def split_by(items: Iterable[Keyed], groups: Sequence[str], dev: Collection[str], test: Collection[str]) -> Split:
     """Part a corpus by a group of each item, named in ``groups``; :func:`.new_testament.split_by_book` checks them."""
     parts: Split = Split([], [], [])
     for item, group in zip(items, groups, strict=True):

@@ -1,7 +1,7 @@
 """Tasks whose alignment is known, because we made them: copy, reverse, and dates as people write them.
 
-Each is a generator of :class:`~attnlib.data.Pair`, endless unless ``count`` is given. Its random numbers are its own:
-the same arguments give the same pairs in every process, and the first ten are the same whatever ``count`` is.
+Each is a generator of :class:`~attnlib.data.pairs.Pair`, endless unless ``count`` is given. Its random numbers are
+its own: the same arguments give the same pairs in every process, and the first ten are the same whatever ``count`` is.
 """
 
 import datetime
