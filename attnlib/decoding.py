@@ -25,18 +25,15 @@ class Steps(Protocol):
 class Translation(NamedTuple):
     r"""The best translations that were found.
 
-    Attributes:
-        words: ``(batch, time)``, each closed by the end mark unless ``longest`` came first, and filled with
-            end marks behind that.
-        mask: ``(batch, time)``, True for a word and for the end mark that closes it.
-        log_probability: :math:`\log p(y \mid x)`, ``(batch,)``, not normalised.
-        weights: :math:`\alpha_{tj}`, ``(batch, time, T_x)``, zeros after the end.
+    Their words, each translation closed by the end mark unless ``longest`` came first, and filled with end marks behind
+    that; a mask, True for a word and for the mark that closes it; :math:`\log p(y \mid x)`, not normalised; and the
+    weights :math:`\alpha_{tj}`, zeros after the end.
     """
 
     words: Int[Tensor, "batch time"]
     mask: Bool[Tensor, "batch time"]
-    log_probability: Float[Tensor, "batch"]
-    weights: Float[Tensor, "batch time T_x"]
+    log_probability: Float[Tensor, "*batch"]
+    weights: Float[Tensor, "batch time source"]
 
 
 def greedy(

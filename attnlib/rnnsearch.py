@@ -19,44 +19,37 @@ __all__ = ["Encoded", "RNNencdec", "RNNsearch", "Step", "Teacher", "maxout"]
 
 
 class Encoded(NamedTuple):
-    """What a decoder keeps of a source sentence.
+    r"""What a decoder keeps of a source sentence.
 
-    Attributes:
-        annotations: :math:`h_j`, ``(batch, T_x, 2n)``; RNNencdec has a single one, ``(batch, 1, n)``.
-        projected: :math:`U_a h_j`, ``(batch, T_x, n')``, which no step changes; None where nothing is aligned.
-        mask: ``(batch, T_x)``, True for a real word.
-        state: :math:`s_0`, ``(batch, n)``.
+    The annotations :math:`h_j` (RNNencdec has a single one, of size n); :math:`U_a h_j`, which no step changes, or None
+    where nothing is aligned; the mask, True for a real word; and :math:`s_0`.
     """
 
-    annotations: Float[Tensor, "batch T_x d"]
-    projected: Float[Tensor, "batch T_x d_a"] | None
-    mask: Bool[Tensor, "batch T_x"]
+    annotations: Float[Tensor, "batch source d"]
+    projected: Float[Tensor, "batch source d_a"] | None
+    mask: Bool[Tensor, "batch source"]
     state: Float[Tensor, "batch n"]
 
 
 class Step(NamedTuple):
-    """One step of a decoder: the new state, the next word's logits, and how they came about.
+    r"""One step of a decoder, and how it came about.
 
-    Attributes:
-        state: :math:`s_t`, ``(batch, n)``.
-        logits: of :math:`y_t`, ``(batch, K_y)``.
-        context: :math:`c_t`, ``(batch, d)``.
-        weights: :math:`\\alpha_{tj}`, ``(batch, T_x)``; all on the one vector of RNNencdec.
-        energies: :math:`e_{tj}`, ``(batch, T_x)``, -inf where the mask is False.
+    The new state :math:`s_t`; the logits of :math:`y_t`; the context :math:`c_t`; the weights :math:`\alpha_{tj}`, all
+    on the one vector of RNNencdec; and the energies :math:`e_{tj}`, -inf where the mask is False.
     """
 
     state: Float[Tensor, "batch n"]
-    logits: Float[Tensor, "batch K_y"]
+    logits: Float[Tensor, "batch word"]
     context: Float[Tensor, "batch d"]
-    weights: Float[Tensor, "batch T_x"]
-    energies: Float[Tensor, "batch T_x"]
+    weights: Float[Tensor, "batch source"]
+    energies: Float[Tensor, "batch source"]
 
 
 class Teacher(NamedTuple):
     """All steps with the reference as input: ``logits (batch, T_y, K_y)`` and ``weights (batch, T_y, T_x)``."""
 
-    logits: Float[Tensor, "batch T_y K_y"]
-    weights: Float[Tensor, "batch T_y T_x"]
+    logits: Float[Tensor, "batch target word"]
+    weights: Float[Tensor, "batch target source"]
 
 
 def maxout(values: Float[Tensor, "*batch two_l"]) -> Float[Tensor, "*batch l"]:
