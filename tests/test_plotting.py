@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from attnlib import plotting
 
 WEIGHTS = torch.tensor([[0.5, 0.25, 0.25], [0.0, 1.0, 0.0]])
+NODES = {"x": (0, 0, "input", 0), "h": (1, 1, "$h$", 1), "said": (2, 1, "a note", None)}
 DRAW = {
     "heatmap": lambda **words: plotting.heatmap(WEIGHTS, **words),
     "alignment": lambda **words: plotting.alignment(WEIGHTS, ["a", "b", "c"], ["x", "y"], **words),
@@ -24,6 +25,7 @@ DRAW = {
     "plane": lambda **words: plotting.plane({"k": (1, 2)}, arrows={"q": (1, 0)}, field=lambda x: x[:, 0], **words),
     "tree": lambda **words: plotting.tree("all", {"one": ["a", "b"], "two": ["c"]}, **words),
     "matrix": lambda **words: plotting.matrix(WEIGHTS, ["x", "y"], {"one": ["a", "b"], "two": ["c"]}, **words),
+    "network": lambda **words: plotting.network(NODES, [("x", "h"), ("h", "said", 0.8)], **words),
 }
 
 
@@ -173,6 +175,19 @@ def test_a_matrix_marks_what_a_row_has_rows_down_columns_across():
     assert ax.yaxis_inverted()
 
 
+def test_a_network_has_a_box_a_node_and_an_arrow_an_edge_from_its_start_to_its_end():
+    figure = plotting.network(NODES, [("x", "h"), ("h", "said", 1.0), ("x", "said", 0.0)], alt="a network")
+    ax = figure.axes[0]
+    assert texts(figure) == {"input", "$h$", "a note", ""}
+    boxes = {text.get_text(): text.get_bbox_patch() for text in ax.texts if text.get_text()}
+    assert boxes["a note"] is None
+    assert boxes["input"].get_edgecolor() == matplotlib.colors.to_rgba(plotting.PALETTE[0])
+    arrows = [text for text in ax.texts if not text.get_text()]
+    assert [(arrow.xyann, arrow.xy) for arrow in arrows] == [((0, 0), (1, 1)), ((1, 1), (2, 1)), ((0, 0), (2, 1))]
+    thick = [arrow.arrow_patch.get_linewidth() for arrow in arrows]
+    assert thick[2] < thick[0] < thick[1]
+
+
 def test_tensors_that_need_gradients_and_half_precision_are_drawn():
     weights = WEIGHTS.to(torch.bfloat16).requires_grad_()
     assert plotting.heatmap(weights, alt="a map") is not None
@@ -201,6 +216,10 @@ def test_tensors_that_need_gradients_and_half_precision_are_drawn():
         (lambda: plotting.plane({"k": [1, 2]}, sizes={"j": 1.0}, alt="a"), r"not there: \['j'\]"),
         (lambda: plotting.tree("all", {}, alt="a"), "branches is empty"),
         (lambda: plotting.tree("all", {"one": ["a"], "two": []}, alt="a"), "branch 'two' has no leaf"),
+        (lambda: plotting.network({}, [], alt="a"), "nodes is empty"),
+        (lambda: plotting.network(NODES, [("x", "y")], alt="a"), "edge 'x' to 'y': no such node"),
+        (lambda: plotting.network(NODES, [("h", "h")], alt="a"), "edge 'h' to 'h': leads nowhere"),
+        (lambda: plotting.network(NODES, [("x", "h", 1.5)], alt="a"), r"strength must be from 0 to 1, got 1\.5"),
         (lambda: plotting.matrix([1, 0], ["x"], {"one": ["a"]}, alt="a"), r"marks must be .* got shape \(2,\)"),
         (lambda: plotting.matrix([[1, 0]], ["x", "y"], {"one": ["a"]}, alt="a"), "rows has 2 names for 1 places"),
         (lambda: plotting.matrix([[1, 0]], ["x"], {"one": ["a"]}, alt="a"), "groups has 1 names for 2 places"),

@@ -7,7 +7,7 @@ not finished. In a notebook the figure is displayed and the call returns ``None`
 
 from attnlib.plotting.canvas import PALETTE, figure, png, show, style
 from attnlib.plotting.charts import bars, curves
-from attnlib.plotting.diagrams import matrix, tree
+from attnlib.plotting.diagrams import matrix, network, tree
 from attnlib.plotting.maps import alignment, heatmap
 from attnlib.plotting.planes import plane, simplex
 
@@ -19,6 +19,7 @@ __all__ = [
     "figure",
     "heatmap",
     "matrix",
+    "network",
     "plane",
     "png",
     "show",

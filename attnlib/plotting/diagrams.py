@@ -1,8 +1,9 @@
-"""Things and their names: a tree of categories, and which thing has which name."""
+"""Things and their names: a tree of categories, which thing has which name, and what a network is made of."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -94,6 +95,60 @@ def matrix(
         ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
         for spine in ax.spines.values():
             spine.set_visible(False)
+    return show(canvas, alt=alt, caption=caption)
+
+
+def network(
+    nodes: Mapping[str, tuple[float, float, str, int | None]],
+    edges: Iterable[tuple[str, str] | tuple[str, str, float]],
+    *,
+    height: float = 3.2,
+    alt: str,
+    caption: str | None = None,
+) -> Figure | None:
+    """Boxes with text and arrows between them: what a model is made of, and which way things go in it.
+
+    Args:
+        nodes: name to (x, y, text, colour); y goes up, the colour is a place in the palette. With None for a colour
+            the text stands without a box. Texts may hold formulas between dollar signs.
+        edges: (from, to), or (from, to, strength) with a strength from 0 to 1 that says how thick the arrow is. A from
+            that is equal to its to is refused.
+        height: inches.
+        alt: the figure in words.
+        caption: the sentence under it.
+
+    Raises:
+        ValueError: there is no node, an edge has no such node or leads nowhere, or a strength is not in [0, 1].
+    """
+    if not nodes:
+        raise ValueError("nodes is empty: nothing to draw")
+    arrows = [(edge[0], edge[1], edge[2] if len(edge) > 2 else 0.35) for edge in edges]
+    for start, end, strength in arrows:
+        unknown = [name for name in (start, end) if name not in nodes]
+        if unknown or start == end:
+            raise ValueError(f"edge {start!r} to {end!r}: {'no such node' if unknown else 'leads nowhere'}")
+        if not 0 <= strength <= 1:
+            raise ValueError(f"edge {start!r} to {end!r}: strength must be from 0 to 1, got {strength}")
+    words("alt", alt)
+    with style():
+        canvas, ax = figure(height)
+        boxes = {}
+        for name, (x, y, said, colour) in nodes.items():
+            look: dict[str, Any] | None = None
+            if colour is not None:
+                look = {"boxstyle": "round,pad=0.3", "edgecolor": PALETTE[colour % 7], "facecolor": "white"}
+                look["linewidth"] = 1.6
+            boxes[name] = ax.text(x, y, said, ha="center", va="center", bbox=look, zorder=2)
+        for start, end, strength in arrows:
+            arrow: dict[str, Any] = {"arrowstyle": "-|>", "color": "#555555", "linewidth": 0.6 + 3.4 * strength}
+            arrow["mutation_scale"] = 9 + 7 * strength
+            for side, name in (("A", start), ("B", end)):
+                box = boxes[name].get_bbox_patch()
+                arrow |= {f"patch{side}": box, f"shrink{side}": 9 if box is None else 1}
+            ax.annotate("", nodes[end][:2], nodes[start][:2], arrowprops=arrow, zorder=3)
+        across, up = [node[0] for node in nodes.values()], [node[1] for node in nodes.values()]
+        ax.set(xlim=(min(across) - 0.5, max(across) + 0.5), ylim=(min(up) - 0.5, max(up) + 0.5))
+        ax.set_axis_off()
     return show(canvas, alt=alt, caption=caption)
 
 
