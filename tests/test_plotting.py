@@ -99,6 +99,15 @@ def test_alignment_puts_the_source_along_the_top():
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "b", "c"]
 
 
+def test_alignment_rings_the_links_it_is_given():
+    words = {"source": ["a", "b", "c"], "target": ["x", "y"], "alt": "an alignment"}
+    ax = plotting.alignment(WEIGHTS, **words, links={(1, 2), (0, 0)}).axes[0]
+    rings = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines]
+    assert sorted(set(rings)) == [(0, 0), (2, 1)]  # column, row
+    assert {line.get_fillstyle() for line in ax.lines} == {"none"}
+    assert not plotting.alignment(WEIGHTS, **words).axes[0].lines
+
+
 def test_runs_become_a_mean_with_its_spread():
     runs = np.array([[1.0, 2.0], [3.0, 2.0]])
     ax = plotting.bars(["a", "b"], {"one": runs}, alt="bars").axes[0]
@@ -204,6 +213,10 @@ def test_tensors_that_need_gradients_and_half_precision_are_drawn():
         (lambda: plotting.heatmap(WEIGHTS, alt="a", titles=["x", "y"]), "titles has 2 names for 1 places"),
         (lambda: plotting.alignment(WEIGHTS, ["a"], ["x", "y"], alt="a"), "source has 1 names for 3 places"),
         (lambda: plotting.alignment(WEIGHTS.expand(2, 2, 3), ["a"], ["x"], alt="a"), r"got shape \(2, 2, 3\)"),
+        (
+            lambda: plotting.alignment(WEIGHTS, ["a", "b", "c"], ["x", "y"], alt="a", links=[(2, 0)]),
+            r"links must lie within weights of shape \(2, 3\), got \(2, 0\)",
+        ),
         (lambda: plotting.bars(["a"], {}, alt="a"), "series is empty"),
         (lambda: plotting.bars(["a"], {"one": [1, 2]}, alt="a"), r"series 'one' must be \(1,\)"),
         (lambda: plotting.curves([1, 2], {"one": [1]}, alt="a", xlabel="x", ylabel="y"), "series 'one' must be"),

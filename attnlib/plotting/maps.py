@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,18 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from attnlib.plotting.canvas import DIVERGING, SEQUENTIAL, WIDTH, array, check_names, figure, show, style, words
+from attnlib.plotting.canvas import (
+    DIVERGING,
+    PALETTE,
+    SEQUENTIAL,
+    WIDTH,
+    array,
+    check_names,
+    figure,
+    show,
+    style,
+    words,
+)
 
 
 def heatmap(
@@ -73,7 +84,13 @@ def heatmap(
 
 
 def alignment(
-    weights: Any, source: Sequence[str], target: Sequence[str], *, alt: str, caption: str | None = None
+    weights: Any,
+    source: Sequence[str],
+    target: Sequence[str],
+    *,
+    alt: str,
+    caption: str | None = None,
+    links: Iterable[tuple[int, int]] = (),
 ) -> Figure | None:
     """An alignment: one row a target token, one column a source token, the source's words along the top.
 
@@ -83,20 +100,28 @@ def alignment(
         target: the tokens that attend.
         alt: the figure in words.
         caption: the sentence under it.
+        links: ``(target position, source position)`` of the cells that get a ring, such as people's links.
 
     Raises:
-        ValueError: ``weights`` is not ``(len(target), len(source))``.
+        ValueError: ``weights`` is not ``(len(target), len(source))``, or a link lies outside it.
     """
     cells = _panels(weights)
     if len(cells) != 1:
         raise ValueError(f"weights must be (target, source), got shape {tuple(np.shape(array(weights)))}")
     check_names("target", target, cells.shape[1])
     check_names("source", source, cells.shape[2])
+    ringed = sorted(tuple(link) for link in links)
+    for t, j in ringed:
+        if not (0 <= t < len(target) and 0 <= j < len(source)):
+            raise ValueError(f"links must lie within weights of shape {cells.shape[1:]}, got {(t, j)}")
     words("alt", alt)
     side = min(0.8 * WIDTH / cells.shape[2], 0.42)
     with style():
         canvas, ax = figure(min(cells.shape[1] * side + 1.2, 9.0))
         image = _cells(ax, cells[0], Normalize(*_limits(cells, False)), SEQUENTIAL)
+        for colour, width in (("white", 3.5), (PALETTE[1], 1.8)):  # seen on dark cells and on light ones
+            for t, j in ringed:
+                ax.plot(j, t, marker="o", markersize=9, fillstyle="none", color=colour, markeredgewidth=width)
         _ticks(ax, target, source, cells.shape[1:])
         ax.xaxis.tick_top()
         ax.set_xticks(range(len(source)), source, rotation=60, ha="left", rotation_mode="anchor")
