@@ -145,7 +145,7 @@ def test_preset_is_complete_enough_to_come_back_to(widget, preset):
 
 @every_preset
 def test_what_is_given_beside_a_preset_stands(widget, preset):
-    own = {"query": [0.25, 0.5], "logits": [0.25, 0.5, 0.75], "types": ["local", "self"], "word": 1}
+    own = {"query": [0.25, 0.5], "logits": [0.25, 0.5, 0.75], "types": ["local", "self"], "word": 1, "words": ["le"]}
     name, value = next((name, value) for name, value in own.items() if name in widget().state())
     made = widget(preset=preset, **{name: value}).state()
     assert made == widget(preset=preset).state() | {name: widget(**{name: value}).state()[name]}

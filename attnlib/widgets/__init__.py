@@ -1,6 +1,7 @@
 """Widgets that run with a kernel and in a page without one; ``base`` says how one is written."""
 
 from attnlib.widgets.alignment_explorer import AlignmentExplorer
+from attnlib.widgets.decoder_stepper import DecoderStepper
 from attnlib.widgets.distribution_lab import DistributionLab
 from attnlib.widgets.hard_sampler import HardSampler
 from attnlib.widgets.local_window import LocalWindow
@@ -10,6 +11,7 @@ from attnlib.widgets.taxonomy_map import TaxonomyMap
 
 __all__ = [
     "AlignmentExplorer",
+    "DecoderStepper",
     "DistributionLab",
     "HardSampler",
     "LocalWindow",
