@@ -99,13 +99,13 @@ def test_alignment_puts_the_source_along_the_top():
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "b", "c"]
 
 
-def test_alignment_rings_the_links_it_is_given():
+def test_alignment_frames_the_links_it_is_given():
     words = {"source": ["a", "b", "c"], "target": ["x", "y"], "alt": "an alignment"}
     ax = plotting.alignment(WEIGHTS, **words, links={(1, 2), (0, 0)}).axes[0]
-    rings = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines]
-    assert sorted(set(rings)) == [(0, 0), (2, 1)]  # column, row
-    assert {line.get_fillstyle() for line in ax.lines} == {"none"}
-    assert not plotting.alignment(WEIGHTS, **words).axes[0].lines
+    frames = {tuple(np.round(patch.get_center(), 6)) for patch in ax.patches}
+    assert frames == {(0, 0), (2, 1)}  # column, row
+    assert not any(patch.get_fill() for patch in ax.patches)
+    assert not plotting.alignment(WEIGHTS, **words).axes[0].patches
 
 
 def test_runs_become_a_mean_with_its_spread():

@@ -100,7 +100,7 @@ def alignment(
         target: the tokens that attend.
         alt: the figure in words.
         caption: the sentence under it.
-        links: ``(target position, source position)`` of the cells that get a ring, such as people's links.
+        links: ``(target position, source position)`` of the cells that get a frame, such as people's links.
 
     Raises:
         ValueError: ``weights`` is not ``(len(target), len(source))``, or a link lies outside it.
@@ -110,8 +110,8 @@ def alignment(
         raise ValueError(f"weights must be (target, source), got shape {tuple(np.shape(array(weights)))}")
     check_names("target", target, cells.shape[1])
     check_names("source", source, cells.shape[2])
-    ringed = sorted(tuple(link) for link in links)
-    for t, j in ringed:
+    framed = sorted(tuple(link) for link in links)
+    for t, j in framed:
         if not (0 <= t < len(target) and 0 <= j < len(source)):
             raise ValueError(f"links must lie within weights of shape {cells.shape[1:]}, got {(t, j)}")
     words("alt", alt)
@@ -119,9 +119,9 @@ def alignment(
     with style():
         canvas, ax = figure(min(cells.shape[1] * side + 1.2, 9.0))
         image = _cells(ax, cells[0], Normalize(*_limits(cells, False)), SEQUENTIAL)
-        for colour, width in (("white", 3.5), (PALETTE[1], 1.8)):  # seen on dark cells and on light ones
-            for t, j in ringed:
-                ax.plot(j, t, marker="o", markersize=9, fillstyle="none", color=colour, markeredgewidth=width)
+        for colour, width in (("white", 3.2), (PALETTE[1], 1.6)):  # seen on dark cells and on light ones
+            for t, j in framed:
+                ax.add_patch(Rectangle((j - 0.42, t - 0.42), 0.84, 0.84, fill=False, edgecolor=colour, linewidth=width))
         _ticks(ax, target, source, cells.shape[1:])
         ax.xaxis.tick_top()
         ax.set_xticks(range(len(source)), source, rotation=60, ha="left", rotation_mode="anchor")
