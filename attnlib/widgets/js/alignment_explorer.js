@@ -20,16 +20,21 @@ function direction(words) {
   return /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u.test(letter) ? "rtl" : "ltr";
 }
 
-/** A labelled list whose options may change; `update(pairs of [value, words], current)`. */
-function picker({ label, onInput }) {
+/** A labelled list whose options follow from `source`: `update(source, current)`, `pairs(source)` gives [value, words]. */
+function picker({ label, pairs, onInput }) {
   const id = uid();
   const select = html("select", { id });
   const options = pool(select, () => ({ node: html("option") }));
   select.addEventListener("change", () => onInput(select.value));
+  let drawn = null;
   return {
     node: html("div", { class: "attnlib-control" }, html("label", { for: id, text: label }), select),
-    update(pairs, current) {
-      options(pairs.length).forEach(({ node }, i) => write(node, { value: pairs[i][0], text: pairs[i][1] }));
+    update(source, current) {
+      if (source !== drawn) {
+        const all = pairs(source);
+        options(all.length).forEach(({ node }, i) => write(node, { value: all[i][0], text: all[i][1] }));
+      }
+      drawn = source;
       if (select.value !== String(current)) select.value = current;
     },
   };
@@ -248,8 +253,10 @@ function build(view, first) {
   let current = first;
   const setWord = (word) => word !== current.word && view.set({ word });
   const presets = presetChoice({ view, unnamed: "Your own choice", hint: "Step through the target words: where do the largest weight and people's links part?" });
-  const sentences = picker({ label: "Sentence", onInput: (value) => view.set({ index: Number(value), word: 0 }) });
-  const aligners = picker({ label: "Aligner", onInput: (aligner) => view.set({ aligner }) });
+  const sentences = picker({ label: "Sentence", pairs: (all) => all.map(({ title, key }, i) => [i, title || key || `Sentence ${i + 1}`]),
+    onInput: (value) => view.set({ index: Number(value), word: 0 }) });
+  const aligners = picker({ label: "Aligner", pairs: ({ weights }) => Object.keys(weights).sort().map((name) => [name, name]),
+    onInput: (aligner) => view.set({ aligner }) });
   let steps = null; // its range is the sentence's, so it is made again for another length
   const place = html("div");
   const every = toggle({ label: "People's links of all words", onInput: (value) => view.set({ every_link: value }) });
@@ -273,8 +280,8 @@ function build(view, first) {
     const best = linksOf([row])[0]?.[1] ?? -1;
     write(presets.node, { hidden: state.presets.length === 0 });
     presets.update(state);
-    sentences.update(state.sentences.map(({ title, key }, i) => [i, title || key || `Sentence ${i + 1}`]), state.index);
-    aligners.update(Object.keys(sentence.weights).sort().map((name) => [name, name]), state.aligner);
+    sentences.update(state.sentences, state.index);
+    aligners.update(sentence, state.aligner);
     const last = sentence.target.length;
     if (steps?.last !== last) {
       const control = slider({ label: "Target word", min: 1, max: Math.max(last, 2), step: 1, onInput: (value) => setWord(Math.min(Math.round(value), last) - 1) });
@@ -299,6 +306,8 @@ function build(view, first) {
   };
 }
 
+const sound = new WeakSet(); // lists of sentences that were looked through: they are long, and never edited in place
+
 function check(state) {
   const texts = (words) => Array.isArray(words) && words.length > 0 && words.every((word) => typeof word === "string");
   const finite = (value) => typeof value === "number" && Number.isFinite(value);
@@ -309,8 +318,11 @@ function check(state) {
     && Array.isArray(one.links) && one.links.every((link) => Array.isArray(link) && places(one)(link))
     && one.weights !== null && typeof one.weights === "object" && Object.values(one.weights).every(matrix(one));
   const { sentences } = state;
-  if (!Array.isArray(sentences) || sentences.length === 0 || !sentences.every(good))
-    throw new Error("sentences must be a list of {key, title, source, target, links, weights} that fit together");
+  if (!sound.has(sentences)) {
+    if (!Array.isArray(sentences) || sentences.length === 0 || !sentences.every(good))
+      throw new Error("sentences must be a list of {key, title, source, target, links, weights} that fit together");
+    sound.add(sentences);
+  }
   need.whole(state, "index", { max: sentences.length - 1 });
   need.whole(state, "word", { max: Math.max(...sentences.map(({ target }) => target.length)) - 1 });
   need.choice(state, "aligner", sentences[state.index].weights);

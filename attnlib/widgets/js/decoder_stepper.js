@@ -233,11 +233,12 @@ function build(view, first) {
   };
 }
 
-function check(state) {
+/** Sizes and numbers of the decoder and the sentences; told once for each, as they are long. */
+const sound = new WeakMap();
+function fit({ decoder, sentences }) {
   const finite = (value) => typeof value === "number" && Number.isFinite(value);
   const vector = (value, size) => Array.isArray(value) && value.length === size && value.every(finite);
   const matrix = (value, rows, columns) => Array.isArray(value) && value.length === rows && value.every((row) => vector(row, columns));
-  const { decoder, sentences } = state;
   if (decoder === null || typeof decoder !== "object" || !Array.isArray(decoder.embedding?.[0]) || !Array.isArray(decoder.output?.[0])
     || !Array.isArray(decoder.recurrent) || !Array.isArray(decoder.align_vector)) throw new Error("decoder must be the parts of a decoder");
   const [k, m, n, a, l] = [decoder.embedding.length, decoder.embedding[0].length, decoder.recurrent.length, decoder.align_vector.length, decoder.output[0].length];
@@ -251,7 +252,13 @@ function check(state) {
     && matrix(one.projected, one.source.length, a) && vector(one.start, n);
   if (!Array.isArray(sentences) || sentences.length === 0 || !sentences.every(good))
     throw new Error("sentences must be a list of {source, annotations, projected, start} that fit the decoder");
-  need.list(state, "target_words", { type: "string", length: k });
+  sound.set(sentences, decoder);
+}
+
+function check(state) {
+  if (!sound.has(state.sentences) || sound.get(state.sentences) !== state.decoder) fit(state);
+  const { decoder, sentences } = state;
+  need.list(state, "target_words", { type: "string", length: decoder.embedding.length });
   need.whole(state, "index", { max: sentences.length - 1 });
   need.list(state, "words", { type: "string" });
   if (state.words.length > MAX_WORDS || state.words.some((word) => state.target_words.indexOf(word) < EOS))
