@@ -14,10 +14,12 @@ class GatedUnit(nn.Module):
     r"""A recurrent unit that decides how much of its state to renew, and how much to look at when it does.
 
     .. math::
+        \begin{aligned}
         z_t &= \sigma(W_z x_t + U_z s_{t-1} + C_z c_t + b_z) \\
         r_t &= \sigma(W_r x_t + U_r s_{t-1} + C_r c_t + b_r) \\
         \tilde s_t &= \tanh(W x_t + U [r_t \circ s_{t-1}] + C c_t + b) \\
         s_t &= (1 - z_t) \circ s_{t-1} + z_t \circ \tilde s_t
+        \end{aligned}
 
     The parameters are stacked in the order z, r, candidate: ``input.weight`` is ``(3n, m)``, ``input.bias`` ``(3n,)``,
     ``gates_recurrent`` ``(2n, n)``, ``recurrent`` ``(n, n)`` and ``context.weight`` ``(3n, d)``.

@@ -208,11 +208,13 @@ class RNNsearch(_Translator):
     r"""Encoder, alignment model and decoder, trained as one.
 
     .. math::
+        \begin{aligned}
         h_j &= [\overrightarrow h_j; \overleftarrow h_j], \quad s_0 = \tanh(W_s \overleftarrow h_1) \\
         e_{tj} &= v_a^\top \tanh(W_a s_{t-1} + U_a h_j), \quad \alpha_t = \mathrm{softmax}(e_t), \quad
         c_t = \sum_j \alpha_{tj} h_j \\
         s_t &= \mathrm{unit}(y_{t-1}, s_{t-1}, c_t), \quad
         p(y_t) \propto \exp\bigl(W_o\, \mathrm{maxout}(U_o s_{t-1} + V_o E y_{t-1} + C_o c_t)\bigr)
+        \end{aligned}
 
     Args:
         source_size: :math:`K_x`, words of the source vocabulary.
