@@ -49,6 +49,7 @@ def test_same_figure_same_bytes_opaque_and_of_the_books_width(name):
     assert isinstance(first, Figure)
     assert first.get_size_inches()[0] == pytest.approx(5.2)
     assert plotting.png(first) == plotting.png(again)
+    assert plotting.png(first)[25] == 3  # a palette: a third of the bytes
     pixels = matplotlib.image.imread(io.BytesIO(plotting.png(first)))
     assert np.all(pixels[..., 3] == 1)
     assert np.all(pixels[0, 0, :3] == 1)
