@@ -3,7 +3,6 @@
 import ast
 import errno
 import hashlib
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -168,15 +167,27 @@ def test_a_cache_that_cannot_be_a_folder_is_named(tmp_path, place, shop, monkeyp
         fetch(wheel(shop, "tiny-words", "1.0", {}))
 
 
-@pytest.mark.usefixtures("offline")
-def test_without_pip_the_reader_is_told_what_to_put_where(place, shop, monkeypatch):
+def test_without_pip_the_reader_is_told_what_to_put_where(place, shop, tmp_path, monkeypatch):
     package = wheel(shop, "tiny-words", "1.0", {})
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -I "$@"\n')  # without site-packages
+    bare.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(bare))
     with pytest.raises(DataError, match=rf"tiny-words 1\.0: expected pip, .* that file into {re.escape(str(place))}"):
         fetch(package)
     place.mkdir(exist_ok=True)
     shutil.copy(shop / package.file, place)
     assert fetch(package) == place / package.file
+
+
+def test_fetching_leaves_distutils_to_setuptools(shop, place):
+    """Whoever looks for pip in a process makes setuptools warn when it is imported there later, as compilers do."""
+    package = wheel(shop, "tiny-words", "1.0", {"words.txt": "one"})
+    code = (
+        f"import packages; packages.fetch(packages.Package(*{tuple(package)!r})); import importlib.util; "
+        "importlib.util.find_spec('distutils') and __import__('distutils'); import setuptools"
+    )
+    subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], check=True, cwd=DATA)
 
 
 def test_processes_that_fetch_at_once_all_find_it(place, shop):

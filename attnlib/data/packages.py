@@ -6,7 +6,6 @@ gives the path of the archive in the user's cache folder; a loader opens it as t
 
 import contextlib
 import hashlib
-import importlib.util
 import os
 import subprocess
 import sys
@@ -88,11 +87,6 @@ def fetch(package: Package) -> Path:
 
 
 def _download(package: Package, folder: Path) -> Path:
-    if importlib.util.find_spec("pip") is None:
-        raise DataError(
-            f"{package}: expected pip, to fetch {package.file}, got none in {sys.executable}. "
-            f"Install pip, or put that file into {cache()} yourself."
-        )
     # With the hash in hand pip refuses a wrong file before it opens it; a source archive's set-up is code.
     wanted = folder / "requirements.txt"
     wanted.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n", encoding="utf-8")
@@ -102,6 +96,12 @@ def _download(package: Package, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), "--requirement", str(wanted)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
+    # Asked here and not before: to look for pip in this process would switch off setuptools' stand-in for distutils.
+    if done.returncode and said.endswith("No module named pip"):
+        raise DataError(
+            f"{package}: expected pip, to fetch {package.file}, got none in {sys.executable}. "
+            f"Install pip, or put that file into {cache()} yourself."
+        )
     if done.returncode:
         raise DataError(
             f"{package}: expected pip to fetch {package.file} with SHA-256 {package.sha256}, got exit code "
