@@ -61,7 +61,8 @@ def mend_search(app: Sphinx) -> None:
     rules = """
 if (location.protocol === 'file:') DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 document.addEventListener('DOMContentLoaded', () => {
-  if (typeof Search === 'undefined') return;
+  if (typeof Search === 'undefined' || Search.mended) return;  // the theme writes this script twice
+  Search.mended = true;
   const plain = Search.htmlToText;
   Search.htmlToText = (text, anchor) => plain(text, anchor && '#' + CSS.escape(anchor.slice(1)));
 });
