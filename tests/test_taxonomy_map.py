@@ -6,6 +6,7 @@ import re
 
 import pytest
 from browser import frame, watch
+from playwright.sync_api import expect
 
 from attnlib import taxonomy
 from attnlib.widgets import TaxonomyMap
@@ -174,7 +175,7 @@ def test_an_empty_place_is_said_and_announced(show):
     page = show(TaxonomyMap(types=["hard"]))
     page.get_by_role("checkbox", name=re.compile("^multi-head")).press("Space")
     words = "Asked for: hard and multi-head. No work here stands in this place."
-    assert words in page.locator(".attnlib-map-news").inner_text()
+    expect(page.locator(".attnlib-map-news")).to_contain_text(words)
     page.wait_for_function("words => document.querySelector('[role=status]').textContent.includes(words)", arg=words)
 
 
