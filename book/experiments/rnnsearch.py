@@ -3,6 +3,7 @@
     python book/experiments/rnnsearch.py                 all that is missing, one after the other, and the results
     python book/experiments/rnnsearch.py --jobs 2        the same, two at a time
     python book/experiments/rnnsearch.py NAME            one of them, such as RNNsearch-25-0 (model, longest, seed)
+    python book/experiments/rnnsearch.py --trials        what the setting was chosen by, too
     torchrun --nproc-per-node 2 book/experiments/rnnsearch.py NAME
 
 A run that was killed goes on where it was. What is trained lies in ``runs/rnnsearch``, what the book reads is written
@@ -40,6 +41,7 @@ MODELS = {"RNNsearch": RNNsearch, "RNNencdec": RNNencdec}
 LONGEST = (18, 25)  # Greek words; the paper has 30 and 50
 SEEDS = (0, 1, 2)
 STEPS = 1000  # of either length: the shorter verses are seen more often
+LONGER = 2400  # RNNsearch on the longer verses once more: is it the time of training that holds it back?
 PATIENCE = 4  # epochs without a smaller loss on dev verses of at most the length in training
 TRIAL_STEPS = 400
 BINS = ((1, 12), (13, 18), (19, 25), (26, 99))  # Greek words of a test verse; the last is longer than any in training
@@ -62,6 +64,9 @@ TRIALS: dict[str, dict[str, Any]] = {
     "forms for lemmas": {"source": "forms"},
     "no word of the target forgotten": {"forget": 0.0},
     "no dropout": {"dropout": 0.0},
+    "every word known": {"least": 1},
+    "a third of the rate": {"rate": 0.002},
+    "states twice as wide": {"hidden": 256},
 }
 BEAM = 5
 SHOWN = 16  # verses for the reader to look at
@@ -302,6 +307,10 @@ def names() -> list[str]:
     return [f"{kind}-{longest}-{seed}" for seed in SEEDS for kind in MODELS for longest in LONGEST]
 
 
+def longer_names() -> list[str]:
+    return [f"RNNsearch-{max(LONGEST)}-{seed}" for seed in SEEDS]
+
+
 def parsed(name: str) -> tuple[str, int, int]:
     kind, longest, seed = name.rsplit("-", 2)
     if kind not in MODELS or not longest.isdecimal() or not seed.isdecimal():
@@ -341,6 +350,7 @@ def write_results(runs: Path, results: Path) -> None:
     """Gather the runs that are there, the baselines, one small model and the verses to look at."""
     training, _, test = corpus(SETTING["source"])
     records = {name: Record.load(runs / name / "record.json") for name in names()}
+    longer = {name: Record.load(runs / "longer" / name / "record.json") for name in longer_names()}
     results.mkdir(parents=True, exist_ok=True)
     first = next(iter(records.values()))
     metrics = {
@@ -361,18 +371,9 @@ def write_results(runs: Path, results: Path) -> None:
             "test": len(test),
         },
         "words": [len(words) for words in vocabularies(SETTING)],
-        "runs": {
-            name: {
-                "parameters": record.n_parameters,
-                "epochs": len(record.losses),
-                "best epoch": record.best_epoch,
-                "seconds": round(sum(record.seconds), 1),
-                "losses": [round(value, 4) for value in record.losses],
-                "dev": record.metrics,
-                "test": json.loads((runs / name / "test.json").read_text()),
-            }
-            for name, record in records.items()
-        },
+        "runs": {name: _told(record, runs / name) for name, record in records.items()},
+        "longer": {name: _told(record, runs / "longer" / name) for name, record in longer.items()},
+        "longer steps": LONGER,
         "baselines": {str(longest): baselines(short_enough(training, longest), test) for longest in LONGEST},
         "trials": {
             name: Record.load(path).metrics
@@ -385,6 +386,18 @@ def write_results(runs: Path, results: Path) -> None:
     print(summary(metrics))
 
 
+def _told(record: Record, folder: Path) -> dict[str, Any]:
+    return {
+        "parameters": record.n_parameters,
+        "epochs": len(record.losses),
+        "best epoch": record.best_epoch,
+        "seconds": round(sum(record.seconds), 1),
+        "losses": [round(value, 4) for value in record.losses],
+        "dev": record.metrics,
+        "test": json.loads((folder / "test.json").read_text()),
+    }
+
+
 def keep_model(runs: Path, results: Path, test: Sequence[Pair]) -> None:
     """One model in half precision, and verses with what it, IBM Model 1 and the others make of them."""
     name, words = f"RNNsearch-{max(LONGEST)}-0", vocabularies(SETTING)
@@ -394,10 +407,11 @@ def keep_model(runs: Path, results: Path, test: Sequence[Pair]) -> None:
     torch.save(half, temporary)
     os.replace(temporary, results / "model.pt")
     model.load_state_dict({key: value.float() for key, value in half.items()})
+    longer = trained("RNNsearch", runs / "longer" / longer_names()[0], SETTING)
     plain = trained("RNNencdec", runs / f"RNNencdec-{max(LONGEST)}-0", SETTING)
     ibm = ibm_model_1(short_enough(corpus(SETTING["source"])[0], max(LONGEST)))
     chosen = [pair for some in by_length(test) for pair in some[:: max(1, len(some) * len(BINS) // SHOWN)]][: 2 * SHOWN]
-    kept = held_out(chosen, model, plain, ibm, words)
+    kept = held_out(chosen, model, longer, plain, ibm, words)
     held = {
         "name": name,
         "source words": words[0].words,
@@ -409,10 +423,12 @@ def keep_model(runs: Path, results: Path, test: Sequence[Pair]) -> None:
 
 
 def held_out(
-    pairs: Sequence[Pair], model: Any, plain: Any, ibm: IBMModel1, words: tuple[Vocabulary, Vocabulary]
+    pairs: Sequence[Pair], model: Any, longer: Any, plain: Any, ibm: IBMModel1, words: tuple[Vocabulary, Vocabulary]
 ) -> list[dict[str, Any]]:
-    """Verses with people's links, both models' translations, and the weights of RNNsearch and of IBM Model 1."""
+    """Verses with people's links, both models' translations, and the weights of RNNsearch, also of the one that was
+    trained longer, and of IBM Model 1."""
     weights, _ = alignments(model, pairs, words)
+    later, _ = alignments(longer, pairs, words)
     said, fixed = translations(model, pairs, words), translations(plain, pairs, words)
     return [
         {
@@ -424,6 +440,7 @@ def held_out(
             "RNNsearch": " ".join(said[pair.key]),
             "RNNencdec": " ".join(fixed[pair.key]),
             "weights": _rounded(weights[pair.key]),
+            "longer": _rounded(later[pair.key]),
             "IBM Model 1": _rounded(ibm.align(pair.source, pair.target)),
         }
         for pair in pairs
@@ -437,15 +454,20 @@ def _rounded(matrix: torch.Tensor) -> list[list[float]]:
 def summary(metrics: dict[str, Any]) -> str:
     """Mean and spread over the seeds, for the eye."""
     lines = []
-    for kind in MODELS:
-        for longest in LONGEST:
-            tests = [metrics["runs"][f"{kind}-{longest}-{seed}"]["test"]["all"] for seed in SEEDS]
-            told = [
-                f"{key} {_spread([test[key] for test in tests])}"
-                for key in ("loss", "bleu", "chrf", "error")
-                if key in tests[0]
-            ]
-            lines.append(f"{kind}-{longest}: " + ", ".join(told))
+    arms = {
+        f"{kind}-{longest}": [metrics["runs"][f"{kind}-{longest}-{seed}"] for seed in SEEDS]
+        for kind in MODELS
+        for longest in LONGEST
+    }
+    arms[f"RNNsearch-{max(LONGEST)}, {LONGER} steps"] = list(metrics["longer"].values())
+    for arm, runs in arms.items():
+        tests = [run["test"]["all"] for run in runs]
+        told = [
+            f"{key} {_spread([test[key] for test in tests])}"
+            for key in ("loss", "bleu", "chrf", "error")
+            if key in tests[0]
+        ]
+        lines.append(f"{arm}: " + ", ".join(told))
     for longest, found in metrics["baselines"].items():
         lines.append(f"{longest}: " + ", ".join(f"{name} {row['all']['error']:.3f}" for name, row in found.items()))
     return "\n".join(lines)
@@ -463,19 +485,23 @@ def _write(path: Path, content: Any, indent: int | None = 1) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", nargs="?", help=f"one run, such as {names()[0]}, or 'trial: ' and the name of one")
+    parser.add_argument("name", nargs="?", help="one run, or 'longer: ' or 'trial: ' and the name of one")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"steps of a run (default: {STEPS})")
     parser.add_argument("--runs", type=Path, default=RUNS, help="where runs are kept")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where results are written")
     parser.add_argument("--trials", action="store_true", help="what the setting was chosen by, too")
     options = parser.parse_args()
+    share = options.steps / STEPS
     if options.name and options.name.startswith("trial: "):
-        trial(options.name.removeprefix("trial: "), options.runs, min(TRIAL_STEPS, options.steps))
+        trial(options.name.removeprefix("trial: "), options.runs, round(TRIAL_STEPS * share))
+    elif options.name and options.name.startswith("longer: "):
+        run(options.name.removeprefix("longer: "), options.runs / "longer", round(LONGER * share))
     elif options.name:
         run(options.name, options.runs, options.steps)
     else:
-        wanted = names() + [f"trial: {name}" for name in TRIALS if options.trials]
+        wanted = names() + [f"longer: {name}" for name in longer_names()]
+        wanted += [f"trial: {name}" for name in TRIALS if options.trials]
         each = [sys.executable, __file__, "--runs", str(options.runs), "--steps", str(options.steps)]
         running: list[subprocess.Popen[bytes]] = []
         for name in wanted:
