@@ -1,5 +1,6 @@
-"""What is too long for a page: the scripts, run small on sentences of our own."""
+"""What is too long for a page: do script and result still belong together, and does the small model do what is said?"""
 
+import hashlib
 import importlib.util
 import json
 import random
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.testing import assert_close
 
-from attnlib.data import Pair, Split, Vocabulary
+from attnlib.data import Pair, Split, Vocabulary, split
 
 EXPERIMENTS = Path(__file__).parent.parent / "book" / "experiments"
+RESULTS = EXPERIMENTS / "results" / "rnnsearch"
 
 
 def script(name):
@@ -23,6 +26,67 @@ def script(name):
 @pytest.fixture
 def rnnsearch():
     return script("rnnsearch")
+
+
+def read(name):
+    return json.loads((RESULTS / name).read_text("utf-8"))
+
+
+def held_out_pairs(held):
+    return [
+        Pair(verse["key"], tuple(verse["source"]), tuple(verse["target"]), frozenset(map(tuple, verse["links"])))
+        for verse in held["verses"]
+    ]
+
+
+def test_results_are_of_this_script(rnnsearch):
+    metrics = read("metrics.json")
+    now = hashlib.sha256((EXPERIMENTS / "rnnsearch.py").read_bytes()).hexdigest()
+    assert metrics["script"] == now, "the script was changed: run it again, and commit what it writes"
+    assert metrics["setting"] == rnnsearch.SETTING
+    assert sorted(metrics["runs"]) == sorted(rnnsearch.names())
+    assert sorted(metrics["trials"]) == sorted(rnnsearch.TRIALS)
+    assert sorted(metrics["longer"]) == sorted(rnnsearch.longer_names())
+    assert len(metrics["seeds"]) >= 3
+
+
+def test_metrics_add_up():
+    """The whole is what its parts by length give: verses, and losses weighted by words are between the parts'."""
+    metrics = read("metrics.json")
+    for run in [*metrics["runs"].values(), *metrics["longer"].values()]:
+        whole, parts = run["test"]["all"], run["test"]["by length"]
+        assert whole["verses"] == sum(part["verses"] for part in parts) == metrics["verses"]["test"]
+        for name in whole.keys() - {"verses"}:
+            values = [part[name] for part in parts]
+            assert min(values) <= whole[name] <= max(values) or name in ("bleu", "chrf", "length")
+        if "error" in whole:
+            share = 2 * whole["precision"] * whole["recall"] / (whole["precision"] + whole["recall"])
+            assert whole["error"] == pytest.approx(1 - share)
+        assert len(run["losses"]) == run["epochs"] == len(run["dev"])
+
+
+def test_the_small_model_does_what_was_written_down(rnnsearch):
+    """The checkpoint, read again: its loss and alignment error on the verses kept, its weights, a translation."""
+    held, setting = read("heldout.json"), read("metrics.json")["setting"]
+    words = Vocabulary(held["source words"]), Vocabulary(held["target words"])
+    model = rnnsearch.build("RNNsearch", setting, (len(words[0]), len(words[1])))
+    state = torch.load(RESULTS / "model.pt", weights_only=True)
+    assert {value.dtype for value in state.values()} == {torch.float16}
+    model.load_state_dict({name: value.float() for name, value in state.items()})
+    model.eval()
+    pairs = held_out_pairs(held)
+    assert rnnsearch.judge(model, pairs, words) == pytest.approx(held["judged"], abs=2e-3)
+    weights, _ = rnnsearch.alignments(model, pairs, words)
+    for verse in held["verses"]:
+        assert_close(weights[verse["key"]], torch.tensor(verse["weights"]), atol=2e-3, rtol=0)
+    shortest = min(pairs, key=lambda pair: len(pair.source))
+    said = next(verse["RNNsearch"] for verse in held["verses"] if verse["key"] == shortest.key)
+    assert " ".join(rnnsearch.translations(model, [shortest], words)[shortest.key]) == said
+
+
+def test_verses_kept_were_not_trained_with():
+    pairs = held_out_pairs(read("heldout.json"))
+    assert split(pairs) == Split([], [], pairs)
 
 
 # --- the script itself, on sentences of our own -----------------------------------------------------------------------
@@ -50,18 +114,29 @@ def test_the_script_runs_from_training_to_results_and_repeats_itself(small, tmp_
     for again in ("one", "two"):
         for name in small.names():
             small.run(name, tmp_path / again, steps=2)
+        for name in small.longer_names():
+            small.run(name, tmp_path / again / "longer", steps=4)
+        small.trial("no dropout", tmp_path / again, steps=2)
         small.write_results(tmp_path / again, tmp_path / f"results {again}")
     one, two = (json.loads((tmp_path / f"results {n}" / "metrics.json").read_text()) for n in ("one", "two"))
-    for run in [*one["runs"].values(), *two["runs"].values()]:
+    for run in [run for found in (one, two) for arm in ("runs", "longer") for run in found[arm].values()]:
         run.pop("seconds")
         run["test"].pop("wall seconds of the last start")
     assert one == two
+    assert list(one["trials"]) == ["no dropout"]
     assert "RNNsearch-25: loss" in capsys.readouterr().out
     held = json.loads((tmp_path / "results one" / "heldout.json").read_text())
     for verse in held["verses"]:
-        assert len(verse["weights"]) == len(verse["target"]) + 1
-        assert {len(row) for row in verse["weights"]} == {len(verse["source"]) + 1}
+        for weights in (verse["weights"], verse["longer"]):
+            assert len(weights) == len(verse["target"]) + 1
+            assert {len(row) for row in weights} == {len(verse["source"]) + 1}
         assert {len(row) for row in verse["IBM Model 1"]} == {len(verse["source"])}
+
+
+def test_every_trial_changes_what_a_setting_has(rnnsearch):
+    for changed in rnnsearch.TRIALS.values():
+        assert changed.keys() <= rnnsearch.SETTING.keys()
+        assert all(rnnsearch.SETTING.get(name) != value for name, value in changed.items())
 
 
 def test_a_wrong_name_is_refused(rnnsearch):
