@@ -196,7 +196,7 @@ WORKS = (
         input_representation="distinctive",
         output_representation="single-output",
         note="The decoder's state asks, the source's words answer.",
-        pages=("deep-learning/keys-queries-values", "deep-learning/scores"),
+        pages=("deep-learning/rnnsearch", "deep-learning/keys-queries-values", "deep-learning/scores"),
     ),
     Work(
         name="Show, attend and tell",
@@ -380,6 +380,14 @@ WORKS = (
 )
 
 CHAPTERS = (
+    Chapter(
+        page="deep-learning/rnnsearch",
+        title="RNNsearch: attention learns to align",
+        softness=("soft", "global"),
+        input_form="item-wise",
+        input_representation="distinctive",
+        output_representation="single-output",
+    ),
     Chapter(page="deep-learning/keys-queries-values", title="Keys, queries and values", part="frame", softness="soft"),
     Chapter(page="deep-learning/scores", title="Scores: how a query meets a key", part="score"),
     Chapter(page="deep-learning/distributions", title="Distribution functions", part="distribution", softness="soft"),
