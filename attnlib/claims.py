@@ -3,10 +3,15 @@
 A chapter calls :func:`record` under each experiment. The notebook then stores the claim beside the picture, and the
 appendix gathers every stored claim with :func:`collect`, so that a later chapter only adds its own.
 
+Nobody types a verdict. A claim says what must be the case, as conditions on what was measured in each run, and
+:func:`record` decides: a condition holds when the 95 % interval of the *paired* difference over the runs lies on its
+side of the edge, fails when it lies on the other, and is open when it holds the edge. :func:`check` asserts conditions
+in the same way, for a sentence that rests on a measurement and is no claim.
+
 Byte stability. Numbers are rounded to three significant digits before they are stored. That is enough for a value that
-does not depend on the machine (an exact identity, a count). A value that comes out of training, or out of a clock,
-may still differ in its third digit elsewhere: tag the cell that records it ``nbval-ignore-output``, and assert in the
-cell the inequality that the verdict rests on, so that the notebook check still guards the verdict.
+does not depend on the machine (an exact identity, a count). A value that comes out of training may still differ in its
+third digit elsewhere: tag the cell that records it ``nbval-ignore-output``. The notebook check compares the verdicts
+and the conditions of such a cell all the same.
 """
 
 from __future__ import annotations
@@ -15,18 +20,41 @@ import html
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, SupportsFloat
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "MIME",
+    "VERDICTS",
+    "Claim",
+    "Condition",
+    "Interval",
+    "above",
+    "below",
+    "chapters",
+    "check",
+    "collect",
+    "counts",
+    "interval",
+    "near",
+    "record",
+    "table",
+]
 
 MIME = "application/vnd.attnlib.claim+json"
-VERDICTS = ("supported", "mixed", "refuted")
+VERDICTS = ("supported", "mixed", "refuted", "undecided")
 
-_MARKS = {"supported": "\N{CHECK MARK}", "mixed": "~", "refuted": "\N{MULTIPLICATION SIGN}"}
+_MARKS = {"supported": "\N{CHECK MARK}", "mixed": "~", "refuted": "\N{MULTIPLICATION SIGN}", "undecided": "?"}
+_ALONE = {"holds": "supported", "fails": "refuted", "open": "undecided"}
 _TEXT_FIELDS = ("id", "claim", "source", "experiment", "verdict")
+_FIELDS = (*_TEXT_FIELDS, "value", "spread", "over", "tests")
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
 
-Quantity = SupportsFloat | str | Mapping[str, SupportsFloat | str]
+Runs = Mapping[str, Tensor | float]
 
 
 class Claim(NamedTuple):
@@ -36,11 +64,103 @@ class Claim(NamedTuple):
     claim: str
     source: str
     experiment: str
-    value: Any
-    spread: Any
     verdict: str
+    value: Mapping[str, float]
+    spread: Mapping[str, float | None]
+    over: str
+    tests: Sequence[Sequence[str]]
     notebook: Path | None = None
     title: str = ""
+
+
+class Interval(NamedTuple):
+    """A mean over runs and its 95 % interval; a single exact number is all three."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Condition(NamedTuple):
+    """What must be the case of an arm: made by :func:`above`, :func:`below` and :func:`near`."""
+
+    arm: str
+    relation: str
+    than: str | float
+    times: float
+    by: float
+
+
+def above(arm: str, than: str | float, *, by: float = 0.0, times: float = 1.0) -> Condition:
+    """The arm is larger than ``times`` the other arm (or number) plus ``by``.
+
+    >>> above("soft", "hard", by=0.1)
+    Condition(arm='soft', relation='>', than='hard', times=1.0, by=0.1)
+    """
+    return Condition(arm, ">", than, times, by)
+
+
+def below(arm: str, than: str | float, *, by: float = 0.0, times: float = 1.0) -> Condition:
+    """The arm is smaller than ``times`` the other arm (or number) less ``by``.
+
+    >>> below("soft", 0.5)
+    Condition(arm='soft', relation='<', than=0.5, times=1.0, by=0.0)
+    """
+    return Condition(arm, "<", than, times, by)
+
+
+def near(arm: str, than: str | float, *, within: float) -> Condition:
+    """The arm differs from the other arm (or number) by less than ``within``.
+
+    >>> near("soft", "hard", within=0.02)
+    Condition(arm='soft', relation='~', than='hard', times=1.0, by=0.02)
+    """
+    return Condition(arm, "~", than, 1.0, within)
+
+
+def interval(runs: Tensor | float) -> Interval:
+    r"""The mean over runs and its 95 % interval by Student's t.
+
+    .. math:: \bar x \pm t_{n - 1,\, 0.975} \, \frac{s}{\sqrt n}
+
+    Args:
+        runs: one value a run, ``(n,)``; a single number is exact, and its interval is that point.
+
+    Raises:
+        ValueError: not one-dimensional, empty, or not finite.
+
+    >>> interval(torch.tensor([1.0, 2.0, 3.0]))  # 2 ± 4.303 / √3
+    Interval(mean=2.0, low=-0.484..., high=4.484...)
+    """
+    values = torch.as_tensor(runs, dtype=torch.float64).detach().cpu()
+    if values.ndim > 1 or values.numel() == 0:
+        raise ValueError(f"runs must be a number or have shape (n,) but have shape {tuple(values.shape)}")
+    if not bool(values.isfinite().all()):
+        raise ValueError(f"runs must be finite but hold {values[~values.isfinite()].flatten()[0].item()}")
+    n, mean = values.numel(), values.mean().item()
+    if n == 1:
+        return Interval(mean, mean, mean)
+    from scipy.special import stdtrit  # comes with scikit-learn
+
+    reach = float(stdtrit(n - 1, 0.975)) * values.std().item() / math.sqrt(n)
+    return Interval(mean, mean - reach, mean + reach)
+
+
+def check(runs: Runs, *holds: Condition) -> None:
+    """Assert that conditions hold by more than their uncertainty: all of the interval is on the right side of the edge.
+
+    Args:
+        runs: as for :func:`record`.
+        holds: conditions.
+
+    Raises:
+        AssertionError: a condition fails or is open; the message gives its interval.
+
+    >>> check({"a": torch.tensor([1.0, 1.1, 0.9]), "b": 0.5}, above("a", "b", by=0.1))
+    """
+    for condition in holds:
+        text, answer = _tested(runs, condition)
+        assert answer == "holds", f"{text}: {answer}"
 
 
 def record(
@@ -49,41 +169,52 @@ def record(
     claim: str,
     source: str,
     experiment: str,
-    value: Quantity,
-    spread: Quantity | None,
-    verdict: str,
+    runs: Runs,
+    holds: Condition | Sequence[Condition],
+    over: str = "seeds",
 ) -> None:
-    """Show a tested claim as a card, and store it in the notebook for the page of claims.
+    """Test a claim, show it as a card, and store it in the notebook for the page of claims.
 
-    In a notebook the cell's output holds the card (``text/html`` and ``text/plain``) and the claim itself under the
-    mime type ``application/vnd.attnlib.claim+json``. Elsewhere the plain text is printed. Numbers are rounded to three
-    significant digits. Tag the cell ``nbval-ignore-output`` where the value comes from training or from a clock.
+    The verdict is *supported* when all conditions hold, *refuted* when all fail, *undecided* when all are open, else
+    *mixed*. In a notebook the cell's output holds the card (``text/html`` and ``text/plain``) and the claim itself
+    under the mime type ``application/vnd.attnlib.claim+json``. Elsewhere the plain text is printed. Numbers are rounded
+    to three significant digits. Tag the cell ``nbval-ignore-output`` where the values come from training.
 
     Args:
         id: lower-case words joined by hyphens, the chapter first: ``"kqv-values-separate"``. Unique in the book.
         claim: the claim as one sentence in our own words, plain text.
         source: who makes it and where: ``"Ghaderi 2022, section 2.2"``. ``"this chapter"`` for a claim of our own.
-        experiment: what was done to test it, in a sentence, with the number of seeds.
-        value: what came out: a number, a short text, or a mapping from names to those.
-        spread: its spread in the form of ``value`` (a number is the standard deviation over seeds; in a text say
-            what it is), or ``None`` for a value that is exact.
-        verdict: ``"supported"``, ``"mixed"`` or ``"refuted"``. Honest when it refutes.
+        experiment: what was done to test it, in a sentence.
+        runs: what came out: each arm's value in each run (seed, or test item), ``(n,)``; a number where it is exact.
+            Arms that a condition compares are paired run by run. The card gives means and standard deviations.
+        holds: what must be the case for the claim to be right: :func:`above`, :func:`below`, :func:`near`.
+        over: what the runs are: ``"seeds"``, ``"patients"``.
 
     Raises:
-        ValueError: an unknown verdict, a malformed ``id``, an empty text, or a number that is not finite.
-        TypeError: a text that is no ``str``, or a quantity that is neither number, text nor mapping.
+        ValueError: a malformed ``id``, an empty text, an arm that is not in ``runs``, arms that cannot be paired, no
+            condition, or a number that is not finite.
+        TypeError: a text that is no ``str``, or an arm that is neither a tensor nor a number.
 
     Example:
-        >>> record("demo-halves", claim="Two halves make one.", source="this page", experiment="0.5 + 0.5",
-        ...        value=0.5 + 0.5, spread=None, verdict="supported")
-        Claim supported: Two halves make one. (this page)
-        Experiment: 0.5 + 0.5
-        Measured: 1
+        >>> record("demo-more", claim="Two is more than one.", source="this page", experiment="Three seeds.",
+        ...        runs={"two": torch.tensor([2.0, 2.1, 1.9]), "one": 1}, holds=above("two", "one"))
+        Claim supported: Two is more than one. (this page)
+        Experiment: Three seeds.
+        Measured: two 2 ± 0.1; one 1 (3 seeds)
+        Tested: two − one = 1 [0.752, 1.25] > 0: holds
     """
-    fields: dict[str, Any] = {"id": id, "claim": claim, "source": source, "experiment": experiment, "verdict": verdict}
-    fields["value"] = _rounded(value, "value")
-    fields["spread"] = None if spread is None else _rounded(spread, "spread")
-    entry = _checked(fields)
+    conditions = [holds] if isinstance(holds, Condition) else list(holds)
+    if not conditions:
+        raise ValueError("holds must name a condition at least")
+    tests = [_tested(runs, condition) for condition in conditions]
+    answers = {answer for _, answer in tests}
+    numbers = {len(values) for values in _arms(runs).values()} - {1}
+    fields = {"id": id, "claim": claim, "source": source, "experiment": experiment}
+    fields["verdict"] = _ALONE[answers.pop()] if len(answers) == 1 else "mixed"
+    value = {arm: _rounded(runs[arm] if len(x) == 1 else x.mean()) for arm, x in _arms(runs).items()}
+    spread = {arm: None if len(x) == 1 else _rounded(x.std()) for arm, x in _arms(runs).items()}
+    count = f"{numbers.pop()} {over}" if len(numbers) == 1 else ""
+    entry = _checked(fields | {"value": value, "spread": spread, "over": count, "tests": [list(t) for t in tests]})
     bundle = {MIME: _payload(entry), "text/html": _card(entry), "text/plain": _plain(entry)}
     if _in_notebook():
         from IPython.display import display
@@ -91,6 +222,55 @@ def record(
         display(bundle, raw=True)  # type: ignore[no-untyped-call]
     else:
         print(bundle["text/plain"])
+
+
+def _arms(runs: Runs) -> dict[str, Tensor]:
+    """Each arm as ``(n,)`` in double precision."""
+    if not isinstance(runs, Mapping) or not runs:
+        raise ValueError(f"runs must be a mapping from arms to what was measured, got {runs!r}")
+    found = {}
+    for arm, values in runs.items():
+        if isinstance(values, bool) or not (isinstance(values, Tensor) or hasattr(values, "__float__")):
+            raise TypeError(f"runs[{arm!r}] must be a tensor or a number, got {type(values).__name__}")
+        found[arm] = torch.as_tensor(values, dtype=torch.float64).detach().cpu().reshape(-1)
+        if torch.as_tensor(values).ndim > 1:
+            raise ValueError(f"runs[{arm!r}] must have shape (n,), got {tuple(torch.as_tensor(values).shape)}")
+        if not len(found[arm]) or not bool(found[arm].isfinite().all()):
+            raise ValueError(f"runs[{arm!r}] must hold finite numbers, got {found[arm].tolist()}")
+    return found
+
+
+def _tested(runs: Runs, condition: Condition) -> tuple[str, str]:
+    """The condition with its numbers in words, and whether it holds, fails or is open."""
+    arms = _arms(runs)
+    arm, relation, than, times, by = condition
+    for name in (arm, than):
+        if isinstance(name, str) and name not in arms:
+            raise ValueError(f"holds names the arm {name!r}, which runs has not: {list(arms)}")
+    values = arms[arm]
+    if isinstance(than, str):
+        other = arms[than]
+        if len({len(values), len(other)} - {1}) > 1:
+            sizes = f"{len(values)} and {len(other)}"
+            raise ValueError(f"{arm!r} and {than!r} are paired run by run but have {sizes} runs")
+        shown = than if times == 1 else f"{_shown(_rounded(times))} × {than}"
+        values, left, edge = values - times * other, f"{arm} − {shown}", by
+    else:
+        left, edge = arm, times * than + (by if relation == ">" else -by if relation == "<" else 0.0)
+    found = interval(values)
+    if relation == "~":
+        centre = 0.0 if isinstance(than, str) else float(than)
+        low, high = centre - by, centre + by
+        holds, fails = low < found.low and found.high < high, found.high < low or found.low > high
+        claim = f"within {_number(low)} to {_number(high)}"
+    else:
+        edge = -edge if relation == "<" and isinstance(than, str) else edge
+        larger = relation == ">"
+        holds = found.low > edge if larger else found.high < edge
+        fails = found.high <= edge if larger else found.low >= edge
+        claim = f"{relation} {_number(edge)}"
+    reach = "" if found.low == found.high else f" [{_number(found.low)}, {_number(found.high)}]"
+    return f"{left} = {_number(found.mean)}{reach} {claim}", "holds" if holds else "fails" if fails else "open"
 
 
 def chapters(toc: str | Path) -> list[Path]:
@@ -131,7 +311,7 @@ def collect(paths: Iterable[str | Path]) -> list[Claim]:
 
 
 def counts(claims: Iterable[Claim]) -> dict[str, int]:
-    """Count the claims of each verdict: ``{"supported": 3, "mixed": 0, "refuted": 1}``."""
+    """Count the claims of each verdict: ``{"supported": 3, "mixed": 0, "refuted": 1, "undecided": 0}``."""
     verdicts = [entry.verdict for entry in claims]
     return {verdict: verdicts.count(verdict) for verdict in VERDICTS}
 
@@ -156,7 +336,9 @@ def _group(notebook: Path | None, entries: list[Claim], start: Path) -> str:
     rows = ["| The claim, and who makes it | What we did, and what came out | Verdict |", "| :-- | :-- | :-- |"]
     for entry in entries:
         claim = f"{_escaped(entry.claim)} ({_escaped(entry.source)})"
-        measured = f"{_escaped(_sentence(entry.experiment))} **{_escaped(_measured(entry))}**"
+        measured = (
+            f"{_escaped(_sentence(entry.experiment))} **{_escaped(_measured(entry))}**. {_escaped(_decided(entry))}"
+        )
         rows.append(f"| {claim} | {measured} | **{entry.verdict}** |")
     return f"**{title}**\n\n" + "\n".join(rows)
 
@@ -174,8 +356,8 @@ def _claims_in(cell: dict[str, Any], where: str) -> list[Claim]:
 
 def _checked(payload: object) -> Claim:
     """Return the payload as a Claim, or say what is wrong with it."""
-    if not isinstance(payload, Mapping) or set(payload) != {*_TEXT_FIELDS, "value", "spread"}:
-        raise ValueError(f"expected the fields {(*_TEXT_FIELDS, 'value', 'spread')}, got {payload!r}")
+    if not isinstance(payload, Mapping) or set(payload) != set(_FIELDS):
+        raise ValueError(f"expected the fields {_FIELDS}, got {payload!r}")
     for name in _TEXT_FIELDS:
         if not isinstance(payload[name], str):
             raise TypeError(f"{name} must be a str, got {type(payload[name]).__name__}")
@@ -185,58 +367,44 @@ def _checked(payload: object) -> Claim:
         raise ValueError(f"id must be lower-case words joined by hyphens, got {payload['id']!r}")
     if payload["verdict"] not in VERDICTS:
         raise ValueError(f"verdict must be one of {VERDICTS}, got {payload['verdict']!r}")
-    _rounded(payload["value"], "value")
-    if payload["spread"] is not None:
-        _rounded(payload["spread"], "spread")
+    for name in ("value", "spread"):
+        if not isinstance(payload[name], Mapping) or not payload[name]:
+            raise ValueError(f"{name} must map arms to numbers, got {payload[name]!r}")
+    answers = [test[1] for test in payload["tests"] if len(test) == 2]
+    if not payload["tests"] or len(answers) < len(payload["tests"]) or not set(answers) <= set(_ALONE):
+        raise ValueError(f"tests must be pairs of a condition and one of {tuple(_ALONE)}, got {payload['tests']!r}")
     return Claim(**payload)
 
 
-def _rounded(quantity: Any, name: str) -> Any:
-    """Round every float in a quantity to three significant digits; refuse what is no quantity."""
-    if isinstance(quantity, Mapping):
-        if not quantity:
-            raise ValueError(f"{name} must not be empty")
-        return {str(key): _rounded(item, f"{name}[{key!r}]") for key, item in quantity.items()}
-    if isinstance(quantity, str):
-        if not quantity.strip():
-            raise ValueError(f"{name} must not be empty")
-        return quantity
-    if isinstance(quantity, bool) or not hasattr(quantity, "__float__"):
-        raise TypeError(f"{name} must be a number, a text or a mapping, got {type(quantity).__name__}")
-    if isinstance(quantity, int):
-        return quantity
-    number = float(quantity)
-    if not math.isfinite(number):
-        raise ValueError(f"{name} must be finite, got {number}")
-    return float(f"{number:.3g}")
+def _rounded(number: Any) -> float | int:
+    """Three significant digits; a whole number stays as it is."""
+    return number if isinstance(number, int) else float(f"{float(number):.3g}")
 
 
-def _shown(quantity: Any) -> str:
-    if isinstance(quantity, Mapping):
-        return "; ".join(f"{key} {_shown(item)}" for key, item in quantity.items())
-    if isinstance(quantity, float):
-        return f"{quantity:.0f}" if quantity.is_integer() and abs(quantity) < 1e15 else f"{quantity}"
-    return str(quantity)
+def _shown(number: float) -> str:
+    whole = isinstance(number, float) and number.is_integer() and abs(number) < 1e15
+    return f"{number:.0f}" if whole else f"{number}"
+
+
+def _number(number: float) -> str:
+    return _shown(_rounded(number)).replace("-", "−")
 
 
 def _measured(entry: Claim) -> str:
-    if entry.spread is None:
-        return _shown(entry.value)
-    if (
-        isinstance(entry.value, Mapping)
-        and isinstance(entry.spread, Mapping)
-        and entry.value.keys() == entry.spread.keys()
-    ):
-        pairs = ((key, _shown(item), _shown(entry.spread[key])) for key, item in entry.value.items())
-        return "; ".join(f"{key} {item} ± {spread}" for key, item, spread in pairs)
-    if isinstance(entry.value, (int, float)) and isinstance(entry.spread, (int, float)):
-        return f"{_shown(entry.value)} ± {_shown(entry.spread)}"
-    return f"{_shown(entry.value)} (spread: {_shown(entry.spread)})"
+    parts = []
+    for arm, value in entry.value.items():
+        spread = entry.spread[arm]
+        parts.append(f"{arm} {_shown(value)}" + ("" if spread is None else f" ± {_shown(spread)}"))
+    return "; ".join(parts) + (f" ({entry.over})" if entry.over else "")
+
+
+def _decided(entry: Claim) -> str:
+    return "; ".join(f"{text}: {answer}" for text, answer in entry.tests)
 
 
 def _payload(entry: Claim) -> dict[str, Any]:
     """What is stored. A mapping becomes a list of pairs, because notebook files sort the keys of their objects."""
-    fields = {name: getattr(entry, name) for name in (*_TEXT_FIELDS[:4], "value", "spread", "verdict")}
+    fields = {name: getattr(entry, name) for name in _FIELDS}
     return {k: [[*pair] for pair in v.items()] if isinstance(v, Mapping) else v for k, v in fields.items()}
 
 
@@ -250,7 +418,7 @@ def _restored(payload: object) -> object:
 
 def _plain(entry: Claim) -> str:
     head = f"Claim {entry.verdict}: {entry.claim} ({entry.source})"
-    return f"{head}\nExperiment: {entry.experiment}\nMeasured: {_measured(entry)}"
+    return f"{head}\nExperiment: {entry.experiment}\nMeasured: {_measured(entry)}\nTested: {_decided(entry)}"
 
 
 def _card(entry: Claim) -> str:
@@ -262,6 +430,7 @@ def _card(entry: Claim) -> str:
         "border:1px solid currentColor;border-left-width:0.4em;border-radius:0.25em;padding:0.6em 0.9em;margin:0.5em 0"
     )
     line = '<p style="margin:0.3em 0;white-space:normal">'
+    tests = "".join(f"<li>{html.escape(text)}: {answer}</li>" for text, answer in entry.tests)
     return (
         f'<div class="attnlib-claim attnlib-claim-{entry.verdict}" id="claim-{entry.id}" role="group" '
         f'aria-labelledby="claim-{entry.id}-verdict" style="{frame}">\n'
@@ -270,6 +439,7 @@ def _card(entry: Claim) -> str:
         f"{line}{claim} <em>({source})</em></p>\n"
         f"{line}<strong>Experiment:</strong> {experiment}</p>\n"
         f"{line}<strong>Measured:</strong> {measured}</p>\n"
+        f'{line}<strong>Tested</strong> (mean and 95 % interval):</p>\n<ul style="margin:0.3em 0">{tests}</ul>\n'
         "</div>"
     )
 
