@@ -62,7 +62,7 @@ def _bisect(z: Tensor, alpha: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     order = alpha - 1
     base, power = -order * z, 1 / order
     high = torch.zeros_like(base.sum(dim, keepdim=True))
-    low = high - math.log(z.shape[dim])
+    low = high - torch.full_like(high, z.shape[dim]).log()
     for _ in range(4 - round(math.log2(torch.finfo(z.dtype).eps))):
         middle = (low + high) / 2
         weights = (1 - base * _growth(order, middle)).relu_().pow(power)

@@ -13,13 +13,13 @@ differ in the entropy alone.
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attnlib._entmax import entmax15_threshold, root_weights, sparsemax_threshold
+from ._checks import Number, as_computed, checked_temperature, fits, may_look
+from ._entmax import entmax15_threshold, root_weights, sparsemax_threshold
 
 __all__ = [
     "entmax",
@@ -30,8 +30,6 @@ __all__ = [
     "sparsemax",
     "sparsemax_jacobian",
 ]
-
-Number = float | int | Tensor
 
 
 def softmax(energies: Float[Tensor, "..."], *, temperature: Number = 1.0, dim: int = -1) -> Float[Tensor, "..."]:
@@ -63,10 +61,14 @@ def softmax(energies: Float[Tensor, "..."], *, temperature: Number = 1.0, dim: i
     if isinstance(temperature, Tensor) or temperature != 1:
         z, empty = _shifted(energies, temperature, dim, lowest=-1000.0)  # exp(-1000) is 0 in every precision
     else:
-        z = _computed(energies)
+        z, empty = as_computed(energies), None
+    if may_look(z):
+        weights = torch.softmax(z, dim)
+        if not bool(weights.detach().select(dim, 0).isnan().any()):  # as all of a row of nothing but -inf would be
+            return weights.to(energies.dtype)
+    if empty is None:
         empty = z.detach().amax(dim, keepdim=True) == -math.inf
-    weights = torch.softmax(z.masked_fill(empty, 0.0), dim).masked_fill(empty, 0.0)
-    return weights.to(energies.dtype)
+    return torch.softmax(z.masked_fill(empty, 0.0), dim).masked_fill(empty, 0.0).to(energies.dtype)
 
 
 def sparsemax(energies: Float[Tensor, "..."], *, temperature: Number = 1.0, dim: int = -1) -> Float[Tensor, "..."]:
@@ -156,7 +158,7 @@ def entmax(
     if _without_entries(energies, temperature, dim):
         return energies.clone()
     if isinstance(alpha, Tensor) or alpha != 1.5:
-        alpha = _alpha_rows(alpha, _computed(energies), dim)
+        alpha = _alpha_rows(alpha, as_computed(energies), dim)
         z, _ = _shifted(energies, temperature, dim, lowest=-2.0 / (alpha.detach() - 1))
         return root_weights(z, alpha, dim).masked_fill(~(alpha > 1), math.nan).to(energies.dtype)
     z, empty = _shifted(energies, temperature, dim, lowest=-4.0)
@@ -194,9 +196,9 @@ def sigmoid(energies: Float[Tensor, "..."], *, temperature: Number = 1.0, bias: 
     >>> sigmoid(torch.tensor([0.0, math.log(3.0), -math.inf]))
     tensor([0.5000, 0.7500, 0.0000])
     """
-    z = _computed(energies)
+    z = as_computed(energies)
     absent = z == -math.inf
-    z = z.masked_fill(absent, 0.0) / _checked_temperature(temperature) + bias
+    z = z.masked_fill(absent, 0.0) / checked_temperature(temperature) + bias
     return torch.sigmoid(z).masked_fill(absent, 0.0).to(energies.dtype)
 
 
@@ -276,8 +278,8 @@ def _jacobian(s: Tensor) -> Tensor:
 
 def _without_entries(energies: Tensor, temperature: Number, dim: int) -> bool:
     """Whether the rows have no entry at all; looks at the arguments first."""
-    _computed(energies)
-    _checked_temperature(temperature)
+    as_computed(energies)
+    checked_temperature(temperature)
     if not -energies.ndim <= dim < energies.ndim:
         raise ValueError(f"dim must name an axis of energies of shape {tuple(energies.shape)}, got {dim}")
     return energies.shape[dim] == 0
@@ -289,12 +291,12 @@ def _shifted(energies: Tensor, temperature: Number, dim: int, lowest: Number) ->
     The shift counts as a constant, for the weights do not depend on it, and comes first, so that no energy is too large
     for any temperature. What is not available ends at ``lowest``, where there is no weight and no gradient.
     """
-    z = _computed(energies)
-    temperature = _checked_temperature(temperature)
+    z = as_computed(energies)
+    temperature = checked_temperature(temperature)
     if isinstance(temperature, Tensor):
         rows = list(z.shape)
         rows[dim] = 1
-        if not _fits(temperature.shape, rows):
+        if not fits(temperature.shape, rows):
             shape = tuple(temperature.shape)
             raise ValueError(f"temperature must broadcast to {tuple(rows)}, one value a row, got shape {shape}")
     top = z.detach().amax(dim, keepdim=True)
@@ -309,23 +311,6 @@ def _same_value(expression: Tensor, value: Tensor) -> Tensor:
     return value + (expression - expression.detach())
 
 
-def _computed(tensor: Tensor, name: str = "energies") -> Tensor:
-    """The argument in the precision that the arithmetic is done in."""
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
-    if not tensor.is_floating_point():
-        raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
-
-
-def _checked_temperature(temperature: Number) -> Number:
-    if isinstance(temperature, Tensor):
-        return torch.where((temperature > 0) & (temperature < math.inf), temperature, math.nan)
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"temperature must be a finite number above 0, got {temperature}")
-    return temperature
-
-
 def _alpha_rows(alpha: Number, like: Tensor, dim: int) -> Tensor:
     """``alpha`` as a tensor that broadcasts against ``like`` with one value a row."""
     if not isinstance(alpha, Tensor):
@@ -335,15 +320,7 @@ def _alpha_rows(alpha: Number, like: Tensor, dim: int) -> Tensor:
     dim = dim if dim < 0 else dim - like.ndim
     rows = list(like.shape)
     del rows[dim]
-    if not _fits(alpha.shape, rows):
+    if not fits(alpha.shape, rows):
         raise ValueError(f"alpha must broadcast to the rows {tuple(rows)} of energies, got shape {tuple(alpha.shape)}")
     alpha = alpha.to(device=like.device, dtype=like.dtype)
     return alpha.unsqueeze(dim) if alpha.ndim + 1 >= -dim else alpha
-
-
-def _fits(shape: Sequence[int], target: Sequence[int]) -> bool:
-    """Whether a tensor of this shape broadcasts to the target without making more of it."""
-    try:
-        return tuple(torch.broadcast_shapes(shape, target)) == tuple(target)  # type: ignore[no-untyped-call]
-    except RuntimeError:
-        return False

@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from attnlib.distributions import _checked_temperature, _computed, _fits, softmax
+from ._checks import as_computed, checked_temperature, fits
+from .distributions import softmax
 
 __all__ = [
     "Draw",
@@ -264,7 +265,7 @@ def reinforce_loss(
     """
     _alike(log_likelihood, log_probability, "sample")
     if isinstance(baseline, Tensor):
-        if not _fits(baseline.shape, log_likelihood.shape):
+        if not fits(baseline.shape, log_likelihood.shape):
             shapes = tuple(log_likelihood.shape), tuple(baseline.shape)
             raise ValueError(f"baseline must broadcast to log_likelihood {shapes[0]}, got shape {shapes[1]}")
         baseline = baseline.detach()
@@ -298,7 +299,7 @@ def entropy(weights: Float[Tensor, "*batch key"]) -> Float[Tensor, "*batch"]:
     >>> entropy(torch.tensor([0.5, 0.5, 0.0]))  # log 2
     tensor(0.6931)
     """
-    computed = _computed(weights, "weights")
+    computed = as_computed(weights, "weights")
     return (
         -torch.where(computed == 0, 0.0, computed * torch.where(computed == 0, 1.0, computed).log())
         .sum(-1)
@@ -413,7 +414,7 @@ def baseline_loss(
     >>> baseline_loss(torch.tensor(-1.0), torch.tensor([-2.0, -4.0]))  # (1 + 9) / 2
     tensor(5.)
     """
-    if not _fits(baseline.shape, log_likelihood.shape):
+    if not fits(baseline.shape, log_likelihood.shape):
         shapes = tuple(log_likelihood.shape), tuple(baseline.shape)
         raise ValueError(f"baseline must broadcast to log_likelihood {shapes[0]}, got shape {shapes[1]}")
     return (log_likelihood.detach() - baseline).square().mean()
@@ -498,7 +499,7 @@ def straight_through_gumbel(
     >>> straight_through_gumbel(torch.tensor([-math.inf, 0.0]))
     tensor([[0., 1.]])
     """
-    computed = _computed(energies)
+    computed = as_computed(energies)
     if n_samples < 1:
         raise ValueError(f"n_samples must be at least 1, got {n_samples}")
     if computed.ndim == 0 or computed.shape[-1] == 0:
@@ -506,7 +507,7 @@ def straight_through_gumbel(
     noise = torch.empty((n_samples, *energies.shape), dtype=computed.dtype, device=energies.device)
     noise = noise.exponential_(generator=generator).clamp_min(torch.finfo(computed.dtype).tiny)
     noisy = computed - noise.log()
-    soft = softmax(noisy, temperature=_checked_temperature(temperature))
+    soft = softmax(noisy, temperature=checked_temperature(temperature))
     hard = nn.functional.one_hot(noisy.detach().argmax(-1), energies.shape[-1]).to(soft.dtype)
     empty = (computed.detach() == -math.inf).all(-1, keepdim=True)
     return (hard.masked_fill(empty, 0.0) + (soft - soft.detach())).to(energies.dtype)
@@ -537,7 +538,7 @@ def doubly_stochastic_penalty(
     >>> doubly_stochastic_penalty(torch.tensor([[0.5, 0.5], [1.0, 0.0]]))  # totals 1.5 and 0.5
     tensor(0.5000)
     """
-    _computed(weights, "weights")
+    as_computed(weights, "weights")
     if weights.ndim < 2:
         raise ValueError(f"weights must be (*batch, step, key), got shape {tuple(weights.shape)}")
     distance = (target - weights.sum(-2)).square()
@@ -583,7 +584,7 @@ def gate(
 
 def _probabilities(weights: Tensor) -> Tensor:
     """The weights in the precision of the arithmetic, looked at: each row sums to 1, or is all 0."""
-    computed = _computed(weights, "weights")
+    computed = as_computed(weights, "weights")
     if computed.ndim == 0 or computed.shape[-1] == 0:
         raise ValueError(f"weights must have keys, got shape {tuple(weights.shape)}")
     if torch.compiler.is_compiling() or computed.numel() == 0:

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ._checks import check_parameter
 from .attention import Attention
-from .scores import _check_parameter
 
 __all__ = ["AttentionalVector", "Fed", "InputFeeding", "attentional_vector"]
 
@@ -45,7 +45,7 @@ def attentional_vector(
     tensor([0., 1.])
     """
     d_v, d_q = context.shape[-1], query.shape[-1]
-    _check_parameter("weight", weight, **{"d_out": weight.shape[0], "d_v + d_q": d_v + d_q})
+    check_parameter("weight", weight, **{"d_out": weight.shape[0], "d_v + d_q": d_v + d_q})
     return torch.tanh(context @ weight[:, :d_v].mT + query @ weight[:, d_v:].mT)
 
 

@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor, nn
 
-from .attention import Attention, Score, _bad_rows, _check_arguments, _energies, _nan_where, _without
-from .distributions import _computed, softmax
-from .scores import _check_parameter, _check_vector, scaled_dot
+from ._checks import check_mask, check_parameter, check_vector, check_vectors
+from ._rows import as_autocast, bad_rows, nan_where, product, times, without
+from .attention import Attention, Score, _energies
+from .distributions import softmax
+from .scores import scaled_dot
 
 __all__ = [
     "PredictedCentre",
@@ -83,15 +85,19 @@ def local(
     tensor([[0.0000, 0.4296, 0.9560, 0.7827, 0.2357]])
     """
     value = key if value is None else value
-    batch = _check_arguments(query, key, value, mask)
+    batch = check_vectors(query, key, value)
     n_query, n_key = query.shape[-2], key.shape[-2]
+    if mask is not None:
+        check_mask(mask, (*batch, n_query, n_key))
+    shared = value is key
+    query, key, value = as_autocast(query, key, value)
     _check_half_width(half_width, least=1 if gaussian else 0)
     batch = _check_centre(centre, batch, n_query)
     lost = centre.isnan().unsqueeze(-1)
     if mask is not None:
         mask = mask.expand(*batch, n_query, n_key)
         lost = lost & mask.any(-1, keepdim=True)
-    centre = _held(centre, half_width, n_key).expand(*batch, n_query)
+    centre = _held(centre, half_width, n_key, query.dtype).expand(*batch, n_query)
     positions = window_positions(centre, half_width)
     distance = positions - centre.unsqueeze(-1)
     visible = (positions >= 0) & (positions < n_key)
@@ -100,33 +106,38 @@ def local(
     places = positions.clamp(0, max(n_key - 1, 0))
     if mask is not None and n_key:
         visible = visible & mask.gather(-1, places)
-    # What is not finite is taken out before it is gathered, and its NaN put back where it is seen, as attend does.
-    bad_query, bad_key, bad_value = _bad_rows(query), _bad_rows(key), _bad_rows(value)
-    keys = _gathered(_without(bad_key, key), places, batch)
-    values = keys if value is key else _gathered(_without(bad_value, value), places, batch)
-    energies = _energies(score, _without(bad_query, query).unsqueeze(-2), keys).squeeze(-2)
+    # Each query has keys and values of its own here: what it does not see is taken out pair by pair. So is what is not
+    # finite, before it is gathered, and its NaN put back where it is seen, as attend does.
+    bad_query, bad_key, bad_value = bad_rows(query), bad_rows(key), bad_rows(value)
+    shown = visible.unsqueeze(-1)
+    keys = without(~shown, _gathered(without(bad_key, key), places, batch))
+    values = keys if shared else without(~shown, _gathered(without(bad_value, value), places, batch))
+    sees_nothing = ~visible.any(-1, keepdim=True)
+    energies = _energies(score, without(bad_query | sees_nothing, query).unsqueeze(-2), keys).squeeze(-2)
     energies = torch.where(visible, energies, -torch.inf)
-    weights = _shares(energies, distance=distance / half_width if gaussian else None, renormalise=renormalise)
-    context = (weights.to(value.dtype).unsqueeze(-2) @ values).squeeze(-2)
-    bad = visible & (bad_query | _gathered(bad_key, places, batch).squeeze(-1))
-    lost = lost | bad.any(-1, keepdim=True)
+    bad = visible & (bad_query | _gathered(bad_key, places, batch).squeeze(-1) | energies.detach().isnan())
+    spoilt = bad.any(-1, keepdim=True)
+    lost = lost | spoilt
+    near = distance / half_width if gaussian else None
+    weights = _shares(torch.where(spoilt, -torch.inf, energies), distance=near, renormalise=renormalise)
+    context = times(weights.unsqueeze(-2), values).squeeze(-2)
     lost_value = lost | (visible & _gathered(bad_value, places, batch).squeeze(-1)).any(-1, keepdim=True)
     return Attention(
-        context + _nan_where(lost_value, context.dtype),
-        weights + _nan_where(lost, weights.dtype),
+        (context + nan_where(lost_value, context.dtype)).to(value.dtype),
+        (weights + nan_where(lost, weights.dtype)).to(value.dtype),
         torch.where(bad, torch.nan, energies),
     )
 
 
 def _shares(energies: Tensor, *, distance: Tensor | None, renormalise: bool) -> Tensor:
     """Softmax in the window, then the Gaussian of the distance, which comes as a part of ``D = 2 sigma``."""
-    weights = softmax(_computed(energies))
+    weights = softmax(energies)
     if distance is not None:
         weights = weights * torch.exp(-2 * distance**2)
     if renormalise:
         total = weights.sum(-1, keepdim=True)
         weights = weights / torch.where(total == 0, 1.0, total)
-    return weights.to(energies.dtype)
+    return weights
 
 
 def window_positions(
@@ -244,10 +255,10 @@ def predicted_centres(
     >>> predicted_centres(torch.tensor([[0.0], [9.0]]), lengths=8, weight=weight, vector=vector)
     tensor([4., 8.])
     """
-    _check_vector(vector)
-    _check_parameter("weight", weight, d=vector.shape[0], d_q=query.shape[-1])
+    check_vector(vector)
+    check_parameter("weight", weight, d=vector.shape[0], d_q=query.shape[-1])
     span = _checked_lengths(lengths, query.device).unsqueeze(-1)
-    share = torch.sigmoid(_computed(torch.tanh(query @ weight.mT) @ vector, "query"))
+    share = torch.sigmoid(times(torch.tanh(product(query, weight)), vector))
     return (span - 1).clamp(min=0) * share if to_last else span * share
 
 
@@ -288,9 +299,12 @@ class PredictedCentre(nn.Module):
         return predicted_centres(query, lengths=lengths, weight=self.weight, vector=self.vector, to_last=self.to_last)
 
 
-def _held(centre: Tensor, half_width: int, n_key: int) -> Tensor:
-    """The centre as a number that fits an integer: NaN as 0; nearer, where the window is empty all the same."""
-    centre = centre.to(torch.promote_types(centre.dtype, torch.float32))
+def _held(centre: Tensor, half_width: int, n_key: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The centre as a number that fits an integer: NaN as 0; nearer, where the window is empty all the same.
+
+    Whole numbers take the precision of the rest; it is single at least, and that of the centre if this is higher.
+    """
+    centre = centre.to(torch.promote_types(torch.promote_types(centre.dtype, dtype), torch.float32))
     return torch.where(centre.isnan(), 0.0, centre).clamp(-half_width - 1, n_key + half_width)
 
 

@@ -4,6 +4,9 @@ A score is any callable ``(query, key) -> energies`` that takes ``query`` of sha
 of shape ``(*batch, key, d_k)`` and returns ``(*batch, query, key)``; leading dimensions broadcast. The functions here
 are the rows of Table 1 of the article and of the longer table of Chaudhari et al. 2021, in the latter's order.
 Parameters are keyword-only tensors: fix them with ``functools.partial``, or use the modules of the same names.
+
+Energies of half-precision vectors are computed, and returned, in float32, under autocast too. Where a vector overflows
+on the way to an energy (a projection, a feature), its energies are NaN and give no gradient, so that it can be hidden.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ._checks import batch_of, check_parameter, check_same_size, check_vector, may_look
+from ._rows import activated, bad_rows, inner_product, magnitude, product, times, wide, without
 from .score_modules import (
     ActivatedGeneral,
     Additive,
@@ -74,8 +79,8 @@ def similarity(
     >>> similarity(torch.tensor([[3.0, 4.0]]), torch.tensor([[6.0, 8.0], [-4.0, 3.0], [0.0, 0.0]]))
     tensor([[1., 0., 0.]])
     """
-    _check_same_size(query, key)
-    return _unit(query, eps) @ _unit(key, eps).mT
+    check_same_size(query, key)
+    return product(_unit(query, eps), _unit(key, eps))
 
 
 def dot(
@@ -100,8 +105,8 @@ def dot(
     >>> dot(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
     tensor([[11.,  2.]])
     """
-    _check_same_size(query, key)
-    return query @ key.mT
+    check_same_size(query, key)
+    return product(query, key)
 
 
 def scaled_dot(
@@ -127,10 +132,10 @@ def scaled_dot(
     >>> scaled_dot(torch.tensor([[1.0, 1.0, 1.0, 1.0]]), torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
     tensor([[5.]])
     """
-    _check_same_size(query, key)
+    check_same_size(query, key)
     if scale is None:
         scale = max(query.shape[-1], 1) ** -0.5
-    return (query * scale) @ key.mT
+    return product(wide(query) * scale, key)
 
 
 def general(
@@ -159,8 +164,8 @@ def general(
     >>> general(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0]]), weight=torch.tensor([[1.0], [10.0]]))
     tensor([[63.]])
     """
-    _check_parameter("weight", weight, d_q=query.shape[-1], d_k=key.shape[-1])
-    return (query @ weight) @ key.mT
+    check_parameter("weight", weight, d_q=query.shape[-1], d_k=key.shape[-1])
+    return inner_product(times(query, weight), key)
 
 
 def biased_general(
@@ -192,9 +197,9 @@ def biased_general(
     >>> biased_general(torch.tensor([[1.0, 2.0]]), key, weight=weight, bias=bias)
     tensor([[69.]])
     """
-    _check_parameter("weight", weight, d_k=key.shape[-1], d_q=query.shape[-1])
-    _check_parameter("bias", bias, d_k=key.shape[-1])
-    return (query @ weight.mT + bias) @ key.mT
+    check_parameter("weight", weight, d_k=key.shape[-1], d_q=query.shape[-1])
+    check_parameter("bias", bias, d_k=key.shape[-1])
+    return inner_product(product(query, weight) + bias, key)
 
 
 def activated_general(
@@ -228,8 +233,9 @@ def activated_general(
     >>> activated_general(query, key, weight=weight, bias=torch.tensor(-1.0), activation=torch.relu)
     tensor([[5., 0.]])
     """
-    _check_parameter("bias", bias)
-    return activation(general(query, key, weight=weight) + bias)
+    check_parameter("bias", bias)
+    energies, bad = activated(activation, general(query, key, weight=weight) + bias)
+    return _spoilt(energies, bad)
 
 
 def generalized_kernel(
@@ -258,7 +264,9 @@ def generalized_kernel(
     >>> generalized_kernel(torch.tensor([[1.0, -2.0]]), torch.tensor([[3.0, 4.0]]), feature_map=torch.relu)
     tensor([[3.]])
     """
-    return dot(feature_map(query), feature_map(key))
+    query, key = feature_map(query), feature_map(key)
+    check_same_size(query, key)
+    return inner_product(query, key)
 
 
 def concat(
@@ -297,8 +305,8 @@ def concat(
     tensor([[32.]])
     """
     d_q, d_k = query.shape[-1], key.shape[-1]
-    _check_vector(vector)
-    _check_parameter("weight", weight, **{"d_w": vector.shape[0], "d_q + d_k": d_q + d_k})
+    check_vector(vector)
+    check_parameter("weight", weight, **{"d_w": vector.shape[0], "d_q + d_k": d_q + d_k})
     weights = {"query_weight": weight[:, :d_q], "key_weight": weight[:, d_q:]}
     return additive(query, key, vector=vector, **weights, bias=bias, activation=activation)
 
@@ -339,8 +347,10 @@ def additive(
     >>> additive(query, key, vector=vector, query_weight=one, key_weight=one, activation=torch.relu)
     tensor([[15.,  0.]])
     """
-    _check_vector(vector)
-    return _hidden(query, key, query_weight, key_weight, bias, activation, d_w=vector.shape[0]) @ vector
+    check_vector(vector)
+    inner, bad = _sums(query, key, query_weight, key_weight, bias, d_w=vector.shape[0])
+    hidden, burst = activated(activation, inner, tame=True)
+    return _spoilt(times(hidden, vector), bad, burst)
 
 
 def deep(
@@ -384,13 +394,15 @@ def deep(
     >>> deep(one, one, **start, layers=[(one, torch.tensor([2.0]))], **end)
     tensor([[11.]])
     """
-    hidden = _hidden(query, key, query_weight, key_weight, bias, activation, d_w=bias.numel())
+    inner, bad = _sums(query, key, query_weight, key_weight, bias, d_w=bias.numel())
+    hidden, *bursts = activated(activation, inner, tame=True)
     for index, (layer_weight, layer_bias) in enumerate(layers):
-        _check_parameter(f"layers[{index}] weight", layer_weight, d_out=layer_bias.shape[-1], d_in=hidden.shape[-1])
-        hidden = activation(hidden @ layer_weight.mT + layer_bias)
-    _check_parameter("vector", vector, d_w=hidden.shape[-1])
-    _check_parameter("vector_bias", vector_bias)
-    return hidden @ vector + vector_bias
+        check_parameter(f"layers[{index}] weight", layer_weight, d_out=layer_bias.shape[-1], d_in=hidden.shape[-1])
+        hidden, burst = activated(activation, product(hidden, layer_weight) + layer_bias)
+        bursts.append(burst)
+    check_parameter("vector", vector, d_w=hidden.shape[-1])
+    check_parameter("vector_bias", vector_bias)
+    return _spoilt(times(hidden, vector) + vector_bias, bad, *bursts)
 
 
 def location_based(
@@ -423,9 +435,9 @@ def location_based(
     n_key = key.shape[-2]
     if n_key > weight.shape[0]:
         raise ValueError(f"key has {n_key} positions but weight has rows for n_max={weight.shape[0]}")
-    _check_parameter("weight", weight, n_max=weight.shape[0], d_q=query.shape[-1])
-    energies = query @ weight[:n_key].mT
-    return energies.expand(*_batch(query, key), *energies.shape[-2:])
+    check_parameter("weight", weight, n_max=weight.shape[0], d_q=query.shape[-1])
+    energies = product(query, weight[:n_key])
+    return energies.expand(*batch_of(query, key), *energies.shape[-2:])
 
 
 def feature_based(
@@ -470,65 +482,53 @@ def feature_based(
     tensor([[ 6., 12.],
             [ 6., 12.]])
     """
-    _check_vector(vector)
+    check_vector(vector)
     first, second = first_map(key), second_map(key)
-    _check_parameter("first_weight", first_weight, d_w=vector.shape[0], d_1=first.shape[-1])
-    _check_parameter("second_weight", second_weight, d_w=vector.shape[0], d_2=second.shape[-1])
-    hidden = first @ first_weight.mT + second @ second_weight.mT
+    check_parameter("first_weight", first_weight, d_w=vector.shape[0], d_1=first.shape[-1])
+    check_parameter("second_weight", second_weight, d_w=vector.shape[0], d_2=second.shape[-1])
+    hidden = product(first, first_weight) + product(second, second_weight)
     if bias is not None:
-        _check_parameter("bias", bias, d_w=vector.shape[0])
+        check_parameter("bias", bias, d_w=vector.shape[0])
         hidden = hidden + bias
-    energies = (activation(hidden) @ vector).unsqueeze(-2)
-    return energies.expand(*_batch(query, key), query.shape[-2], key.shape[-2])
+    hidden, burst = activated(activation, hidden)
+    energies = _spoilt(times(hidden, vector), None, burst).unsqueeze(-2)
+    return energies.expand(*batch_of(query, key), query.shape[-2], key.shape[-2])
 
 
-def _hidden(
-    query: Tensor,
-    key: Tensor,
-    query_weight: Tensor,
-    key_weight: Tensor,
-    bias: Tensor | None,
-    activation: Activation,
-    *,
-    d_w: int,
-) -> Tensor:
-    """``act(W_q q + W_k k + b)`` for every pair: ``(*batch, query, key, d_w)``."""
-    _check_parameter("query_weight", query_weight, d_w=d_w, d_q=query.shape[-1])
-    _check_parameter("key_weight", key_weight, d_w=d_w, d_k=key.shape[-1])
-    projected_query = query @ query_weight.mT
+def _sums(
+    query: Tensor, key: Tensor, query_weight: Tensor, key_weight: Tensor, bias: Tensor | None, *, d_w: int
+) -> tuple[Tensor, Tensor | None]:
+    """``W_q q + W_k k + b`` for every pair, ``(*batch, query, key, d_w)``, finite; and which pairs do not count."""
+    check_parameter("query_weight", query_weight, d_w=d_w, d_q=query.shape[-1])
+    check_parameter("key_weight", key_weight, d_w=d_w, d_k=key.shape[-1])
+    left, right = product(query, query_weight), product(key, key_weight)
     if bias is not None:
-        _check_parameter("bias", bias, d_w=d_w)
-        projected_query = projected_query + bias
-    return activation(projected_query.unsqueeze(-2) + (key @ key_weight.mT).unsqueeze(-3))
+        check_parameter("bias", bias, d_w=d_w)
+        left = left + bias
+    limit = torch.finfo(left.dtype).max / 2  # two numbers below it have a finite sum
+    if may_look(left, right) and magnitude(left) < limit and magnitude(right) < limit:
+        return left.unsqueeze(-2) + right.unsqueeze(-3), None
+    bad_left, bad_right = bad_rows(left, limit), bad_rows(right, limit)
+    sums = without(bad_left, left).unsqueeze(-2) + without(bad_right, right).unsqueeze(-3)
+    return sums, bad_left | bad_right.mT
+
+
+def _spoilt(energies: Tensor, bad: Tensor | None, *bursts: Tensor | None) -> Tensor:
+    """NaN where a pair does not count, or one of its hidden units did not come to a finite number."""
+    for burst in bursts:
+        if burst is not None:
+            some = burst.any(-1)
+            bad = some if bad is None else bad | some
+    return energies if bad is None else torch.where(bad, torch.nan, energies)
 
 
 def _unit(vectors: Tensor, eps: float) -> Tensor:
     """Vectors of length one; those not longer than ``eps`` become zero, and so does their gradient."""
-    wide = vectors.float() if vectors.dtype in (torch.float16, torch.bfloat16) else vectors
-    is_zero = torch.linalg.vector_norm(wide.detach(), dim=-1, keepdim=True) <= eps
-    safe = torch.where(is_zero, 1.0, wide)
+    vectors = wide(vectors)
+    if vectors.shape[-1]:  # the squares of very large components overflow: make the largest 1
+        top = vectors.detach().abs().amax(-1, keepdim=True)
+        vectors = vectors / torch.where((top > 1e15) & (top < torch.inf), top, 1.0)
+    is_zero = torch.linalg.vector_norm(vectors.detach(), dim=-1, keepdim=True) <= eps
+    safe = torch.where(is_zero, 1.0, vectors)
     unit = safe / torch.linalg.vector_norm(safe, dim=-1, keepdim=True)
-    return torch.where(is_zero, 0.0, unit).to(vectors.dtype)
-
-
-def _batch(*tensors: Tensor) -> tuple[int, ...]:
-    """The leading dimensions, broadcast."""
-    return tuple(torch.broadcast_shapes(*(tensor.shape[:-2] for tensor in tensors)))  # type: ignore[no-untyped-call]
-
-
-def _check_same_size(query: Tensor, key: Tensor) -> None:
-    if query.shape[-1] != key.shape[-1]:
-        raise ValueError(f"key has d_k={key.shape[-1]} but query has d_k={query.shape[-1]}")
-
-
-def _check_vector(vector: Tensor) -> None:
-    if vector.ndim != 1:
-        raise ValueError(f"vector must have shape (d_w) but has shape {tuple(vector.shape)}")
-
-
-def _check_parameter(name: str, parameter: Tensor, **sizes: int) -> None:
-    if tuple(parameter.shape) == tuple(sizes.values()):
-        return
-    expected = ", ".join(f"{dim}={size}" for dim, size in sizes.items())
-    expected = f"must have shape ({expected})" if sizes else "must be a scalar"
-    raise ValueError(f"{name} {expected} but has shape {tuple(parameter.shape)}")
+    return torch.where(is_zero, 0.0, unit)

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from attnlib.distributions import _checked_temperature, _computed, _fits, softmax
+from ._checks import as_computed, checked_temperature, fits
+from .distributions import softmax
 
 __all__ = [
     "linear_chain_log_partition",
@@ -58,7 +59,7 @@ def segmentation(
     >>> segmentation(torch.tensor([0.0, math.log(3.0)]), transition=torch.zeros(2, 2))
     tensor([0.5000, 0.7500])
     """
-    computed, temperature = _computed(energies), _checked_temperature(temperature)
+    computed, temperature = as_computed(energies), checked_temperature(temperature)
     available = computed != -math.inf
     taken = computed.masked_fill(~available, 0.0) / temperature
     unary = torch.stack([torch.zeros_like(taken), taken], dim=-1)
@@ -249,7 +250,7 @@ def _hide(values: Tensor, mask: Tensor | None, trailing: int) -> Tensor:
 
 def _checked(unary: Tensor, transition: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """The arguments in the precision of the arithmetic, with ``transition`` as one matrix a step."""
-    computed = _computed(unary, "unary"), _computed(transition, "transition")
+    computed = as_computed(unary, "unary"), as_computed(transition, "transition")
     if unary.ndim < 2 or unary.shape[-1] == 0:
         raise ValueError(f"unary must have shape (*batch, n, states) with a state at least, got {tuple(unary.shape)}")
     n, states = unary.shape[-2:]
@@ -264,13 +265,13 @@ def _checked(unary: Tensor, transition: Tensor, mask: Tensor | None) -> tuple[Te
     batch = unary.shape[:-2]
     if shared:
         transition = transition.expand(steps)
-    elif not _fits(transition.shape[:-3], batch):
+    elif not fits(transition.shape[:-3], batch):
         raise ValueError(f"transition has leading dimensions {tuple(transition.shape[:-3])}, unary {tuple(batch)}")
     if mask is None:
         return unary, transition, None
     if mask.dtype != torch.bool:
         raise TypeError(f"mask must be boolean (True = in the chain), got {mask.dtype}")
-    if not _fits(mask.shape, unary.shape[:-1]):
+    if not fits(mask.shape, unary.shape[:-1]):
         raise ValueError(f"mask must broadcast to {tuple(unary.shape[:-1])}, got {tuple(mask.shape)}")
     mask = mask.expand(unary.shape[:-1])
     if not shared:  # steps that no two positions of the chain use

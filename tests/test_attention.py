@@ -208,7 +208,8 @@ def test_precisions(dtype, tolerance, need_weights, device):
     mask = mask_with_empty_row().to(device)
     run = functools.partial(attend, mask=mask, need_weights=need_weights)
     result = run(*parts)
-    assert all(part is None or part.dtype == dtype for part in result)
+    assert all(part is None or part.dtype == dtype for part in result[:2])
+    assert result.energies is None or result.energies.dtype == torch.float32
     exact = attend(*(part.double() for part in parts), mask=mask).context
     torch.testing.assert_close(result.context.double(), exact, atol=tolerance, rtol=tolerance)
     any_mask = functools.partial(attend, need_weights=need_weights)
@@ -280,7 +281,7 @@ BAD = {
         (QUERY_2D, KEY_2D),
         {"mask": torch.zeros(3, 5)},
         TypeError,
-        r"mask must be boolean \(True = may attend\) .* convert an additive mask with attnlib.masks.from_additive",
+        r"mask must be boolean \(True = may attend\) .*float32: what is added to the energies goes to bias=",
     ),
     "mask is a list": ((QUERY_2D, KEY_2D), {"mask": [[True]]}, TypeError, "mask must be a boolean tensor but is list"),
     "mask size": (

@@ -54,15 +54,17 @@ def test_docstring_can_be_tabulated(name):
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision(name, dtype, device):
+    """Energies are computed and kept in float32: only a map that the caller gives is taken in half precision."""
     parameters = checks.score_parameters(name)
     half = {part: _cast(value, dtype, device) for part, value in parameters.tensors.items()}
     exact = {part: _cast(value, torch.float64, device) for part, value in half.items()}
     query, key = randn(QUERY, parameters.d_q, dtype=dtype, device=device), randn(KEY, D_K, dtype=dtype, device=device)
     energies = FUNCTIONS[name](query, key, **half)
-    assert energies.dtype == dtype
+    assert energies.dtype == torch.float32
     wanted = FUNCTIONS[name](query.double(), key.double(), **exact)
     error = (energies.double() - wanted).abs().max() / wanted.abs().max()
-    assert error < (0.01 if dtype == torch.float16 else 0.08)
+    mapped = 1e-3 if dtype == torch.float16 else 1e-2
+    assert error < (mapped if name in ("feature_based", "generalized_kernel") else 2e-6)
 
 
 def _cast(value, dtype, device):

@@ -1,0 +1,145 @@
+"""What all mechanisms ask of their arguments, in one dialect: the argument, what was expected, what was got."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+Number = float | int | Tensor
+HALF = (torch.float16, torch.bfloat16)
+
+
+def may_look(*tensors: Tensor) -> bool:
+    """Whether values may steer the program: on the CPU, outside of compilers, tracers and the transforms of functorch.
+
+    What looks has to do the same without looking, at more cost: it spares work, and decides nothing.
+    """
+    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+        return False
+    plain = all(type(tensor) in (Tensor, nn.Parameter) and tensor.device.type == "cpu" for tensor in tensors)
+    return plain and not torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
+
+
+def as_computed(tensor: Tensor, name: str = "energies") -> Tensor:
+    """The argument in the precision that the arithmetic is done in: single at least."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
+    return tensor.float() if tensor.dtype in HALF else tensor
+
+
+def checked_temperature(temperature: Number) -> Number:
+    """The temperature, NaN where a tensor's is not a positive number."""
+    if isinstance(temperature, Tensor):
+        return torch.where((temperature > 0) & (temperature < math.inf), temperature, math.nan)
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be a finite number above 0, got {temperature}")
+    return temperature
+
+
+def fits(shape: Sequence[int], target: Sequence[int]) -> bool:
+    """Whether a tensor of this shape broadcasts to the target without making more of it."""
+    try:
+        return tuple(torch.broadcast_shapes(shape, target)) == tuple(target)  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return False
+
+
+def batch_of(*tensors: Tensor) -> tuple[int, ...]:
+    """The leading dimensions, broadcast."""
+    first = tensors[0].shape[:-2]
+    if all(tensor.shape[:-2] == first for tensor in tensors):  # torch's function takes as long as a small attention
+        return tuple(first)
+    return tuple(torch.broadcast_shapes(*(tensor.shape[:-2] for tensor in tensors)))  # type: ignore[no-untyped-call]
+
+
+def check_same_size(query: Tensor, key: Tensor) -> None:
+    if query.shape[-1] != key.shape[-1]:
+        raise ValueError(f"key has d_k={key.shape[-1]} but query has d_k={query.shape[-1]}")
+
+
+def check_vector(vector: Tensor) -> None:
+    if vector.ndim != 1:
+        raise ValueError(f"vector must have shape (d_w) but has shape {tuple(vector.shape)}")
+
+
+def check_parameter(name: str, parameter: Tensor, **sizes: int) -> None:
+    if tuple(parameter.shape) == tuple(sizes.values()):
+        return
+    expected = ", ".join(f"{dim}={size}" for dim, size in sizes.items())
+    expected = f"must have shape ({expected})" if sizes else "must be a scalar"
+    raise ValueError(f"{name} {expected} but has shape {tuple(parameter.shape)}")
+
+
+def check_vectors(query: Tensor, key: Tensor, value: Tensor) -> tuple[int, ...]:
+    """Check the three that every attention takes; return their leading dimensions, broadcast."""
+    named = {"query": query, "key": key, "value": value}
+    for name, tensor in named.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} must be a tensor but is {type(tensor).__name__}")
+        if tensor.is_nested:
+            advice = "pad it with torch.nested.to_padded_tensor, and hide the padding with attnlib.masks.key_mask"
+            raise TypeError(f"{name} must be a dense tensor but is nested ({tensor.layout}): {advice}")
+        if not tensor.is_floating_point():
+            raise TypeError(f"{name} must be floating point but has dtype {tensor.dtype}")
+        if tensor.dtype != query.dtype and not torch.is_autocast_enabled(query.device.type):
+            raise TypeError(f"{name} has dtype {tensor.dtype} but query has dtype {query.dtype}")
+        if tensor.ndim < 2:
+            raise ValueError(f"{name} must have shape (*batch, {name}, size) but has shape {tuple(tensor.shape)}")
+    if value.shape[-2] != key.shape[-2]:
+        raise ValueError(f"value has {value.shape[-2]} rows but key has {key.shape[-2]}")
+    try:
+        return batch_of(query, key, value)
+    except RuntimeError:
+        shapes = ", ".join(f"{name} {tuple(tensor.shape[:-2])}" for name, tensor in named.items())
+        raise ValueError(f"leading dimensions must broadcast but are {shapes}") from None
+
+
+def check_mask(mask: Tensor, shape: tuple[int, ...]) -> None:
+    """Check that the mask is boolean and fits ``(*batch, query, key)``, and cannot be meant as ``(batch, key)``."""
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"mask must be a boolean tensor but is {type(mask).__name__}")
+    if mask.dtype != torch.bool:
+        raise TypeError(f"mask must be boolean (True = may attend) but has dtype {mask.dtype}: {_advice(mask)}")
+    _check_spread("mask", mask, shape)
+    # A guard on sizes would stop a compiler from leaving them open, so that it is for those who call by hand.
+    if mask.ndim == 2 and len(shape) > 2 and not torch.compiler.is_compiling():
+        batch, n_query = shape[0], shape[-2]
+        if mask.shape[0] == batch == n_query > 1:
+            raise ValueError(
+                f"mask of shape {tuple(mask.shape)} can be read as (query, key) and as (batch, key), for there are "
+                f"{batch} of both: give mask.unsqueeze(0) for the first, mask.unsqueeze(-2) for the second, or "
+                "is_causal=True for a causal mask"
+            )
+
+
+def check_bias(bias: Tensor, query: Tensor, shape: tuple[int, ...]) -> None:
+    """Check that the bias is floating point, of the query's precision or single, and fits ``(*batch, query, key)``."""
+    if not isinstance(bias, Tensor):
+        raise TypeError(f"bias must be a tensor but is {type(bias).__name__}")
+    if not bias.is_floating_point():
+        why = "a boolean mask goes to mask=" if bias.dtype == torch.bool else "it is added to the energies"
+        raise TypeError(f"bias must be floating point but has dtype {bias.dtype}: {why}")
+    if bias.dtype not in (query.dtype, torch.float32) and not torch.is_autocast_enabled(query.device.type):
+        raise TypeError(f"bias has dtype {bias.dtype} but query has dtype {query.dtype}")
+    _check_spread("bias", bias, shape)
+
+
+def _check_spread(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    sizes = zip(reversed(tensor.shape), reversed(shape), strict=False)
+    if tensor.ndim <= len(shape) and all(size in (1, wanted) for size, wanted in sizes):
+        return
+    hint = ""
+    if len(shape) > 2 and tuple(tensor.shape) == (shape[0], shape[-1]):
+        ones = ", ".join(["None"] * (len(shape) - 2))
+        hint = f"; it looks like (batch, key): give {name}[:, {ones}, :]"
+    sizes_shown = f"{name} of shape {tuple(tensor.shape)} does not broadcast to (*batch, query, key) = {shape}"
+    raise ValueError(sizes_shown + hint)
+
+
+def _advice(mask: Tensor) -> str:
+    if mask.is_floating_point():
+        return "what is added to the energies goes to bias=, minus infinity included"
+    return "zeros and ones become one with .bool(), a tokenizer's (batch, key) with attnlib.masks.from_hugging_face"

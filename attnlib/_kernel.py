@@ -1,0 +1,126 @@
+"""Scaled dot-product attention from torch's kernel, where it is the same function: no weights, and less memory."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._checks import HALF, may_look
+from ._rows import bad_rows, is_ordinary, nan_where, sees_any, without
+from ._work import Work, is_masked, lengths, visible_pairs
+
+PAIRS = 2**22  # so many pairs of query and key have their mask in memory at a time
+
+
+def kernel_context(work: Work) -> Tensor | None:
+    """The context of scaled dot products under a softmax; None where the kernel would not give the same.
+
+    The kernel multiplies what is hidden by zero. So the vectors are looked over first: on the CPU whether all is
+    ordinary, which costs one pass; elsewhere, where looking would stop the program, what is not finite is taken out.
+    """
+    if not (all(lengths(work)) and work.query.shape[-1]):
+        return None
+    if isinstance(work.scale, Tensor):
+        if work.query.dtype in HALF:
+            return None  # the product with the query would be rounded
+        work = work._replace(query=work.query * work.scale, scale=1.0)
+    if not is_masked(work):
+        return _sdpa(work, work.query, work.key, work.value)
+    return _masked(work) if is_ordinary(work.query, work.key, work.value) else _guarded(work)
+
+
+def _masked(work: Work) -> Tensor:
+    """Where every number is ordinary: the kernel as it is, a run of queries at a time if the mask is large."""
+    if work.mask is None and work.bias is None:
+        return _sdpa(work, work.query, work.key, work.value, is_causal=True)
+    n_query, n_key = lengths(work)
+    if not work.is_causal or n_query * n_key <= PAIRS:
+        return _sdpa(work, work.query, work.key, work.value, attn_mask=_attn_mask(work, visible_pairs(work)))
+    step = max(1, PAIRS // n_key)
+    return torch.cat([_masked(_run(work, start, min(start + step, n_query))) for start in range(0, n_query, step)], -2)
+
+
+def _run(work: Work, start: int, end: int) -> Work:
+    """Queries ``start ... end - 1`` of causal work with the keys that they may see, and causality in the mask."""
+    n_key = min(end, lengths(work)[1])
+    position = torch.arange(start, end, device=work.query.device)
+    causal = torch.arange(n_key, device=work.query.device) <= position.unsqueeze(-1)
+
+    def part(tensor: Tensor | None) -> Tensor | None:
+        if tensor is None:
+            return None
+        rows = tensor if tensor.shape[-2] == 1 else tensor[..., start:end, :]
+        return rows if rows.shape[-1] == 1 else rows[..., :n_key]
+
+    mask = part(work.mask)
+    return work._replace(
+        query=work.query[..., start:end, :],
+        key=work.key[..., :n_key, :],
+        value=work.value[..., :n_key, :],
+        mask=causal if mask is None else mask & causal,
+        bias=part(work.bias),
+        is_causal=False,
+    )
+
+
+def _guarded(work: Work) -> Tensor | None:
+    """What is not finite, or nobody sees, is taken out, and a NaN put back where seen; None if that is too little."""
+    bad_query, bad_key, bad_value = (bad_rows(part) for part in (work.query, work.key, work.value))
+    n_query, n_key = lengths(work)
+    if work.mask is None and work.bias is None:
+        unseen = torch.arange(n_key, device=work.key.device).unsqueeze(-1) >= n_query
+        sees_nothing = unseen.new_zeros(1, 1)
+    else:
+        visible = visible_pairs(work)
+        unseen, sees_nothing = ~visible.any(-2).unsqueeze(-1), ~visible.any(-1, keepdim=True)
+    clean = (
+        without(bad_query | sees_nothing, work.query),
+        without(bad_key | unseen, work.key),
+        without(bad_value | unseen, work.value),
+    )
+    if may_look(*clean) and not is_ordinary(*clean):
+        return None  # a number seen by some is so large that hidden energies, or their gradients, may overflow
+    if work.mask is None and work.bias is None:
+        context = _sdpa(work, *clean, is_causal=True)
+        last = torch.arange(n_query, device=unseen.device).clamp(max=n_key - 1)
+        lost = ((bad_key | bad_value).cumsum(-2) > 0)[..., last, :]
+    else:
+        context = _sdpa(work, *clean, attn_mask=_attn_mask(work, visible | sees_nothing))
+        lost = sees_any(visible, bad_key | bad_value)
+    return torch.where(sees_nothing, 0.0, context + nan_where(bad_query | lost, context.dtype))
+
+
+def _attn_mask(work: Work, visible: Tensor) -> Tensor:
+    """What the kernel adds to the energies, or hides."""
+    if work.bias is None:
+        return visible
+    finite = torch.where(work.bias == -torch.inf, 0.0, work.bias)
+    return torch.where(visible, finite, -torch.inf)
+
+
+def _sdpa(
+    work: Work, query: Tensor, key: Tensor, value: Tensor, *, attn_mask: Tensor | None = None, is_causal: bool = False
+) -> Tensor:
+    """The kernel wants equal leading dimensions, and is fast with two of them only."""
+    batch = work.batch
+    tensors = [t if t.shape[:-2] == batch else t.expand(*batch, *t.shape[-2:]) for t in (query, key, value)]
+    if len(batch) > 2:
+        tensors = [tensor.flatten(0, len(batch) - 2) for tensor in tensors]
+        attn_mask = _two_leading(attn_mask, batch)
+    elif len(batch) < 2:
+        ones = (1,) * (2 - len(batch))
+        tensors = [tensor.reshape(*ones, *tensor.shape) for tensor in tensors]
+    query, key, value = tensors
+    scale = work.scale if work.scale is None else float(work.scale)
+    context = F.scaled_dot_product_attention(
+        query, key, value, attn_mask=attn_mask, dropout_p=work.dropout, is_causal=is_causal, scale=scale
+    )
+    return context if len(batch) == 2 else context.reshape(*batch, *context.shape[-2:])
+
+
+def _two_leading(mask: Tensor | None, batch: tuple[int, ...]) -> Tensor | None:
+    """The mask with its leading dimensions but the last made one; not expanded where it is the same for all."""
+    if mask is None or math.prod(mask.shape[:-3]) == 1:
+        return mask if mask is None else mask.reshape(mask.shape[-3:])
+    return mask.expand(*batch[:-1], *mask.shape[-3:]).flatten(0, len(batch) - 2)
