@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ._checks import batch_of
 from ._kernel import kernel_context
-from ._rows import bad_rows, burst_rows, is_ordinary, nan_where, product, sees_any, times, wide, without
+from ._rows import bad_rows, burst_rows, is_burst, is_ordinary, nan_where, product, sees_any, times, wide, without
 from ._work import Scale, Work, is_masked, lengths, prepared, visible_pairs
 from .distributions import softmax
 from .scores import dot, scaled_dot
@@ -71,8 +71,8 @@ def attend(
         distribution saw: minus infinity where the mask forbids; half precision is computed in float32, and energies
         stay in it. A query that may attend to nothing gets a context and weights of zero. What the mask hides, NaN and
         numbers too large included, changes neither results nor gradients; a NaN or an infinity in a vector that a
-        masked query may attend to gives NaN. A score of your own gets vectors that nobody sees as ones. It must not
-        overflow on the way to the energy of a pair that is hidden while others see its key.
+        masked query may attend to, and an energy of plus infinity, give NaN. A score of your own gets ones in place of
+        vectors that nobody sees. It must not overflow on the way to an energy that is hidden while others see its key.
 
     Raises:
         TypeError: an argument is not a tensor, query is not floating point, dtypes differ, or the mask is not boolean.
@@ -216,15 +216,14 @@ def _reference(work: Work, score: Score, distribution: Distribution) -> tuple[Te
         key = without(~visible.any(-2).unsqueeze(-1), key)
     if is_ordinary(query, key, value):
         energies = _seen(_energies(score, query, key, work.scale), visible, work.bias)
-        burst = None if is_dot and work.bias is None else burst_rows(energies)
-        if burst is None:
+        if (is_dot and work.bias is None) or not is_burst(energies):
             weights = _weights(distribution, energies, work.dropout)
             return energies, weights.to(value.dtype), times(weights, value).to(value.dtype)
     bad_query, bad_key, bad_value = (bad_rows(part) for part in (query, key, value))
     energies = _energies(score, without(bad_query, query), without(bad_key, key), work.scale)
     energies = _seen(energies, visible, work.bias)
     energies = torch.where(visible & (bad_query | bad_key.mT), torch.nan, energies)
-    lost = energies.detach().isnan().any(-1, keepdim=True)
+    lost = burst_rows(energies)
     weights = _weights(distribution, torch.where(lost, -torch.inf, energies), work.dropout)
     # A hidden value may be so large that its product with a gradient overflows: what is hidden gets no part of it.
     weights = torch.where(visible, weights, 0.0)
