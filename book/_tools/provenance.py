@@ -380,7 +380,7 @@ def main() -> None:
     metrics, now = json.loads(options.metrics.read_text("utf-8")), stamp(options.script.resolve())
     print("\n".join(differences(metrics.get("code", {}), now["code"])) or "the code is the same")
     if options.write:
-        text = json.dumps({**metrics, **now}, indent=1, ensure_ascii=False)
+        text = json.dumps({**now, **metrics, **now}, indent=1, ensure_ascii=False)
         options.metrics.write_text(text + "\n", encoding="utf-8")
 
 
