@@ -30,9 +30,9 @@ class Attention(NamedTuple):
 
 
 def attend(
-    query: Float[Tensor, "*#batch query d_q"],
-    key: Float[Tensor, "*#batch key d_k"],
-    value: Float[Tensor, "*#batch key d_v"] | None = None,
+    query: Float[Tensor, "... query d_q"],
+    key: Float[Tensor, "... key d_k"],
+    value: Float[Tensor, "... key d_v"] | None = None,
     *,
     score: Score = scaled_dot,
     distribution: Distribution = softmax,
@@ -141,9 +141,9 @@ class Attend(nn.Module):
 
     def forward(
         self,
-        query: Float[Tensor, "*#batch query d_q"],
-        key: Float[Tensor, "*#batch key d_k"],
-        value: Float[Tensor, "*#batch key d_v"] | None = None,
+        query: Float[Tensor, "... query d_q"],
+        key: Float[Tensor, "... key d_k"],
+        value: Float[Tensor, "... key d_v"] | None = None,
         *,
         bias: Float[Tensor, "*#bias"] | None = None,
         mask: Bool[Tensor, "*#mask"] | None = None,
