@@ -61,7 +61,8 @@ def attend(
         mask: boolean, True = may attend, broadcastable to ``(*batch, query, key)``; see :mod:`attnlib.masks`.
         is_causal: query ``i`` may attend to keys ``0 ... i`` (upper-left alignment), as far as ``mask`` allows.
         enable_gqa: grouped queries. Axis -3 is that of the heads; key and value have fewer, each for a run of
-            ``heads / key heads`` heads of the query. Mask and bias have the heads of the query, or one for all.
+            ``heads / key heads`` heads of the query. Mask and bias have the heads of the query, or one for all; score
+            and distribution see two axes in place of the heads, groups and heads in a group.
         need_weights: without the weights a fused kernel may do the work; the context is the same. Fused kernels have
             no second derivative on CPU. Off the CPU and in compiled code they are not looked over, and an energy that
             overflows, between a query and a key that others see, gives NaN there even where the mask hides it.
@@ -207,7 +208,7 @@ def _reference(work: Work, score: Score, distribution: Distribution) -> tuple[Te
     """Energies, weights and context in plain torch operations."""
     query, key, value = work.query, work.key, work.value
     if not is_masked(work):
-        energies = _energies(score, query, key, work.scale)
+        energies = _scaled(score, _energies(score, query, key, work.scale), work.scale)
         weights = _weights(distribution, energies, work.dropout)
         return energies, weights.to(value.dtype), times(weights, value).to(value.dtype)
     visible, is_dot = visible_pairs(work), score in (dot, scaled_dot)
@@ -215,13 +216,13 @@ def _reference(work: Work, score: Score, distribution: Distribution) -> tuple[Te
         query = without(~visible.any(-1, keepdim=True), query)
         key = without(~visible.any(-2).unsqueeze(-1), key)
     if is_ordinary(query, key, value):
-        energies = _seen(_energies(score, query, key, work.scale), visible, work.bias)
+        energies = _seen(work, score, _energies(score, query, key, work.scale), visible)
         if (is_dot and work.bias is None) or not is_burst(energies):
             weights = _weights(distribution, energies, work.dropout)
             return energies, weights.to(value.dtype), times(weights, value).to(value.dtype)
     bad_query, bad_key, bad_value = (bad_rows(part) for part in (query, key, value))
     energies = _energies(score, without(bad_query, query), without(bad_key, key), work.scale)
-    energies = _seen(energies, visible, work.bias)
+    energies = _seen(work, score, energies, visible)
     energies = torch.where(visible & (bad_query | bad_key.mT), torch.nan, energies)
     lost = burst_rows(energies)
     weights = _weights(distribution, torch.where(lost, -torch.inf, energies), work.dropout)
@@ -235,21 +236,28 @@ def _reference(work: Work, score: Score, distribution: Distribution) -> tuple[Te
 
 
 def _energies(score: Score, query: Tensor, key: Tensor, scale: Scale = None) -> Tensor:
-    """Scaled energies, in single precision at least."""
-    if scale is not None and score is scaled_dot:
+    """Energies in single precision at least; a scale is taken here where it stands inside of the score."""
+    if scale is not None and score in (dot, scaled_dot):
         energies = product(wide(query) * scale, key)
     else:
         energies = wide(score(query, key))
-        energies = energies if scale is None else energies * scale
     expected = (*batch_of(query, key), query.shape[-2], key.shape[-2])
     if tuple(energies.shape) != expected:
         raise ValueError(f"score returned energies of shape {tuple(energies.shape)} but expected {expected}")
     return energies
 
 
-def _seen(energies: Tensor, visible: Tensor, bias: Tensor | None) -> Tensor:
-    """The energies with the bias; minus infinity where nothing may be seen."""
-    return torch.where(visible, energies if bias is None else energies + bias, -torch.inf)
+def _scaled(score: Score, energies: Tensor, scale: Scale) -> Tensor:
+    """The energies times the scale, where it stands outside of the score."""
+    return energies if scale is None or score in (dot, scaled_dot) else energies * scale
+
+
+def _seen(work: Work, score: Score, energies: Tensor, visible: Tensor) -> Tensor:
+    """The energies with scale and bias; minus infinity where nothing may be seen."""
+    if isinstance(work.scale, Tensor):  # which gets a gradient, and shall get none from a hidden NaN
+        energies = torch.where(visible, energies, 0.0)
+    energies = _scaled(score, energies, work.scale)
+    return torch.where(visible, energies if work.bias is None else energies + work.bias, -torch.inf)
 
 
 def _weights(distribution: Distribution, energies: Tensor, dropout: float = 0.0) -> Tensor:

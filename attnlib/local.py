@@ -314,7 +314,7 @@ def _gathered(vectors: Tensor, places: Tensor, batch: tuple[int, ...]) -> Tensor
         vectors = F.pad(vectors, (0, 0, 0, 1))
     n, size = vectors.shape[-2:]
     first = n * torch.arange(math.prod(batch), device=places.device).reshape(*batch, 1, 1)
-    rows = vectors.expand(*batch, n, size).reshape(-1, size)
+    rows = vectors.expand(*batch, n, size).reshape(math.prod(batch) * n, size)
     return rows.index_select(0, (first + places).flatten()).reshape(*places.shape, size)
 
 

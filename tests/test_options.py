@@ -90,6 +90,24 @@ def test_gradients_of_scale_and_bias(need_weights):
     assert not need_weights or gradgradcheck(run, (query, key, value, scale, bias), fast_mode=True)
 
 
+@pytest.mark.parametrize("number", [3e38, torch.nan])
+@pytest.mark.parametrize("name", ["dot", "scaled_dot", "similarity", "kernel", "lambda"])
+def test_gradient_of_a_scale_does_not_see_what_is_hidden(name, number):
+    """Zero times the infinite energy of a hidden pair; one query sees the key, so that it cannot be taken out."""
+    kernel = functools.partial(scores.generalized_kernel, feature_map=torch.exp)
+    score = {"kernel": kernel, "lambda": lambda query, key: query @ key.mT}.get(name) or getattr(scores, name)
+    query, value = torch.tensor([[10.0], [0.0]]), torch.tensor([[1.0], [2.0]])
+    mask = torch.tensor([[True, False], [True, True]])
+    gradients = []
+    for bad in (1.0, number):
+        scale = torch.ones((), requires_grad=True)
+        spoilt = torch.tensor([[1.0], [bad]])
+        context = attend(query, spoilt, value, score=score, scale=scale, mask=mask).context[0]
+        gradients.append(torch.autograd.grad(context.sum(), scale)[0])
+    assert gradients[0].isfinite()
+    assert torch.equal(*gradients)
+
+
 @pytest.mark.parametrize("need_weights", [True, False])
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, 1e300])
 def test_bias_behind_the_mask_changes_nothing(bad, need_weights):
