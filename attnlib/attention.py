@@ -254,9 +254,12 @@ def _scaled(score: Score, energies: Tensor, scale: Scale) -> Tensor:
 
 def _seen(work: Work, score: Score, energies: Tensor, visible: Tensor) -> Tensor:
     """The energies with scale and bias; minus infinity where nothing may be seen."""
-    if isinstance(work.scale, Tensor):  # which gets a gradient, and shall get none from a hidden NaN
-        energies = torch.where(visible, energies, 0.0)
-    energies = _scaled(score, energies, work.scale)
+    if isinstance(work.scale, Tensor):  # which gets a gradient, and shall get none from what is hidden or lost
+        fine = visible & energies.detach().isfinite()
+        scaled = _scaled(score, torch.where(fine, energies, 0.0), work.scale)
+        energies = torch.where(fine, scaled, _scaled(score, energies.detach(), work.scale.detach()))
+    else:
+        energies = _scaled(score, energies, work.scale)
     return torch.where(visible, energies if work.bias is None else energies + work.bias, -torch.inf)
 
 

@@ -621,7 +621,7 @@ def test_an_empty_row_beside_a_full_one_gives_zeros_at_any_temperature(distribut
     energies = torch.tensor([[0.0, 1.0, -math.inf], [-math.inf] * 3], requires_grad=True)
     weights = distribution(energies, temperature=temperature)
     assert (weights[1] == 0).all()
-    assert (weights[0, :2] > 0).all()
+    assert weights[0, 1] > 0.4
     (gradient,) = torch.autograd.grad(weights.square().sum(), energies)
     assert gradient.isfinite().all()
     assert (gradient[1] == 0).all()
