@@ -347,9 +347,7 @@ def _group(notebook: Path | None, entries: list[Claim], start: Path) -> str:
     rows = ["| The claim, and who makes it | What we did, and what came out | Verdict |", "| :-- | :-- | :-- |"]
     for entry in entries:
         claim = f"{_escaped(entry.claim)} ({_escaped(entry.source)})"
-        measured = (
-            f"{_escaped(_sentence(entry.experiment))} **{_escaped(_measured(entry))}**. {_escaped(_decided(entry))}"
-        )
+        measured = f"{_escaped(_sentence(entry.experiment))} **{_escaped(_measured(entry))}**. {_tally(entry)}"
         rows.append(f"| {claim} | {measured} | **{entry.verdict}** |")
     return f"**{title}**\n\n" + "\n".join(rows)
 
@@ -416,6 +414,13 @@ def _measured(entry: Claim) -> str:
         spread = entry.spread[arm]
         parts.append(f"{arm} {_shown(value)}" + ("" if spread is None else f" ± {_shown(spread)}"))
     return "; ".join(parts) + (f" ({entry.over})" if entry.over else "")
+
+
+def _tally(entry: Claim) -> str:
+    """How the conditions came out, counted; the card in the chapter has them with their numbers."""
+    answers = [answer for _, answer in entry.tests]
+    found = [f"{answers.count(answer)} {answer}" for answer in _ALONE if answer in answers]
+    return f"Of {len(answers)} condition{'s' if len(answers) > 1 else ''}: {', '.join(found)}."
 
 
 def _decided(entry: Claim) -> str:

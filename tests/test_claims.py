@@ -198,7 +198,7 @@ MUTANTS = {
     "mean beyond the edge is enough": ("found.low > edge if larger", "found.mean > edge if larger", check_paired),
     "ends exchanged": ("found.low > edge if larger", "found.high > edge if larger", check_paired),
     "ends exchanged below": ("else found.high < edge", "else found.low < edge", check_paired),
-    "sign of the edge below": ("edge = -edge if", "edge = edge if", check_paired),
+    "sign of the edge below": ("edge = 0.0 - edge if", "edge = edge if", check_paired),
     "by left out for a number": ("-by if relation", "0.0 if relation", check_one_arm_against_a_number),
     "times left out": ("values - times * other, f", "values - other, f", check_multiples),
     "near is open outside": ("found.high <= low or found.low >= high", "False", check_near),
@@ -449,3 +449,11 @@ def test_the_table_links_each_chapter_and_escapes_markdown(tmp_path):
 def test_no_claims_give_an_empty_table_and_zero_counts():
     assert claims.table([]) == ""
     assert claims.counts([]) == {"supported": 0, "mixed": 0, "refuted": 0, "undecided": 0}
+
+
+def test_the_table_counts_conditions_and_leaves_their_numbers_to_the_card(tmp_path):
+    tests = [["a = 1 > 0", "holds"], ["b = 2 > 3", "fails"], ["c = 2 > 1", "holds"]]
+    path = notebook(tmp_path, "one", stored(tests=tests, verdict="mixed"))
+    text = claims.table(claims.collect([path]), relative_to=tmp_path)
+    assert "Of 3 conditions: 2 holds, 1 fails." in text
+    assert "a = 1" not in text
