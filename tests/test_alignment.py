@@ -359,3 +359,23 @@ def test_an_alignment_error_is_a_plain_tuple():
     error = alignment_error_rate({(0, 0), (1, 1)}, {(0, 0)})
     assert isinstance(error, AlignmentError)
     assert error[3:] == (2, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: links_of([[1.0]]), TypeError, "weights must be a tensor, got list"),
+        (
+            lambda: links_of(torch.ones(2, 2, 2)),
+            ValueError,
+            r"sentence pair's, \(target, source\), got shape \(2, 2",
+        ),
+        (lambda: alignment_error_rate([(0, 0)], {(0, 0)}), TypeError, "predicted must be a set of links or a tensor"),
+        (lambda: alignment_error_rate({(0, 0)}, [(0, 0)]), TypeError, "sure must be a set of links, got list"),
+        (lambda: alignment_error_rate({(0, 0)}, {(0, 0)}, [(0, 0)]), TypeError, "possible must be a set of links, got"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_alignment_is_named(call, error, words):
+    with pytest.raises(error, match=words):
+        call()

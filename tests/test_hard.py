@@ -550,3 +550,20 @@ def test_losses_compile_whole():
 
     rewards, logs = randn(3, BATCH), randn(3, BATCH, seed=1)
     close(torch.compile(run, fullgraph=True, backend="aot_eager")(rewards, logs), run(rewards, logs))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_draws_under_vmap_and_in_one_graph():
+    """Each row of a batch draws for itself; what cannot be looked at is not checked, and still drawn right."""
+    weights = torch.tensor([[0.0, 1.0, 0.0], [0.5, 0.0, 0.5], [0.0, 0.0, 0.0]])
+    mapped = torch.vmap(lambda row: hard.sample(row, 200), randomness="different")(weights)
+    graph = torch.compile(lambda rows: hard.sample(rows, 200), fullgraph=True, backend="aot_eager")(weights)
+    for draw in (mapped.selection, graph.selection.movedim(0, 1)):
+        assert draw.shape == (3, 200, 3)
+        assert (draw[0] == weights[0]).all()
+        assert (draw[1, :, 1] == 0).all()
+        assert 60 < draw[1, :, 0].sum() < 140
+        assert (draw[2] == 0).all()
+    gumbel = torch.vmap(hard.straight_through_gumbel, randomness="different")(weights.log())
+    assert (gumbel[0, 0] == weights[0]).all()
+    assert (gumbel[2] == 0).all()

@@ -227,6 +227,13 @@ def test_no_argument_is_changed():
 
 TWO, THREE = torch.ones(3, 5).bool(), torch.ones(2, 3, 5).bool()
 BAD = {
+    "list of lengths": (lambda: masks.key_mask([1, 3], 3), TypeError, "lengths must be a tensor but is list"),
+    "no number of keys": (
+        lambda: masks.key_mask(torch.tensor([1]), -1),
+        ValueError,
+        "n_key must be at least 0 but is -1",
+    ),
+    "list as a bias": (lambda: masks.from_additive([0.0]), TypeError, "additive mask must be a tensor but is list"),
     "float lengths": (lambda: masks.key_mask(torch.tensor([1.0]), 3), TypeError, "lengths must be integer"),
     "bool lengths": (lambda: masks.key_mask(torch.tensor([True]), 3), TypeError, "lengths must be integer"),
     "alignment": (

@@ -422,3 +422,31 @@ def test_encoded_is_what_a_search_repeats():
     encoded = searching().encode(*sentences()[:2])
     assert isinstance(encoded, Encoded)
     assert {part.shape[0] for part in encoded} == {2}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@both
+def test_autocast(make, dtype, device):
+    """Forward and backward in half precision: near single precision, energies and weights of RNNsearch still in it."""
+    model = make().float().to(device)
+    source = torch.randint(3, K_X, (3, T_X), device=device)
+    mask = torch.arange(T_X, device=device) < torch.tensor([[T_X], [2], [4]], device=device)
+    target = torch.randint(3, K_Y, (3, T_Y), device=device)
+    wanted = model(source, mask, target)
+    with torch.autocast(device.type, dtype=dtype):
+        found = model(source, mask, target)
+    torch.testing.assert_close(found.logits.float(), wanted.logits, atol=0.5, rtol=0.1)
+    torch.testing.assert_close(found.weights.float(), wanted.weights, atol=0.1, rtol=0)
+    if make is searching:
+        assert found.weights.dtype == torch.float32
+    found.logits.float().sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_unit_runs_under_autocast(dtype):
+    unit, inputs = GatedUnit(2, 3), torch.randn(1, 4, 2)
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    with torch.autocast("cpu", dtype=dtype):
+        states = unit.run(inputs, mask)
+    torch.testing.assert_close(states.float(), unit.run(inputs, mask), atol=0.02, rtol=0)
