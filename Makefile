@@ -20,7 +20,7 @@ NBVAL := $(PY) -m pytest -o addopts=-ra --nbval --nbval-cell-timeout=600 --timeo
 export OMP_NUM_THREADS ?= 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
-.PHONY: help book epub test unit nbval chromium check notebooks pins lab bench clean
+.PHONY: help book epub test unit nbval chromium check notebooks pins lab bench fuzz clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -71,6 +71,9 @@ pins: $(READY)  ## write requirements.txt from the environment as it is
 
 lab: $(READY)  ## open the book in JupyterLab
 	@$(PY) -m jupyterlab --notebook-dir=.
+
+fuzz: $(READY)  ## compare the library with an oracle on 20,000 random cases
+	@$(PY) tests/fuzz.py
 
 bench: $(READY)  ## measure the library
 	@$(PY) tests/bench.py
