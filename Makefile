@@ -11,16 +11,14 @@ PIP := $(PY) -m pip --disable-pip-version-check
 TORCH_INDEX ?=
 # Notebooks for `make notebooks`; all of them, in the order of the table of contents, when empty.
 NB ?=
+# Another machine for `make elsewhere`: default-1, default-2, avx2-1 or avx2-2; all four when empty.
+VARIANT ?=
 READY := .venv/.ready
 PYTEST := $(PY) -m pytest
 # Cells run in their order, a notebook in one process; two notebooks at a time.
 NBVAL := $(PY) -m pytest -o addopts=-ra --nbval --nbval-cell-timeout=600 --timeout=900 -p no:randomly -n 2 --dist loadfile
 
-# Small tensors: a second thread costs more than it brings, and two processes share two cores.
-export OMP_NUM_THREADS ?= 1
-export PYDEVD_DISABLE_FILE_VALIDATION := 1
-
-.PHONY: help book epub test unit nbval chromium check notebooks pins lab bench fuzz clean
+.PHONY: help book epub test unit nbval elsewhere chromium check notebooks pins lab bench fuzz clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +53,9 @@ unit: $(READY)  ## the library's tests and doctests only
 
 nbval: $(READY)  ## the notebook check only: do the stored outputs still come out (NB=path for one)
 	@$(NBVAL) $(or $(NB),book)
+
+elsewhere: $(READY)  ## the notebooks as on other machines: do the claims come out (VARIANT=default-1 for one)
+	@$(PY) book/_tools/elsewhere.py $(VARIANT)
 
 chromium: $(READY)
 	@$(PY) tests/browser.py

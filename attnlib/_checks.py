@@ -10,12 +10,17 @@ Number = float | int | Tensor
 HALF = (torch.float16, torch.bfloat16)
 
 
+def is_traced() -> bool:
+    """Whether a compiler or a transform of functorch runs the program, to which values are not known."""
+    return torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
+
+
 def may_look(*tensors: Tensor) -> bool:
     """Whether values may steer the program: on the CPU, outside of compilers, tracers and the transforms of functorch.
 
     What looks has to do the same without looking, at more cost: it spares work, and decides nothing.
     """
-    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+    if is_traced():
         return False
     plain = all(type(tensor) in (Tensor, nn.Parameter) and tensor.device.type == "cpu" for tensor in tensors)
     return plain and not torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]

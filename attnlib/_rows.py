@@ -100,12 +100,14 @@ def bad_rows(vectors: Tensor, limit: float = torch.inf) -> Tensor:
     return ~(vectors.detach().abs().amax(-1, keepdim=True) < limit)
 
 
-def burst_rows(energies: Tensor) -> Tensor | None:
-    """Which rows have an energy that is NaN; None where a sum tells that there is none."""
-    energies = energies.detach()
-    if may_look(energies) and not math.isnan(energies.sum().item()):
-        return None
-    return energies.isnan().any(-1, keepdim=True)
+def burst_rows(energies: Tensor) -> Tensor:
+    """Which rows have an energy that no distribution can weigh: NaN, or plus infinity."""
+    return ~(energies.detach().amax(-1, keepdim=True) < torch.inf)
+
+
+def is_burst(energies: Tensor) -> bool:
+    """Whether there may be such a row: a sum with one is not below infinity. When in doubt, yes."""
+    return not may_look(energies) or not energies.detach().sum().item() < math.inf
 
 
 def without(bad: Tensor, vectors: Tensor) -> Tensor:

@@ -45,7 +45,9 @@ def links_of(
         A set of ``(target position, source position)``. A row without a weight above 0 has no link.
 
     Raises:
-        ValueError: a visible weight is NaN or below 0; the mask does not broadcast; the threshold is not above 0.
+        TypeError: ``weights`` is not a tensor.
+        ValueError: it has not two axes; a visible weight is NaN or below 0; the mask does not broadcast; the threshold
+            is not above 0.
 
     Source: Bahdanau et al. 2015, section 5.2.1 [bahdanau2015], for reading weights as an alignment.
 
@@ -53,6 +55,10 @@ def links_of(
     >>> sorted(links_of(weights)), sorted(links_of(weights, threshold=0.4))
     ([(0, 1), (1, 0)], [(0, 1), (1, 0), (1, 1)])
     """
+    if not isinstance(weights, Tensor):
+        raise TypeError(f"weights must be a tensor, got {type(weights).__name__}")
+    if weights.ndim != 2:
+        raise ValueError(f"weights must be one sentence pair's, (target, source), got shape {tuple(weights.shape)}")
     seen = weights.detach()
     if mask is not None:
         try:
@@ -111,6 +117,7 @@ def alignment_error_rate(
         recall is 1 where nothing is sure, and the error is 0 where both are empty.
 
     Raises:
+        TypeError: links that are no set.
         ValueError: a weight is NaN or below 0; a link of people lies outside the weights.
 
     Source: Och and Ney 2003, section 5.1 [ochney2003]; with weights, Tu et al. 2016 [tu2016].
@@ -120,6 +127,10 @@ def alignment_error_rate(
     >>> alignment_error_rate({(0, 0), (1, 1)}, {(0, 0), (2, 1)}, possible={(1, 1)})[:3]  # 1 - (1 + 2) / (2 + 2)
     (0.25, 1.0, 0.5)
     """
+    for name, links in (("predicted", predicted), ("sure", sure), ("possible", possible)):
+        if not isinstance(links, Set) and not (name == "predicted" and isinstance(links, Tensor)) and links is not None:
+            kind = "a set of links or a tensor of weights" if name == "predicted" else "a set of links"
+            raise TypeError(f"{name} must be {kind}, got {type(links).__name__}")
     either = sure if possible is None else sure | possible
     if isinstance(predicted, Tensor):
         counts = _expected(predicted.detach().double(), sure, either)

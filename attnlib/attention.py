@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ._checks import batch_of
 from ._kernel import kernel_context
-from ._rows import bad_rows, burst_rows, is_ordinary, nan_where, product, sees_any, times, wide, without
+from ._rows import bad_rows, burst_rows, is_burst, is_ordinary, nan_where, product, sees_any, times, wide, without
 from ._work import Scale, Work, is_masked, lengths, prepared, visible_pairs
 from .distributions import softmax
 from .scores import dot, scaled_dot
@@ -30,9 +30,9 @@ class Attention(NamedTuple):
 
 
 def attend(
-    query: Float[Tensor, "*#batch query d_q"],
-    key: Float[Tensor, "*#batch key d_k"],
-    value: Float[Tensor, "*#batch key d_v"] | None = None,
+    query: Float[Tensor, "... query d_q"],
+    key: Float[Tensor, "... key d_k"],
+    value: Float[Tensor, "... key d_v"] | None = None,
     *,
     score: Score = scaled_dot,
     distribution: Distribution = softmax,
@@ -61,7 +61,8 @@ def attend(
         mask: boolean, True = may attend, broadcastable to ``(*batch, query, key)``; see :mod:`attnlib.masks`.
         is_causal: query ``i`` may attend to keys ``0 ... i`` (upper-left alignment), as far as ``mask`` allows.
         enable_gqa: grouped queries. Axis -3 is that of the heads; key and value have fewer, each for a run of
-            ``heads / key heads`` heads of the query. Mask and bias have the heads of the query, or one for all.
+            ``heads / key heads`` heads of the query. Mask and bias have the heads of the query, or one for all; score
+            and distribution see two axes in place of the heads, groups and heads in a group.
         need_weights: without the weights a fused kernel may do the work; the context is the same. Fused kernels have
             no second derivative on CPU. Off the CPU and in compiled code they are not looked over, and an energy that
             overflows, between a query and a key that others see, gives NaN there even where the mask hides it.
@@ -71,8 +72,8 @@ def attend(
         distribution saw: minus infinity where the mask forbids; half precision is computed in float32, and energies
         stay in it. A query that may attend to nothing gets a context and weights of zero. What the mask hides, NaN and
         numbers too large included, changes neither results nor gradients; a NaN or an infinity in a vector that a
-        masked query may attend to gives NaN. A score of your own gets vectors that nobody sees as ones. It must not
-        overflow on the way to the energy of a pair that is hidden while others see its key.
+        masked query may attend to, and an energy of plus infinity, give NaN. A score of your own gets ones in place of
+        vectors that nobody sees. It must not overflow on the way to an energy that is hidden while others see its key.
 
     Raises:
         TypeError: an argument is not a tensor, query is not floating point, dtypes differ, or the mask is not boolean.
@@ -141,9 +142,9 @@ class Attend(nn.Module):
 
     def forward(
         self,
-        query: Float[Tensor, "*#batch query d_q"],
-        key: Float[Tensor, "*#batch key d_k"],
-        value: Float[Tensor, "*#batch key d_v"] | None = None,
+        query: Float[Tensor, "... query d_q"],
+        key: Float[Tensor, "... key d_k"],
+        value: Float[Tensor, "... key d_v"] | None = None,
         *,
         bias: Float[Tensor, "*#bias"] | None = None,
         mask: Bool[Tensor, "*#mask"] | None = None,
@@ -207,7 +208,7 @@ def _reference(work: Work, score: Score, distribution: Distribution) -> tuple[Te
     """Energies, weights and context in plain torch operations."""
     query, key, value = work.query, work.key, work.value
     if not is_masked(work):
-        energies = _energies(score, query, key, work.scale)
+        energies = _scaled(score, _energies(score, query, key, work.scale), work.scale)
         weights = _weights(distribution, energies, work.dropout)
         return energies, weights.to(value.dtype), times(weights, value).to(value.dtype)
     visible, is_dot = visible_pairs(work), score in (dot, scaled_dot)
@@ -215,16 +216,15 @@ def _reference(work: Work, score: Score, distribution: Distribution) -> tuple[Te
         query = without(~visible.any(-1, keepdim=True), query)
         key = without(~visible.any(-2).unsqueeze(-1), key)
     if is_ordinary(query, key, value):
-        energies = _seen(_energies(score, query, key, work.scale), visible, work.bias)
-        burst = None if is_dot and work.bias is None else burst_rows(energies)
-        if burst is None:
+        energies = _seen(work, score, _energies(score, query, key, work.scale), visible)
+        if (is_dot and work.bias is None) or not is_burst(energies):
             weights = _weights(distribution, energies, work.dropout)
             return energies, weights.to(value.dtype), times(weights, value).to(value.dtype)
     bad_query, bad_key, bad_value = (bad_rows(part) for part in (query, key, value))
     energies = _energies(score, without(bad_query, query), without(bad_key, key), work.scale)
-    energies = _seen(energies, visible, work.bias)
+    energies = _seen(work, score, energies, visible)
     energies = torch.where(visible & (bad_query | bad_key.mT), torch.nan, energies)
-    lost = energies.detach().isnan().any(-1, keepdim=True)
+    lost = burst_rows(energies)
     weights = _weights(distribution, torch.where(lost, -torch.inf, energies), work.dropout)
     # A hidden value may be so large that its product with a gradient overflows: what is hidden gets no part of it.
     weights = torch.where(visible, weights, 0.0)
@@ -236,21 +236,31 @@ def _reference(work: Work, score: Score, distribution: Distribution) -> tuple[Te
 
 
 def _energies(score: Score, query: Tensor, key: Tensor, scale: Scale = None) -> Tensor:
-    """Scaled energies, in single precision at least."""
-    if scale is not None and score is scaled_dot:
+    """Energies in single precision at least; a scale is taken here where it stands inside of the score."""
+    if scale is not None and score in (dot, scaled_dot):
         energies = product(wide(query) * scale, key)
     else:
         energies = wide(score(query, key))
-        energies = energies if scale is None else energies * scale
     expected = (*batch_of(query, key), query.shape[-2], key.shape[-2])
     if tuple(energies.shape) != expected:
         raise ValueError(f"score returned energies of shape {tuple(energies.shape)} but expected {expected}")
     return energies
 
 
-def _seen(energies: Tensor, visible: Tensor, bias: Tensor | None) -> Tensor:
-    """The energies with the bias; minus infinity where nothing may be seen."""
-    return torch.where(visible, energies if bias is None else energies + bias, -torch.inf)
+def _scaled(score: Score, energies: Tensor, scale: Scale) -> Tensor:
+    """The energies times the scale, where it stands outside of the score."""
+    return energies if scale is None or score in (dot, scaled_dot) else energies * scale
+
+
+def _seen(work: Work, score: Score, energies: Tensor, visible: Tensor) -> Tensor:
+    """The energies with scale and bias; minus infinity where nothing may be seen."""
+    if isinstance(work.scale, Tensor):  # which gets a gradient, and shall get none from what is hidden or lost
+        fine = visible & energies.detach().isfinite()
+        scaled = _scaled(score, torch.where(fine, energies, 0.0), work.scale)
+        energies = torch.where(fine, scaled, _scaled(score, energies.detach(), work.scale.detach()))
+    else:
+        energies = _scaled(score, energies, work.scale)
+    return torch.where(visible, energies if work.bias is None else energies + work.bias, -torch.inf)
 
 
 def _weights(distribution: Distribution, energies: Tensor, dropout: float = 0.0) -> Tensor:

@@ -124,26 +124,15 @@ def interval(runs: Tensor | float) -> Interval:
     .. math:: \bar x \pm t_{n - 1,\, 0.975} \, \frac{s}{\sqrt n}
 
     Args:
-        runs: one value a run, ``(n,)``; a single number is exact, and its interval is that point.
+        runs: one value a run, ``(n,)`` with two runs at least; a number is exact, and its interval is that point.
 
     Raises:
-        ValueError: not one-dimensional, empty, or not finite.
+        ValueError: not one-dimensional, a single run, which tells nothing of its uncertainty, or not finite.
 
     >>> interval(torch.tensor([1.0, 2.0, 3.0]))  # 2 ± 4.303 / √3
     Interval(mean=2.0, low=-0.484..., high=4.484...)
     """
-    values = torch.as_tensor(runs, dtype=torch.float64).detach().cpu()
-    if values.ndim > 1 or values.numel() == 0:
-        raise ValueError(f"runs must be a number or have shape (n,) but have shape {tuple(values.shape)}")
-    if not bool(values.isfinite().all()):
-        raise ValueError(f"runs must be finite but hold {values[~values.isfinite()].flatten()[0].item()}")
-    n, mean = values.numel(), values.mean().item()
-    if n == 1:
-        return Interval(mean, mean, mean)
-    from scipy.special import stdtrit  # comes with scikit-learn
-
-    reach = float(stdtrit(n - 1, 0.975)) * values.std().item() / math.sqrt(n)
-    return Interval(mean, mean - reach, mean + reach)
+    return _interval(_values(runs, "runs"))
 
 
 def check(runs: Runs, *holds: Condition) -> None:
@@ -185,8 +174,9 @@ def record(
         claim: the claim as one sentence in our own words, plain text.
         source: who makes it and where: ``"Ghaderi 2022, section 2.2"``. ``"this chapter"`` for a claim of our own.
         experiment: what was done to test it, in a sentence.
-        runs: what came out: each arm's value in each run (seed, or test item), ``(n,)``; a number where it is exact.
-            Arms that a condition compares are paired run by run. The card gives means and standard deviations.
+        runs: what came out: each arm's value in each run (seed, or test item), ``(n,)``, two runs at least; a number
+            where it is exact. Arms that a condition compares are paired run by run. The card gives means and standard
+            deviations.
         holds: what must be the case for the claim to be right: :func:`above`, :func:`below`, :func:`near`.
         over: what the runs are: ``"seeds"``, ``"patients"``.
 
@@ -207,12 +197,12 @@ def record(
     if not conditions:
         raise ValueError("holds must name a condition at least")
     tests = [_tested(runs, condition) for condition in conditions]
-    answers = {answer for _, answer in tests}
-    numbers = {len(values) for values in _arms(runs).values()} - {1}
+    arms = _arms(runs)
+    numbers = {len(values) for values in arms.values()} - {1}
     fields = {"id": id, "claim": claim, "source": source, "experiment": experiment}
-    fields["verdict"] = _ALONE[answers.pop()] if len(answers) == 1 else "mixed"
-    value = {arm: _rounded(runs[arm] if len(x) == 1 else x.mean()) for arm, x in _arms(runs).items()}
-    spread = {arm: None if len(x) == 1 else _rounded(x.std()) for arm, x in _arms(runs).items()}
+    fields["verdict"] = _verdict(answer for _, answer in tests)
+    value = {arm: _rounded(runs[arm] if len(x) == 1 else x.mean()) for arm, x in arms.items()}
+    spread = {arm: None if len(x) == 1 else _rounded(x.std()) for arm, x in arms.items()}
     count = f"{numbers.pop()} {over}" if len(numbers) == 1 else ""
     entry = _checked(fields | {"value": value, "spread": spread, "over": count, "tests": [list(t) for t in tests]})
     bundle = {MIME: _payload(entry), "text/html": _card(entry), "text/plain": _plain(entry)}
@@ -228,16 +218,29 @@ def _arms(runs: Runs) -> dict[str, Tensor]:
     """Each arm as ``(n,)`` in double precision."""
     if not isinstance(runs, Mapping) or not runs:
         raise ValueError(f"runs must be a mapping from arms to what was measured, got {runs!r}")
-    found = {}
-    for arm, values in runs.items():
-        if isinstance(values, bool) or not (isinstance(values, Tensor) or hasattr(values, "__float__")):
-            raise TypeError(f"runs[{arm!r}] must be a tensor or a number, got {type(values).__name__}")
-        found[arm] = torch.as_tensor(values, dtype=torch.float64).detach().cpu().reshape(-1)
-        if torch.as_tensor(values).ndim > 1:
-            raise ValueError(f"runs[{arm!r}] must have shape (n,), got {tuple(torch.as_tensor(values).shape)}")
-        if not len(found[arm]) or not bool(found[arm].isfinite().all()):
-            raise ValueError(f"runs[{arm!r}] must hold finite numbers, got {found[arm].tolist()}")
-    return found
+    return {arm: _values(values, f"runs[{arm!r}]") for arm, values in runs.items()}
+
+
+def _values(runs: Tensor | float, name: str) -> Tensor:
+    """The values as ``(n,)`` in double precision; what is exact has ``n = 1``."""
+    if isinstance(runs, bool) or not (isinstance(runs, Tensor) or hasattr(runs, "__float__")):
+        raise TypeError(f"{name} must be a tensor or a number, got {type(runs).__name__}")
+    values = torch.as_tensor(runs, dtype=torch.float64).detach().cpu()
+    if values.ndim > 1 or (values.ndim == 1 and len(values) < 2):
+        raise ValueError(f"{name} must be a number or have shape (n,) with n >= 2, got shape {tuple(values.shape)}")
+    if not bool(values.isfinite().all()):
+        raise ValueError(f"{name} must hold finite numbers, got {values[~values.isfinite()][0].item()}")
+    return values.reshape(-1)
+
+
+def _interval(values: Tensor) -> Interval:
+    n, mean = len(values), values.mean().item()
+    if n == 1:
+        return Interval(mean, mean, mean)
+    from scipy.special import stdtrit  # comes with scikit-learn
+
+    reach = float(stdtrit(n - 1, 0.975)) * values.std().item() / math.sqrt(n)
+    return Interval(mean, mean - reach, mean + reach)
 
 
 def _tested(runs: Runs, condition: Condition) -> tuple[str, str]:
@@ -253,24 +256,32 @@ def _tested(runs: Runs, condition: Condition) -> tuple[str, str]:
         if len({len(values), len(other)} - {1}) > 1:
             sizes = f"{len(values)} and {len(other)}"
             raise ValueError(f"{arm!r} and {than!r} are paired run by run but have {sizes} runs")
-        shown = than if times == 1 else f"{_shown(_rounded(times))} × {than}"
+        shown = than if times == 1 else f"{_edge(times)} × {than}"
         values, left, edge = values - times * other, f"{arm} − {shown}", by
     else:
         left, edge = arm, times * than + (by if relation == ">" else -by if relation == "<" else 0.0)
-    found = interval(values)
+    found = _interval(values)
     if relation == "~":
         centre = 0.0 if isinstance(than, str) else float(than)
         low, high = centre - by, centre + by
-        holds, fails = low < found.low and found.high < high, found.high < low or found.low > high
-        claim = f"within {_number(low)} to {_number(high)}"
+        holds, fails = low < found.low and found.high < high, found.high <= low or found.low >= high
+        claim = f"within {_edge(low)} to {_edge(high)}"
     else:
         edge = -edge if relation == "<" and isinstance(than, str) else edge
         larger = relation == ">"
         holds = found.low > edge if larger else found.high < edge
         fails = found.high <= edge if larger else found.low >= edge
-        claim = f"{relation} {_number(edge)}"
-    reach = "" if found.low == found.high else f" [{_number(found.low)}, {_number(found.high)}]"
-    return f"{left} = {_number(found.mean)}{reach} {claim}", "holds" if holds else "fails" if fails else "open"
+        claim = f"{relation} {_edge(edge)}"
+    exact = found.low == found.high
+    measured = _edge(found.mean) if exact and found.mean.is_integer() else _number(found.mean)  # a count is not rounded
+    reach = "" if exact else f" [{_number(found.low)}, {_number(found.high)}]"
+    return f"{left} = {measured}{reach} {claim}", "holds" if holds else "fails" if fails else "open"
+
+
+def _verdict(answers: Iterable[str]) -> str:
+    """What the answers to all conditions say together."""
+    found = set(answers)
+    return _ALONE[found.pop()] if len(found) == 1 else "mixed"
 
 
 def chapters(toc: str | Path) -> list[Path]:
@@ -368,11 +379,15 @@ def _checked(payload: object) -> Claim:
     if payload["verdict"] not in VERDICTS:
         raise ValueError(f"verdict must be one of {VERDICTS}, got {payload['verdict']!r}")
     for name in ("value", "spread"):
-        if not isinstance(payload[name], Mapping) or not payload[name]:
-            raise ValueError(f"{name} must map arms to numbers, got {payload[name]!r}")
-    answers = [test[1] for test in payload["tests"] if len(test) == 2]
-    if not payload["tests"] or len(answers) < len(payload["tests"]) or not set(answers) <= set(_ALONE):
-        raise ValueError(f"tests must be pairs of a condition and one of {tuple(_ALONE)}, got {payload['tests']!r}")
+        if not isinstance(payload[name], Mapping) or not payload[name] or set(payload[name]) != set(payload["value"]):
+            raise ValueError(f"{name} must map each arm to a number, got {payload[name]!r}")
+    if not isinstance(payload["over"], str):
+        raise TypeError(f"over must be a str, got {type(payload['over']).__name__}")
+    tests = payload["tests"]
+    if not tests or not all(len(test) == 2 and isinstance(test[0], str) and test[1] in _ALONE for test in tests):
+        raise ValueError(f"tests must be pairs of a condition and one of {tuple(_ALONE)}, got {tests!r}")
+    if payload["verdict"] != (computed := _verdict(test[1] for test in tests)):
+        raise ValueError(f"verdict must be {computed!r} by its tests, got {payload['verdict']!r}")
     return Claim(**payload)
 
 
@@ -383,11 +398,16 @@ def _rounded(number: Any) -> float | int:
 
 def _shown(number: float) -> str:
     whole = isinstance(number, float) and number.is_integer() and abs(number) < 1e15
-    return f"{number:.0f}" if whole else f"{number}"
+    return f"{int(number)}" if whole else f"{number}"  # int: no minus before 0
 
 
 def _number(number: float) -> str:
     return _shown(_rounded(number)).replace("-", "−")
+
+
+def _edge(number: float) -> str:
+    """A number that was typed or counted, not measured: as it stands, but for the noise of floating point."""
+    return _shown(float(f"{number:.9g}")).replace("-", "−")
 
 
 def _measured(entry: Claim) -> str:

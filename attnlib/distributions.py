@@ -61,12 +61,11 @@ def softmax(energies: Float[Tensor, "..."], *, temperature: Number = 1.0, dim: i
     if isinstance(temperature, Tensor) or temperature != 1:
         z, empty = _shifted(energies, temperature, dim, lowest=-1000.0)  # exp(-1000) is 0 in every precision
     else:
-        z, empty = as_computed(energies), None
-    if may_look(z):
-        weights = torch.softmax(z, dim)
-        if not bool(weights.detach().select(dim, 0).isnan().any()):  # as all of a row of nothing but -inf would be
-            return weights.to(energies.dtype)
-    if empty is None:
+        z = as_computed(energies)
+        if may_look(z):
+            weights = torch.softmax(z, dim)
+            if not bool(weights.detach().select(dim, 0).isnan().any()):  # as all of a row of nothing but -inf would be
+                return weights.to(energies.dtype)
         empty = z.detach().amax(dim, keepdim=True) == -math.inf
     return torch.softmax(z.masked_fill(empty, 0.0), dim).masked_fill(empty, 0.0).to(energies.dtype)
 

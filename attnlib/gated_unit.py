@@ -97,7 +97,7 @@ class GatedUnit(nn.Module):
             mask: ``(batch, time)``, True for a real input.
         """
         read = self.read(inputs)
-        state, states = inputs.new_zeros(len(inputs), self.recurrent.shape[0]), []
+        state, states = read.new_zeros(len(inputs), self.recurrent.shape[0]), []
         for t in range(inputs.shape[1]):
             state = torch.where(mask[:, t, None], self(read[:, t], state), state)
             states.append(state)

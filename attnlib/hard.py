@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ._checks import as_computed, checked_temperature, fits
+from ._checks import as_computed, checked_temperature, fits, is_traced
 from .distributions import softmax
 
 __all__ = [
@@ -66,7 +66,7 @@ def sample(
 
     Args:
         weights: ``(*batch, key)``, each row at least 0 with sum 1, or all 0. Sums may be off by the root of the
-            precision, for they come out of a softmax. Under ``torch.compile`` the values are not looked at.
+            precision, for they come out of a softmax. In compiled code and under ``vmap`` the values are not looked at.
         n_samples: how many draws a row, at least 1.
         generator: where the random numbers come from; the same seed gives the same draws.
 
@@ -92,7 +92,7 @@ def sample(
     if n_samples < 1:
         raise ValueError(f"n_samples must be at least 1, got {n_samples}")
     # Exponential clocks of rates alpha: the first to ring is position i with probability alpha_i.
-    clocks = torch.empty((n_samples, *weights.shape), dtype=computed.dtype, device=weights.device)
+    clocks = computed.new_empty((n_samples, *weights.shape))
     clocks = clocks.exponential_(generator=generator)
     drawn = (computed.detach() / clocks).argmax(-1)
     empty = (computed.detach() == 0).all(-1).expand(drawn.shape)
@@ -154,7 +154,7 @@ def take(position: Int[Tensor, "sample *batch query"], value: Float[Tensor, "*ba
     if position.shape[1:-1] != value.shape[:-2]:
         batches = tuple(position.shape[1:-1]), tuple(value.shape[:-2])
         raise ValueError(f"position has batch axes {batches[0]} but value has {batches[1]}")
-    if not torch.compiler.is_compiling() and position.numel() and int(position.max()) >= value.shape[-2]:
+    if not is_traced() and position.numel() and int(position.max()) >= value.shape[-2]:
         raise ValueError(f"position has {int(position.max())} but value has {value.shape[-2]} keys")
     n, d_v = value.shape[-2:]
     if n == 0:
@@ -504,7 +504,7 @@ def straight_through_gumbel(
         raise ValueError(f"n_samples must be at least 1, got {n_samples}")
     if computed.ndim == 0 or computed.shape[-1] == 0:
         raise ValueError(f"energies must have keys, got shape {tuple(energies.shape)}")
-    noise = torch.empty((n_samples, *energies.shape), dtype=computed.dtype, device=energies.device)
+    noise = computed.new_empty((n_samples, *energies.shape))
     noise = noise.exponential_(generator=generator).clamp_min(torch.finfo(computed.dtype).tiny)
     noisy = computed - noise.log()
     soft = softmax(noisy, temperature=checked_temperature(temperature))
@@ -587,7 +587,7 @@ def _probabilities(weights: Tensor) -> Tensor:
     computed = as_computed(weights, "weights")
     if computed.ndim == 0 or computed.shape[-1] == 0:
         raise ValueError(f"weights must have keys, got shape {tuple(weights.shape)}")
-    if torch.compiler.is_compiling() or computed.numel() == 0:
+    if is_traced() or computed.numel() == 0:
         return computed
     values = computed.detach()
     if bool(values.isnan().any()):

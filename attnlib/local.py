@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor, nn
 
 from ._checks import check_mask, check_parameter, check_vector, check_vectors
-from ._rows import as_autocast, bad_rows, nan_where, product, times, without
+from ._rows import as_autocast, bad_rows, burst_rows, nan_where, product, times, without
 from .attention import Attention, Score, _energies
 from .distributions import softmax
 from .scores import scaled_dot
@@ -115,8 +115,8 @@ def local(
     sees_nothing = ~visible.any(-1, keepdim=True)
     energies = _energies(score, without(bad_query | sees_nothing, query).unsqueeze(-2), keys).squeeze(-2)
     energies = torch.where(visible, energies, -torch.inf)
-    bad = visible & (bad_query | _gathered(bad_key, places, batch).squeeze(-1) | energies.detach().isnan())
-    spoilt = bad.any(-1, keepdim=True)
+    bad = visible & (bad_query | _gathered(bad_key, places, batch).squeeze(-1))
+    spoilt = bad.any(-1, keepdim=True) | burst_rows(energies)
     lost = lost | spoilt
     near = distance / half_width if gaussian else None
     weights = _shares(torch.where(spoilt, -torch.inf, energies), distance=near, renormalise=renormalise)
@@ -314,7 +314,7 @@ def _gathered(vectors: Tensor, places: Tensor, batch: tuple[int, ...]) -> Tensor
         vectors = F.pad(vectors, (0, 0, 0, 1))
     n, size = vectors.shape[-2:]
     first = n * torch.arange(math.prod(batch), device=places.device).reshape(*batch, 1, 1)
-    rows = vectors.expand(*batch, n, size).reshape(-1, size)
+    rows = vectors.expand(*batch, n, size).reshape(math.prod(batch) * n, size)
     return rows.index_select(0, (first + places).flatten()).reshape(*places.shape, size)
 
 

@@ -21,6 +21,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ._checks import is_traced
+
 __all__ = [
     "causal",
     "from_additive",
@@ -55,13 +57,17 @@ def key_mask(lengths: Int[Tensor, "*batch"], n_key: int) -> Bool[Tensor, "*batch
 
     Raises:
         TypeError: ``lengths`` is not an integer tensor.
+        ValueError: ``n_key`` is below 0.
 
     >>> key_mask(torch.tensor([1, 3]), 3)
     tensor([[[ True, False, False]],
             [[ True,  True,  True]]])
     """
+    _check_tensor("lengths", lengths)
     if lengths.is_floating_point() or lengths.dtype == torch.bool:
         raise TypeError(f"lengths must be integer but has dtype {lengths.dtype}")
+    if n_key < 0:
+        raise ValueError(f"n_key must be at least 0 but is {n_key}")
     return torch.arange(n_key, device=lengths.device) < lengths[..., None, None]
 
 
@@ -241,6 +247,7 @@ def from_sdpa(attn_mask: Tensor) -> Bool[Tensor, "*batch query key"]:
     >>> from_sdpa(torch.tensor([[0.0, -torch.inf]]))
     tensor([[ True, False]])
     """
+    _check_tensor("attn_mask", attn_mask)
     return attn_mask if attn_mask.dtype == torch.bool else from_additive(attn_mask)
 
 
@@ -271,17 +278,21 @@ def from_additive(bias: Float[Tensor, "*mask"]) -> Bool[Tensor, "*mask"]:
 
     Raises:
         TypeError: not floating point.
-        ValueError: another number: such a bias changes energies and is no mask.
+        ValueError: another number: such a bias changes energies and is no mask; give it to ``attend(bias=...)``. In
+            compiled code and under ``vmap`` values are not looked at, and another number shows.
 
     >>> from_additive(torch.tensor([0.0, -torch.inf]))
     tensor([ True, False])
     """
+    _check_tensor("additive mask", bias)
     if not bias.is_floating_point():
         raise TypeError(f"additive mask must be floating point but has dtype {bias.dtype}")
     hidden = bias <= torch.finfo(bias.dtype).min
-    other = bias[~hidden & (bias != 0)]
-    if other.numel():
-        raise ValueError(f"additive mask must hold 0 and -inf only but holds {other[0].item():g}: a bias is no mask")
+    if not is_traced():
+        other = bias[~hidden & (bias != 0)]
+        if other.numel():
+            advice = "a bias is no mask; attend takes it as bias="
+            raise ValueError(f"additive mask must hold 0 and -inf only but holds {other[0].item():g}: {advice}")
     return ~hidden
 
 
@@ -316,7 +327,7 @@ def from_hugging_face(attention_mask: Tensor) -> Bool[Tensor, "batch 1 key"]:
 
     Raises:
         TypeError: floating point (see :func:`from_additive`).
-        ValueError: not two-dimensional, or other numbers than 0 and 1.
+        ValueError: not two-dimensional, or other numbers than 0 and 1 (which compiled code and ``vmap`` do not see).
 
     >>> from_hugging_face(torch.tensor([[1, 0]]))
     tensor([[[ True, False]]])
@@ -324,7 +335,7 @@ def from_hugging_face(attention_mask: Tensor) -> Bool[Tensor, "batch 1 key"]:
     _check_ndim("attention_mask", attention_mask, 2)
     if attention_mask.is_floating_point():
         raise TypeError(f"attention_mask must be integer but has dtype {attention_mask.dtype}; see from_additive")
-    if not ((attention_mask == 0) | (attention_mask == 1)).all():
+    if not is_traced() and not ((attention_mask == 0) | (attention_mask == 1)).all():
         raise ValueError("attention_mask must hold 0 and 1 only")
     return attention_mask.bool().unsqueeze(-2)
 
@@ -413,6 +424,7 @@ def _distance(n_query: int, n_key: int, alignment: str, device: torch.device | s
 
 
 def _from_blocked(name: str, blocked: Tensor) -> Tensor:
+    _check_tensor(name, blocked)
     if blocked.dtype == torch.bool:
         return ~blocked
     if blocked.is_floating_point():
@@ -427,11 +439,18 @@ def _keys_only(name: str, mask: Tensor) -> Tensor:
     return mask.squeeze(-2)
 
 
+def _check_tensor(name: str, tensor: Tensor) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor but is {type(tensor).__name__}")
+
+
 def _check_boolean(mask: Tensor) -> None:
+    _check_tensor("mask", mask)
     if mask.dtype != torch.bool:
         raise TypeError(f"mask must be boolean (True = may attend) but has dtype {mask.dtype}")
 
 
 def _check_ndim(name: str, tensor: Tensor, ndim: int) -> None:
+    _check_tensor(name, tensor)
     if tensor.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimensions but has shape {tuple(tensor.shape)}")

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ._rows import times
 from .gated_unit import GatedUnit, both_ways
 
 __all__ = ["Encoded", "RNNencdec", "RNNsearch", "Step", "Teacher", "maxout"]
@@ -296,9 +297,10 @@ class RNNsearch(_Translator):
         """Context, weights and energies: :func:`attnlib.attend` with the additive score, its key half done before."""
         annotations, projected, mask, _ = encoded
         hidden = torch.tanh(self.align_state(state).unsqueeze(1) + projected)
-        energies = (hidden @ self.align_vector).masked_fill(~mask, -math.inf)
+        energies = times(hidden, self.align_vector).masked_fill(~mask, -math.inf)
         weights = energies.masked_fill(~mask.any(-1, keepdim=True), 0.0).softmax(-1) * mask
-        return (weights.unsqueeze(1) @ annotations).squeeze(1), weights, energies
+        context = times(weights.unsqueeze(1), annotations).squeeze(1)
+        return context.to(annotations.dtype), weights, energies
 
 
 class RNNencdec(_Translator):

@@ -1,21 +1,34 @@
-"""The notebook check (`pytest --nbval book`): the kernels' environment, and the seconds each notebook took."""
+"""The notebook check (`pytest --nbval book`): kernels, claims, and the seconds each notebook took."""
 
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from nbval.plugin import IPyNbCell
 
 sys.path.insert(0, str(Path(__file__).parent / "_tools"))
 import environment
+import verdicts
 from notebooks import SECONDS
 
 TAKEN: Counter[str] = Counter()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    os.environ.update(environment.KERNEL)
+    os.environ.update(environment.kernel(os.environ.get(environment.ELSEWHERE)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """After a cell has run: are its claims as stored? Of what comes from training nothing else is compared."""
+    yield
+    if isinstance(item, IPyNbCell) and item.test_outputs is not None:
+        differing = verdicts.differences(item.cell.outputs, item.test_outputs)
+        if differing:
+            item.raise_cell_error("Claims differ from those stored", "\n".join(differing))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -1,7 +1,14 @@
-"""What every test gets: checked shapes, a fixed seed, poisoned memory, each device that is there."""
+"""What every test gets: one thread, checked shapes, a fixed seed, poisoned memory, each device that is there."""
 
 import os
+import sys
 from pathlib import Path
+
+# One thread, here and in each process that a test starts, whoever starts the tests: tensors are small, and a second one
+# costs more than it brings; and some tests compare bits between processes, which must then add in the same order. The
+# libraries read these when torch is imported.
+assert "torch" not in sys.modules, "something has imported torch before the number of its threads could be set"
+os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 import jaxtyping
 import pytest

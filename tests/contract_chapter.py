@@ -20,9 +20,11 @@ from contract import (
 from contract_general import images
 from nbformat import NotebookNode
 
+ASSERTS = r"^\s*assert\b|\bassert_close\(|\bassert_allclose\(|\bclaims\.check\("
+
 
 def asserts(cells: list[NotebookNode]) -> int:
-    return sum(len(re.findall(r"^\s*assert\b|\bassert_close\(|\bassert_allclose\(", source(c), re.M)) for c in cells)
+    return sum(len(re.findall(ASSERTS, source(c), re.M)) for c in cells)
 
 
 def text(cells: list[NotebookNode]) -> str:
@@ -120,7 +122,7 @@ def experiment(page: Page, book: Book) -> list[str]:
     cells = page.station("station-experiment", "code")
     claims = [o.data[CLAIM] for cell in cells for o in cell.outputs if CLAIM in o.get("data", {})]
     found = [] if claims else ["experiment: no claim is recorded"]
-    found += ["experiment: a claim without a spread" for claim in claims if claim.get("spread") in (None, "")]
+    found += ["experiment: a claim whose verdict nothing tests" for claim in claims if not claim.get("tests")]
     if not asserts(cells):
         found.append("experiment: nothing is asserted")
     return found

@@ -73,7 +73,12 @@ def good() -> NotebookNode:
         code("QueryTuner()", "widget", text_html="<p>w</p>", image_png=picture(), text_plain="QueryTuner"),
         code("bars(w, alt='...')", image_png=picture(), text_plain="bars"),
         prose("## Experiment", "station-experiment"),
-        code("assert True\nrecord()", claim={"id": "x", "spread": "0.1"}, text_plain="x", text_html="<p>x</p>"),
+        code(
+            "assert True\nrecord()",
+            claim={"id": "x", "tests": [["a > b", "holds"]]},
+            text_plain="x",
+            text_html="<p>x</p>",
+        ),
         prose("## Cost", "station-cost"),
         code("print(2)", text_plain="2"),
         prose("## Relatives", "station-relatives"),
@@ -170,8 +175,8 @@ MUTANTS: dict[str, tuple[Callable[[NotebookNode], object], str]] = {
     "no static figure": (drop("bars(w"), "no static figure"),
     "no question": (replace("Which key wins?", "Look."), "no question"),
     "no claim": (with_cell("record()", lambda c: c.outputs.clear()), "no claim is recorded"),
-    "a claim without a spread": (
-        with_cell("record()", lambda c: c.outputs[0].data[CLAIM].update(spread="")), "claim without a spread"),
+    "a claim that nothing tests": (
+        with_cell("record()", lambda c: c.outputs[0].data[CLAIM].update(tests=[])), "verdict nothing tests"),
     "an experiment without assertion": (replace("assert True\nrecord()", "record()"), "experiment: nothing"),
     "nothing measured": (with_cell("print(2)", lambda c: c.outputs.clear()), "nothing is measured"),
     "relatives without equality": (

@@ -15,16 +15,12 @@ from attnlib.data import (
     DataError,
     Pair,
     Vocabulary,
-    cache,
     catalogues,
     collate,
-    fetch,
     new_testament,
     split,
     tasks,
 )
-
-REAL = (new_testament.PACKAGE, catalogues.PACKAGE)
 
 
 @pytest.fixture
@@ -396,22 +392,3 @@ def test_a_catalogue_that_is_not_as_expected_is_named(sample, text):
 def test_a_package_without_catalogues_is_refused(sample):
     with pytest.raises(DataError, match="got none"):
         catalogues.load(sample({"pack/other.json": json.dumps({})}))
-
-
-# --- the real packages ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not all((cache() / p.file).exists() for p in REAL), reason="the real packages are not in the cache")
-def test_the_real_packages_hold_what_the_book_says():
-    verses = new_testament.load(fetch(REAL[0]))
-    assert len(verses) == 7936
-    assert sum(not verse.links for verse in verses) == 17
-    assert sum(len(verse.links) for verse in verses) == 189_927 - 454
-    pairs = new_testament.pairs(verses)
-    assert sum(len(pair.source) <= 20 for pair in pairs) == 5673
-    assert [len(part) for part in split(pairs)] == [6711, 410, 815]
-    assert [len(part) for part in new_testament.split_by_book(pairs)] == [7007, 256, 673]
-    messages = catalogues.load(fetch(REAL[1]))
-    assert len(messages) == 2949
-    assert [len(part) for part in split(messages)] == [2515, 146, 288]

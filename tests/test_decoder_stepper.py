@@ -1,17 +1,21 @@
 """DecoderStepper: its outputs against attnlib.rnnsearch, what it refuses, what its presets promise, its arithmetic in
 the page, and its page. test_widgets*.py has the rest."""
 
+import importlib.util
+import json
 import random
 import re
+from pathlib import Path
 
 import pytest
 import torch
 from browser import frame
 
 from attnlib.rnnsearch import RNNencdec, RNNsearch
-from attnlib.widgets import DecoderStepper, base
+from attnlib.widgets import DecoderStepper, base, decoder_stepper
 from attnlib.widgets.decoder_stepper import MAX_WORDS, PRESETS, encoded, kept_of, plain_decoder, rebuilt, tiny
 
+ROOT = Path(__file__).parent.parent
 FRENCH = [
     "le chat rouge voit une maison noire <eos>",
     "la maison noire trouve un petit chat <eos>",
@@ -241,12 +245,38 @@ def test_picture_is_drawn_for_every_step(index):
         assert not re.search("nan|inf", text)
 
 
-def test_stored_model_is_what_the_script_makes():
-    """Its sizes and words; the numbers of a training depend on the machine."""
-    model, source_words, target_words = tiny()
-    assert (len(source_words), len(target_words)) == (17, 22)
-    assert source_words[:4] == target_words[:4] == ("<pad>", "<bos>", "<eos>", "<unk>")
-    assert all(f"{value:.6g}" == f"{float(f'{value:.6g}'):.6g}" for value in model.unit.recurrent.flatten().tolist())
+@pytest.fixture
+def script():
+    spec = importlib.util.spec_from_file_location("tiny_translator", ROOT / "book/experiments/tiny_translator.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_stored_model_translates_what_the_script_kept_from_it(script):
+    """Its words and sizes are the script's, and today's RNNsearch reads its weights as the one that was trained."""
+    model, *words = tiny()
+    vocabularies, seen, unseen = script.prepared()
+    assert [list(side) for side in words] == vocabularies
+    assert (len(seen), len(unseen)) == (3000, 600)
+    assert not set(map(str, seen)) & set(map(str, unseen))
+    assert script.faultless(model, unseen) == 1.0
+    for name in ("align_vector", "unit.recurrent"):  # weights that are not the trained ones do not do it
+        model, *_ = tiny()
+        with torch.no_grad():
+            model.get_parameter(name).neg_()
+        assert script.faultless(model, unseen) < 0.5
+
+
+def test_the_script_stores_what_the_widget_reads(script, monkeypatch, tmp_path):
+    """After three steps: the numbers of a whole training depend on the machine, and take a minute."""
+    monkeypatch.setattr(script, "STEPS", 3)
+    monkeypatch.setattr(script, "STORE", tmp_path / "store.json")
+    script.main()
+    made, stored = json.loads(script.STORE.read_text()), decoder_stepper._stored()
+    assert made.keys() == stored.keys()
+    assert all(made[name] == stored[name] for name in ("sizes", "source_words", "target_words"))
+    assert {name: len(x) for name, x in made["weights"].items()} == {n: len(x) for n, x in stored["weights"].items()}
 
 
 # --------------------------------------------------------------------------------------------------------- arithmetic

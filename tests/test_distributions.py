@@ -613,3 +613,15 @@ def test_plugs_into_attend(distribution):
     seen = attend(query, key[:, mask], value[:, mask], distribution=distribution)
     close(result.context, seen.context)
     assert (result.weights[..., ~mask] == 0).all()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0, torch.tensor(2.0)], ids=str)
+@pytest.mark.parametrize("distribution", [softmax, sparsemax, entmax, functools.partial(entmax, alpha=1.3), sigmoid])
+def test_an_empty_row_beside_a_full_one_gives_zeros_at_any_temperature(distribution, temperature):
+    energies = torch.tensor([[0.0, 1.0, -math.inf], [-math.inf] * 3], requires_grad=True)
+    weights = distribution(energies, temperature=temperature)
+    assert (weights[1] == 0).all()
+    assert weights[0, 1] > 0.4
+    (gradient,) = torch.autograd.grad(weights.square().sum(), energies)
+    assert gradient.isfinite().all()
+    assert (gradient[1] == 0).all()

@@ -1,6 +1,5 @@
 """What is too long for a page: do script and result still belong together, and does the small model do what is said?"""
 
-import hashlib
 import importlib.util
 import json
 import random
@@ -11,6 +10,7 @@ import torch
 from torch.testing import assert_close
 
 from attnlib.data import Pair, Split, Vocabulary, split
+from book._tools import provenance
 
 EXPERIMENTS = Path(__file__).parent.parent / "book" / "experiments"
 RESULTS = EXPERIMENTS / "results" / "rnnsearch"
@@ -41,8 +41,13 @@ def held_out_pairs(held):
 
 def test_results_are_of_this_script(rnnsearch):
     metrics = read("metrics.json")
-    now = hashlib.sha256((EXPERIMENTS / "rnnsearch.py").read_bytes()).hexdigest()
-    assert metrics["script"] == now, "the script was changed: run it again, and commit what it writes"
+    now = provenance.stamp(EXPERIMENTS / "rnnsearch.py")
+    changes = "; ".join(provenance.differences(metrics["code"], now["code"]))
+    assert metrics["script"] == now["script"], (
+        f"not the code that gave the results ({changes}): run the script again, and commit what it writes; "
+        "where you have proved that the results are the same, see book/_tools/provenance.py --write"
+    )
+    assert metrics["code"] == now["code"]
     assert metrics["setting"] == rnnsearch.SETTING
     assert sorted(metrics["runs"]) == sorted(rnnsearch.names())
     assert sorted(metrics["trials"]) == sorted(rnnsearch.TRIALS)
@@ -50,19 +55,59 @@ def test_results_are_of_this_script(rnnsearch):
     assert len(metrics["seeds"]) >= 3
 
 
-def test_metrics_add_up():
-    """The whole is what its parts by length give: verses, and losses weighted by words are between the parts'."""
-    metrics = read("metrics.json")
-    for run in [*metrics["runs"].values(), *metrics["longer"].values()]:
+MEANS = ("loss", "length", "error", "precision", "recall", "error of the next step")
+
+
+def weights_of_the_lengths(tests, name):
+    """How much each length counts in the whole, such that it does so for all runs alike; fails if there is no way.
+
+    Each of the means divides by a count (of words, of links) that is the same whatever a model says.
+    """
+    tests = [test for test in tests if name in test["all"]]
+    parts = torch.tensor([[part[name] for part in test["by length"]] for test in tests], dtype=torch.float64)
+    whole = torch.tensor([test["all"][name] for test in tests], dtype=torch.float64)
+    assert len(tests) > parts.shape[1]  # more equations than unknowns
+    weights = torch.linalg.lstsq(parts, whole[:, None]).solution[:, 0]
+    assert_close(parts @ weights, whole, rtol=1e-9, atol=1e-9)
+    assert_close(weights.sum().item(), 1.0, rtol=1e-6, atol=1e-6)
+    assert weights.min() > 0
+    return weights
+
+
+def check_that_metrics_add_up(metrics):
+    """The whole is what its parts by length give, with weights that no run can choose."""
+    runs = [*metrics["runs"].values(), *metrics["longer"].values()]
+    tests = [run["test"] for run in runs]
+    weights = {name: weights_of_the_lengths(tests, name) for name in MEANS}
+    for one, other in (("length", "precision"), ("error", "error of the next step")):  # by words; by words and links
+        assert_close(weights[one], weights[other], rtol=1e-6, atol=1e-6)
+    for found in metrics["baselines"].values():
+        for row in found.values():
+            recalls = torch.tensor([part["recall"] for part in row["by length"]], dtype=torch.float64)
+            assert (recalls @ weights["recall"]).item() == pytest.approx(row["all"]["recall"], abs=1e-6)
+    for run in runs:
         whole, parts = run["test"]["all"], run["test"]["by length"]
         assert whole["verses"] == sum(part["verses"] for part in parts) == metrics["verses"]["test"]
-        for name in whole.keys() - {"verses"}:
-            values = [part[name] for part in parts]
-            assert min(values) <= whole[name] <= max(values) or name in ("bleu", "chrf", "length")
+        # BLEU and chrF of the whole are no means of those of the parts, and cannot be had without the translations.
+        assert whole.keys() - {"verses", "bleu", "chrf"} <= set(MEANS)
         if "error" in whole:
             share = 2 * whole["precision"] * whole["recall"] / (whole["precision"] + whole["recall"])
             assert whole["error"] == pytest.approx(1 - share)
         assert len(run["losses"]) == run["epochs"] == len(run["dev"])
+
+
+def test_metrics_add_up():
+    check_that_metrics_add_up(read("metrics.json"))
+
+
+@pytest.mark.parametrize("name", MEANS)
+@pytest.mark.parametrize("of_all", [True, False], ids=["the whole", "a part"])
+def test_a_metric_that_does_not_add_up_is_found(name, of_all):
+    metrics = read("metrics.json")
+    test = metrics["longer"]["RNNsearch-25-1"]["test"]
+    (test["all"] if of_all else test["by length"][2])[name] += 1e-5
+    with pytest.raises(AssertionError):
+        check_that_metrics_add_up(metrics)
 
 
 def test_the_small_model_does_what_was_written_down(rnnsearch):

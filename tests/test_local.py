@@ -654,3 +654,15 @@ def test_bad_input_of_the_others_is_named():
         attentional_vector(torch.zeros(5), torch.zeros(4), weight=torch.zeros(7, 8))
     with pytest.raises(ValueError, match="vector must have shape"):
         predicted_centres(torch.zeros(2, 5), lengths=3, weight=torch.zeros(3, 5), vector=torch.zeros(3, 1))
+
+
+def test_values_without_components():
+    query, key, value = torch.zeros(2, 3), torch.zeros(5, 3), torch.zeros(5, 0)
+    assert local(query, key, value, centre=torch.tensor([1, 2]), half_width=1).context.shape == (2, 0)
+
+
+def test_whole_centres_are_as_precise_as_the_vectors():
+    query, key = randn(3, 4), randn(5, 4)
+    centre = monotonic_centres(3, lengths=5)
+    one, other = (local(query, key, centre=c, half_width=3).weights for c in (centre, centre.double()))
+    assert torch.equal(one, other)

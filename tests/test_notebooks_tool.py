@@ -176,3 +176,20 @@ def test_an_uncompared_output_is_renewed_when_its_code_was_edited() -> None:
         notebook.cells[1].source = "clock(2)"
     assert normal.keep_unchanged(normal.stamped(new), old) == new
     assert normal.keep_unchanged(new, normal.stamped(old)) == old
+
+
+def test_an_uncompared_output_is_renewed_when_the_library_was_changed(tmp_path: Path) -> None:
+    """Old results of training are not kept when the code that they come from, anywhere in attnlib, is another."""
+
+    def trained(result: str, library: str) -> nbformat.NotebookNode:
+        folder = tmp_path / library / "attnlib"
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("from .models import train\n")
+        (folder / "models.py").write_text(f"def train():\n    return _step({library})\ndef _step(x):\n    return x\n")
+        notebook = timed(result, "42")
+        notebook.cells[1].source = "from attnlib import train\ntrain()"
+        return normal.stamped(notebook, tmp_path / library)
+
+    old = trained("loss 0.3", "0.1")
+    assert normal.keep_unchanged(trained("loss 0.2", "0.5"), old) == trained("loss 0.2", "0.50")
+    assert normal.keep_unchanged(trained("loss 0.2", "0.10"), old) == old

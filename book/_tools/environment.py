@@ -13,3 +13,21 @@ KERNEL = {
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     "TQDM_DISABLE": "1",
 }
+
+# Stand-ins for other machines (`make elsewhere`): they round differently, and a second thread adds in another order.
+ELSEWHERE = "ATTNLIB_ELSEWHERE"
+VARIANTS = {
+    f"{capability}-{threads}": {
+        "ATEN_CPU_CAPABILITY": capability,
+        "MKL_CBWR": "COMPATIBLE",
+        "ONEDNN_MAX_CPU_ISA": onednn,
+        "OMP_NUM_THREADS": str(threads),
+    }
+    for capability, onednn in (("default", "SSE41"), ("avx2", "AVX2"))
+    for threads in (1, 2)
+}
+
+
+def kernel(variant: str | None = None) -> dict[str, str]:
+    """The environment of a kernel, or that of another machine by its name in ``VARIANTS``."""
+    return KERNEL | (VARIANTS[variant] if variant else {})

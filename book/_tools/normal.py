@@ -1,14 +1,19 @@
-"""The one form in which a notebook is committed. Pure functions on notebook nodes; nothing is executed here."""
+"""The one form in which a notebook is committed. Functions on notebook nodes; nothing is executed here."""
 
 import base64
 import hashlib
 import io
 import struct
+import sys
+from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+import provenance
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -123,10 +128,12 @@ def keep_unchanged(new: NotebookNode, old: NotebookNode) -> NotebookNode:
     return new
 
 
-def stamped(notebook: NotebookNode) -> NotebookNode:
-    """The notebook with a digest of the code that its outputs come from: who edits a cell later has not run it."""
-    code = "\0".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    notebook.metadata[STAMP] = {"code": hashlib.sha256(code.encode()).hexdigest()[:16]}
+def stamped(notebook: NotebookNode, root: Path = provenance.ROOT) -> NotebookNode:
+    """The notebook with a digest of the code that its outputs come from, that of attnlib included.
+
+    Who edits a cell, or the library, later has not run the notebook: results of training are not kept then.
+    """
+    notebook.metadata[STAMP] = {"code": provenance.digest(provenance.cells(notebook), root)[:16]}
     return notebook
 
 

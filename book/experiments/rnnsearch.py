@@ -12,7 +12,6 @@ to ``results/rnnsearch``: the metrics, one small model, and some held-out verses
 
 import argparse
 import functools
-import hashlib
 import json
 import os
 import statistics
@@ -32,6 +31,9 @@ from attnlib.data import BOS, EOS, PAD, UNK, Pair, Vocabulary, collate, new_test
 from attnlib.decoding import beam
 from attnlib.rnnsearch import RNNencdec, RNNsearch
 from attnlib.training import Record, best_device, fit, is_main_process, seed_everything
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from book._tools import provenance
 
 HERE = Path(__file__).parent
 RUNS = HERE / "runs" / "rnnsearch"
@@ -342,10 +344,6 @@ def trial(name: str, runs: Path, steps: int) -> None:
     train("RNNsearch", max(LONGEST), 0, {**SETTING, **TRIALS[name]}, runs / f"trial {name}", steps)
 
 
-def script_hash() -> str:
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-
-
 def write_results(runs: Path, results: Path) -> None:
     """Gather the runs that are there, the baselines, one small model and the verses to look at."""
     training, _, test = corpus(SETTING["source"])
@@ -354,7 +352,7 @@ def write_results(runs: Path, results: Path) -> None:
     results.mkdir(parents=True, exist_ok=True)
     first = next(iter(records.values()))
     metrics = {
-        "script": script_hash(),
+        **provenance.stamp(Path(__file__)),
         "versions": first.versions,
         "device": first.device,
         "setting": SETTING,

@@ -52,15 +52,23 @@ def padded(rows: list[list[int]]) -> torch.Tensor:
     return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
 
 
-def train() -> tuple[RNNsearch, list[str], list[str], float]:
-    """The trained model, its two vocabularies, and the share of unseen sentences that it translates word for word."""
+Coded = list[tuple[list[int], list[int]]]
+
+
+def prepared() -> tuple[list[list[str]], Coded, Coded]:
+    """The two vocabularies, and the sentences as numbers: those to train with and those that are not seen."""
     pairs = sentences()
     random.Random(SEED).shuffle(pairs)
     words = [sorted({word for pair in pairs for word in pair[side]}) for side in (0, 1)]
     vocabularies = [SPECIAL + side for side in words]
     index = [{word: i for i, word in enumerate(side)} for side in vocabularies]
     coded = [([index[0][w] for w in x] + [2], [index[1][w] for w in y] + [2]) for x, y in pairs]
-    seen, unseen = coded[:3000], coded[3000:]
+    return vocabularies, coded[:3000], coded[3000:]
+
+
+def train() -> tuple[RNNsearch, list[str], list[str], float]:
+    """The trained model, its two vocabularies, and the share of unseen sentences that it translates word for word."""
+    vocabularies, seen, unseen = prepared()
     torch.manual_seed(SEED)
     model = RNNsearch(len(vocabularies[0]), len(vocabularies[1]), **SIZES)
     for parameter in model.parameters():
@@ -87,7 +95,7 @@ def train() -> tuple[RNNsearch, list[str], list[str], float]:
 
 
 @torch.no_grad()
-def faultless(model: RNNsearch, coded: list[tuple[list[int], list[int]]]) -> float:
+def faultless(model: RNNsearch, coded: Coded) -> float:
     """The share of sentences whose greedy translation is the one wanted."""
     source = padded([x for x, _ in coded])
     encoded = model.encode(source, source != 0)

@@ -1,0 +1,86 @@
+"""Every mechanism in one form, ``(query, key, value, mask) -> Attention``, for the properties that all of them have.
+
+A new mechanism adds a line; ``test_mechanisms.py`` notices one that has none.
+"""
+
+import functools
+
+import torch
+from checks import D_K, KEY, QUERY
+
+from attnlib import Attend, attend, distributions, scores, structured
+from attnlib.local import local
+
+TRANSITION = torch.tensor([[0.5, -0.5], [-0.25, 1.0]])
+
+
+def parameters(dtype, rounded=None):
+    """Scores of each kind on queries and keys of one size, by the name of their function.
+
+    Their numbers are the same in every precision; ``rounded`` to another one first, so that both have the same.
+    """
+    torch.manual_seed(0)
+    size = {"d_q": D_K, "d_k": D_K, "dtype": torch.float64}
+    maps = {"first_map": torch.tanh, "second_map": torch.sigmoid}
+    found = {
+        "similarity": scores.similarity,
+        "dot": scores.dot,
+        "scaled_dot": scores.scaled_dot,
+        "generalized_kernel": functools.partial(scores.generalized_kernel, feature_map=torch.nn.functional.softplus),
+        "general": scores.General(**size),
+        "biased_general": scores.BiasedGeneral(**size),
+        "activated_general": scores.ActivatedGeneral(**size),
+        "concat": scores.Concat(**size, d_w=13),
+        "additive": scores.Additive(**size, d_w=13),
+        "deep": scores.Deep(**size, d_hidden=(13, 19)),
+        "location_based": scores.LocationBased(D_K, 31, dtype=torch.float64),
+        "feature_based": scores.FeatureBased(D_K, D_K, 13, **maps, dtype=torch.float64),
+    }
+    modules = [score for score in found.values() if isinstance(score, torch.nn.Module)]
+    for module in modules:
+        module.to(rounded or dtype).to(dtype)
+    return found
+
+
+DISTRIBUTIONS = {
+    "softmax": distributions.softmax,
+    "softmax, T = 0.5": functools.partial(distributions.softmax, temperature=0.5),
+    "sparsemax": distributions.sparsemax,
+    "entmax": distributions.entmax,
+    "entmax 1.3": functools.partial(distributions.entmax, alpha=1.3),
+    "sigmoid": distributions.sigmoid,
+    "segmentation": functools.partial(structured.segmentation, transition=TRANSITION),
+}
+
+# Its loop over the keys is unrolled, so that a compiler fixes their number.
+FIXED_LENGTH = {"segmentation"}
+
+
+def _local(query, key, value, *, mask=None, **options):
+    centre = torch.arange(query.shape[-2], device=query.device) + 0.4
+    return local(query, key, value, centre=centre, half_width=2, mask=mask, **options)
+
+
+def _with_score(name):
+    return lambda dtype, rounded=None: Attend(parameters(dtype, rounded)[name])
+
+
+def _with(**options):
+    return lambda dtype, rounded=None: functools.partial(attend, **options)
+
+
+# Each is made for a precision.
+MECHANISMS = {
+    **{name: _with_score(name) for name in parameters(torch.float32)},
+    **{name: _with(distribution=g) for name, g in DISTRIBUTIONS.items() if name != "softmax"},
+    "scale": _with(scale=0.7),
+    "bias": _with(bias=torch.linspace(-1, 1, QUERY * KEY).reshape(QUERY, KEY)),
+    "causal": _with(is_causal=True),
+    "local": lambda dtype, rounded=None: _local,
+    "local, additive": lambda dtype, rounded=None: functools.partial(
+        _local, score=parameters(dtype, rounded)["additive"]
+    ),
+}
+# What has a path without weights.
+WITHOUT_WEIGHTS = [name for name in MECHANISMS if not name.startswith("local")]
+COVERED = {attend, local}
