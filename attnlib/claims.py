@@ -267,7 +267,7 @@ def _tested(runs: Runs, condition: Condition) -> tuple[str, str]:
         holds, fails = low < found.low and found.high < high, found.high <= low or found.low >= high
         claim = f"within {_edge(low)} to {_edge(high)}"
     else:
-        edge = -edge if relation == "<" and isinstance(than, str) else edge
+        edge = 0.0 - edge if relation == "<" and isinstance(than, str) else edge
         larger = relation == ">"
         holds = found.low > edge if larger else found.high < edge
         fails = found.high <= edge if larger else found.low >= edge
