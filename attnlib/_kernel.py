@@ -21,22 +21,30 @@ def kernel_context(work: Work) -> Tensor | None:
     """
     if not (all(lengths(work)) and work.query.shape[-1]):
         return None
-    if isinstance(work.scale, Tensor):
-        if work.query.dtype in HALF:
-            return None  # the product with the query would be rounded
-        work = work._replace(query=work.query * work.scale, scale=1.0)
+    if isinstance(work.scale, Tensor) and work.query.dtype in HALF:
+        return None  # the product with the query would be rounded
     if not is_masked(work):
-        return _sdpa(work, work.query, work.key, work.value)
-    return _masked(work) if is_ordinary(work.query, work.key, work.value) else _guarded(work)
+        return _sdpa(_folded(work))
+    return _masked(_folded(work)) if is_ordinary(*work[:3], scale=work.scale) else _guarded(work)
+
+
+def _folded(work: Work) -> Work:
+    """The work with a scale that the kernel takes: a positive number, for it hides with -inf before it multiplies."""
+    scale = work.scale
+    if isinstance(scale, Tensor):
+        return work._replace(query=work.query * scale, scale=1.0)
+    if scale is None or scale > 0:
+        return work
+    return work._replace(query=-work.query if scale else 0.0 * work.query, scale=-scale or 1.0)
 
 
 def _masked(work: Work) -> Tensor:
     """Where every number is ordinary: the kernel as it is, a run of queries at a time if the mask is large."""
     if work.mask is None and work.bias is None:
-        return _sdpa(work, work.query, work.key, work.value, is_causal=True)
+        return _sdpa(work, is_causal=True)
     n_query, n_key = lengths(work)
     if not work.is_causal or n_query * n_key <= PAIRS:
-        return _sdpa(work, work.query, work.key, work.value, attn_mask=_attn_mask(work, visible_pairs(work)))
+        return _sdpa(work, attn_mask=_attn_mask(work, visible_pairs(work)))
     step = max(1, PAIRS // n_key)
     return torch.cat([_masked(_run(work, start, min(start + step, n_query))) for start in range(0, n_query, step)], -2)
 
@@ -79,32 +87,32 @@ def _guarded(work: Work) -> Tensor | None:
         without(bad_key | unseen, work.key),
         without(bad_value | unseen, work.value),
     )
-    if may_look(*clean) and not is_ordinary(*clean):
+    if may_look(*clean) and not is_ordinary(*clean, scale=work.scale):
         return None  # a number seen by some is so large that hidden energies, or their gradients, may overflow
+    work = _folded(work._replace(query=clean[0], key=clean[1], value=clean[2]))
     if work.mask is None and work.bias is None:
-        context = _sdpa(work, *clean, is_causal=True)
+        context = _sdpa(work, is_causal=True)
         last = torch.arange(n_query, device=unseen.device).clamp(max=n_key - 1)
         lost = ((bad_key | bad_value).cumsum(-2) > 0)[..., last, :]
     else:
-        context = _sdpa(work, *clean, attn_mask=_attn_mask(work, visible | sees_nothing))
+        context = _sdpa(work, attn_mask=_attn_mask(work, visible, sees_nothing))
         lost = sees_any(visible, bad_key | bad_value)
     return torch.where(sees_nothing, 0.0, context + nan_where(bad_query | lost, context.dtype))
 
 
-def _attn_mask(work: Work, visible: Tensor) -> Tensor:
-    """What the kernel adds to the energies, or hides."""
+def _attn_mask(work: Work, visible: Tensor, sees_nothing: Tensor | None = None) -> Tensor:
+    """What the kernel adds to the energies, or hides; a query that sees nothing is shown everything, for safety."""
     if work.bias is None:
-        return visible
+        return visible if sees_nothing is None else visible | sees_nothing
     finite = torch.where(work.bias == -torch.inf, 0.0, work.bias)
-    return torch.where(visible, finite, -torch.inf)
+    shown = torch.where(visible, finite, -torch.inf)
+    return shown if sees_nothing is None else torch.where(sees_nothing, 0.0, shown)
 
 
-def _sdpa(
-    work: Work, query: Tensor, key: Tensor, value: Tensor, *, attn_mask: Tensor | None = None, is_causal: bool = False
-) -> Tensor:
+def _sdpa(work: Work, *, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
     """The kernel wants equal leading dimensions, and is fast with two of them only."""
     batch = work.batch
-    tensors = [t if t.shape[:-2] == batch else t.expand(*batch, *t.shape[-2:]) for t in (query, key, value)]
+    tensors = [t if t.shape[:-2] == batch else t.expand(*batch, *t.shape[-2:]) for t in work[:3]]
     if len(batch) > 2:
         tensors = [tensor.flatten(0, len(batch) - 2) for tensor in tensors]
         attn_mask = _two_leading(attn_mask, batch)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ._checks import HALF, may_look
 
-ORDINARY = 1e15  # a product of two, summed over thousands and scaled by thousands, is far from the 3e38 of float32
+ORDINARY = 1e12  # a product of three, as of query, key and scale, is below the 3e38 of float32
 # Activations that give finite numbers for finite numbers.
 _TAME = (torch.tanh, torch.relu, torch.sigmoid, F.tanh, F.relu, F.sigmoid)
 
@@ -80,8 +80,12 @@ def all_finite(*tensors: Tensor) -> bool:
     return may_look(*tensors) and all(math.isfinite(tensor.detach().sum().item()) for tensor in tensors)
 
 
-def is_ordinary(*tensors: Tensor) -> bool:
+def is_ordinary(*tensors: Tensor, scale: float | Tensor | None = None) -> bool:
     """Whether no number is so large that energies, or their gradients, could overflow, as far as one may look."""
+    if isinstance(scale, Tensor):
+        tensors = (*tensors, scale)
+    elif scale is not None and abs(scale) >= ORDINARY:
+        return False
     return may_look(*tensors) and all(magnitude(tensor) < ORDINARY for tensor in tensors)
 
 
@@ -102,6 +106,8 @@ def bad_rows(vectors: Tensor, limit: float = torch.inf) -> Tensor:
 
 def burst_rows(energies: Tensor) -> Tensor:
     """Which rows have an energy that no distribution can weigh: NaN, or plus infinity."""
+    if energies.shape[-1] == 0:
+        return torch.zeros((*energies.shape[:-1], 1), dtype=torch.bool, device=energies.device)
     return ~(energies.detach().amax(-1, keepdim=True) < torch.inf)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ._checks import batch_of
 from ._kernel import kernel_context
-from ._rows import bad_rows, burst_rows, is_burst, is_ordinary, nan_where, product, sees_any, times, wide, without
+from ._rows import bad_rows, burst_rows, inner_product, is_burst, is_ordinary, nan_where, sees_any, times, wide, without
 from ._work import Scale, Work, is_masked, lengths, prepared, visible_pairs
 from .distributions import softmax
 from .scores import dot, scaled_dot
@@ -215,7 +215,7 @@ def _reference(work: Work, score: Score, distribution: Distribution) -> tuple[Te
     if not is_dot:  # a score of which nobody knows what it does shall not see what nobody sees
         query = without(~visible.any(-1, keepdim=True), query)
         key = without(~visible.any(-2).unsqueeze(-1), key)
-    if is_ordinary(query, key, value):
+    if is_ordinary(query, key, value, scale=work.scale):
         energies = _seen(work, score, _energies(score, query, key, work.scale), visible)
         if (is_dot and work.bias is None) or not is_burst(energies):
             weights = _weights(distribution, energies, work.dropout)
@@ -238,7 +238,7 @@ def _reference(work: Work, score: Score, distribution: Distribution) -> tuple[Te
 def _energies(score: Score, query: Tensor, key: Tensor, scale: Scale = None) -> Tensor:
     """Energies in single precision at least; a scale is taken here where it stands inside of the score."""
     if scale is not None and score in (dot, scaled_dot):
-        energies = product(wide(query) * scale, key)
+        energies = inner_product(wide(query) * scale, key)
     else:
         energies = wide(score(query, key))
     expected = (*batch_of(query, key), query.shape[-2], key.shape[-2])

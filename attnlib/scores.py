@@ -135,8 +135,8 @@ def scaled_dot(
     """
     check_same_size(query, key)
     if scale is None:
-        scale = max(query.shape[-1], 1) ** -0.5
-    return product(wide(query) * scale, key)
+        return product(wide(query) * max(query.shape[-1], 1) ** -0.5, key)
+    return inner_product(wide(query) * scale, key)  # a scale above 1 may make a query infinite
 
 
 def general(

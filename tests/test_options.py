@@ -343,3 +343,48 @@ def test_conversions_run_under_vmap_and_in_one_graph():
     assert torch.equal(torch.compile(masks.from_additive, fullgraph=True, backend="eager")(additive), wanted)
     assert torch.equal(torch.compile(masks.from_hugging_face, fullgraph=True, backend="eager")(ones), wanted[:, None])
     assert torch.equal(torch.vmap(masks.from_hugging_face)(ones[:, None]).flatten(), wanted.flatten())
+
+
+# --- rows that see nothing, and scales that turn energies round -------------------------------------------------------
+
+NOTHING = torch.tensor([[False, False], [True, True]])
+
+
+@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, 3e38])
+@pytest.mark.parametrize("which", ["query", "bias", "both"])
+def test_a_row_that_sees_nothing_spoils_nobody(which, bad, need_weights):
+    """Its query and its bias may hold anything: gradients of the keys, the bias and the scale stay as they were."""
+    results = []
+    for number in (1.0, bad):
+        query = torch.tensor([[number if which != "bias" else 1.0], [1.0]], requires_grad=True)
+        bias = torch.tensor([[number if which != "query" else 1.0] * 2, [0.0, 0.5]], requires_grad=True)
+        key, scale = torch.tensor([[1.0], [2.0]], requires_grad=True), torch.tensor([2.0], requires_grad=True)
+        options = {"scale": scale, "bias": bias, "mask": NOTHING, "need_weights": need_weights}
+        context = attend(query, key, key, **options).context
+        results.append([context.detach(), *torch.autograd.grad(context.sum(), (query, key, bias, scale))])
+    for got, want in zip(*results, strict=True):
+        assert want.isfinite().all()
+        torch.testing.assert_close(got, want, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("mask", [None, some_mask()], ids=["no mask", "mask"])
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("scale", [-0.5, 0.0, -3.0])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_scales_that_are_not_positive(dtype, scale, is_causal, mask):
+    """torch's kernel hides with minus infinity before it multiplies, so that a negative scale would show the future."""
+    parts = [part.to(dtype) for part in inputs()]
+    run = functools.partial(attend, scale=scale, is_causal=is_causal, mask=mask)
+    tolerance = {torch.float64: 1e-10, torch.float32: 1e-5, torch.bfloat16: 3e-2}[dtype]
+    silent = checks.run_with_gradients(functools.partial(run, need_weights=False), *parts)
+    for got, want in zip(silent, checks.run_with_gradients(run, *parts), strict=True):
+        torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, 3e38])
+def test_no_keys_at_all_and_a_query_that_is_not_finite(bad, need_weights):
+    empty, mask = torch.ones(0, 1), torch.ones(1, 0, dtype=torch.bool)
+    context = attend(torch.tensor([[bad]]), empty, empty, mask=mask, need_weights=need_weights).context
+    assert torch.equal(context, torch.zeros(1, 1))
