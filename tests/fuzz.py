@@ -16,7 +16,8 @@ compared is counted:
 * lost rows see a vector that is not finite: with a mask they must be NaN, and all other rows and their gradients right.
   Without any mask, bias or causality nothing is promised to the others' gradients, and these are left out.
 * burst rows see a finite vector so large that an energy comes near the largest number of the arithmetic, or the context
-  near that of its precision. They may be anything; the other rows' values are compared, gradients of the case are not.
+  near that of its precision. They may be anything, and no gradient arrives there; with a mask the other rows and their
+  gradients must be right.
 * doubtful rows have a sparse support, or a relu, so near its edge that rounding may take either side: values are
   compared, and no gradient arrives there.
 """
@@ -67,6 +68,7 @@ def check(seed, report, attend=None, local_=local.local):
     n_rows, lost = case.bad_pairs.shape[0], case.lost | case.lost_value
     want = fuzz_oracle.expected(task, dtype, lost)
     silent = lost | want.burst | want.doubtful
+    report.counts["rows"] += n_rows
     report.counts["lost rows"] += len(lost)
     report.counts["burst rows"] += len(want.burst)
     report.counts["doubtful rows"] += len(want.doubtful)
@@ -77,7 +79,7 @@ def check(seed, report, attend=None, local_=local.local):
     usable = torch.ones(n_rows, dtype=torch.bool)
     usable[sorted(lost | want.burst)] = False
     rows, columns = want.pairs
-    has_gradients = not want.burst and case.has_gradients
+    has_gradients = case.has_gradients and (case.is_masked or not want.burst)
     found = None  # without weights first: where nothing arrives at them, gradients with them should be the same
     for need_weights in (True,) if case.is_local else (False, True):
         mode = "" if need_weights else " without weights"
@@ -183,7 +185,7 @@ def main():
     seconds = time.perf_counter() - start
     if options.only is not None:
         print(build(options.only).what.replace("; ", "\n"))
-    for name in ("cases", "attend", "local", "values", "gradients", "empty rows", "lost rows", "burst rows"):
+    for name in ("cases", "attend", "local", "values", "gradients", "rows", "empty rows", "lost rows", "burst rows"):
         print(f"{name:<16}{report.counts[name]:>12,}")
     print(f"{'doubtful rows':<16}{report.counts['doubtful rows']:>12,}")
     kinds = collections.Counter(kind for _, kind, _ in report.mismatches)

@@ -113,8 +113,8 @@ class Maker:
                 if self.chance(0.3):
                     spoilt = torch.where(torch.rand(base_shape, generator=self.generator) < 0.5, spoilt, numbers)
                 numbers = torch.where(hidden.unsqueeze(-1), spoilt, numbers)
-            if self.chance(0.06):
-                kind = self.pick("nan", "inf", "-inf", "mixed", "largest", "huge")
+            if self.chance(0.08):
+                kind = self.pick("nan", "inf", "mixed", "largest", "largest", "huge")
                 self.what.append(f"{name} shows {kind}")
                 rows = torch.rand(base_shape[:-1], generator=self.generator) < 0.25
                 numbers = torch.where(rows.unsqueeze(-1), self.garbage(numbers, kind), numbers)

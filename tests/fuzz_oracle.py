@@ -342,8 +342,9 @@ def expected(task, dtype, skip):
             energies = energies + flat(given, "added", (task.n_query, task.n_key)).index_select(
                 0, row * task.n_key + column
             )
-        found.append((energies, v, inner.seen, raw))
-    (energies, v, inside, _), (size, v_size, inside_size, raw_size) = found
+        vectors = torch.cat([q, k], -1).detach()
+        found.append((energies, v, inner.seen, raw, vectors))
+    (energies, v, inside, _, _), (size, v_size, inside_size, raw_size, vectors) = found
 
     kinked, steep = torch.zeros(len(row), dtype=torch.bool), torch.zeros(len(row), dtype=torch.float64)
     for (name, x), (_, x_size) in zip(inside, inside_size, strict=True):
@@ -367,6 +368,8 @@ def expected(task, dtype, skip):
         spans[r] = range(start, start + n)
         start += n
     over = most > largest * 1e-4
+    if task.score != "similarity":  # what is large may overflow on the way, though multiplied by zero in the end
+        over |= (vectors > largest * 1e-4).any(-1)
     if MAPS & task.options.keys():  # in the precision of the vectors
         for name, x in inside_size:
             over |= (FUNCTIONS[name][1](x) > torch.finfo(dtype).max / 4).any(-1)
@@ -412,7 +415,8 @@ def expected(task, dtype, skip):
     )
     wild = (context_bulk > torch.finfo(dtype).max / 4) | context_bulk.isnan()
     burst |= set(wild.any(-1).nonzero().flatten().tolist())
-    burst |= set(row[(v_size.detach() > largest * 1e-4).any(-1)].tolist())
+    too_large = min(largest * 1e-4, torch.finfo(dtype).max / 64)  # the kernel rounds what comes back to the energies
+    burst |= set(row[(v_size.detach() > too_large).any(-1)].tolist())
 
     def gradients(arriving, at_weights, coarse, silent):
         """By name: the gradient, and how far the library's may be off.

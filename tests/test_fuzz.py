@@ -27,7 +27,7 @@ def test_random_cases_agree_with_the_oracle(record_property):
     for kind in ("empty rows", "lost rows", "burst rows", "doubtful rows", "local"):
         assert report.counts[kind] > 0, f"{CASES} cases have no {kind}"
     for kind in ("burst rows", "doubtful rows"):  # what is not compared is the exception
-        assert report.counts[kind] < 0.2 * CASES
+        assert report.counts[kind] < 0.1 * report.counts["rows"]
     counts = ", ".join(f"{name} {report.counts[name]:,}" for name in ("cases", "values", "gradients"))
     record_property("measured", f"fuzz: {counts}")
 
@@ -70,7 +70,8 @@ def test_the_program_says_what_failed_and_how_to_run_it_again(monkeypatch, capsy
 
 def finite_constant(patch):
     """A large negative number where nothing may be seen: a row that sees nothing gets the mean."""
-    patch.setattr(attention, "_seen", lambda energies, visible, bias: torch.where(visible, energies, -1e9))
+    whole = attention._seen
+    patch.setattr(attention, "_seen", lambda *work: whole(*work).clamp(min=-1e9))
 
 
 def over_queries(patch):
@@ -106,7 +107,8 @@ def rounded_energies(patch):
 
 
 def overflow_inside(patch):
-    """A vector that overflows on the way to an energy is multiplied as it is."""
+    """Vectors that nobody sees reach the score, which multiplies what overflowed on the way."""
+    patch.setattr(attention, "without", lambda bad, vectors: torch.where(bad & ~vectors.isfinite(), 1.0, vectors))
     patch.setattr(scores, "inner_product", _rows.product)
 
 
@@ -129,7 +131,7 @@ def bias_unscaled(patch):
         (leak, 100),
         (lower_right, 100),
         (rounded_energies, 100),
-        (overflow_inside, 600),
+        (overflow_inside, 400),
         (bias_unscaled, 100),
     ],
     ids=lambda case: getattr(case, "__name__", ""),
@@ -137,4 +139,6 @@ def bias_unscaled(patch):
 def test_a_mistake_is_found(mistake, cases, monkeypatch):
     changed = mistake(monkeypatch)
     run = functools.partial(fuzz.run, range(cases), stop=1)
-    assert (run() if changed is None else run(changed)).mismatches
+    found = (run() if changed is None else run(changed)).mismatches
+    assert found
+    assert "crash" not in found[0][1], found
