@@ -18,7 +18,7 @@ PYTEST := $(PY) -m pytest
 # Cells run in their order, a notebook in one process; two notebooks at a time.
 NBVAL := $(PY) -m pytest -o addopts=-ra --nbval --nbval-cell-timeout=600 --timeout=900 -p no:randomly -n 2 --dist loadfile
 
-.PHONY: help book epub test unit nbval elsewhere chromium check notebooks pins lab bench clean
+.PHONY: help book epub test unit nbval elsewhere chromium check notebooks pins lab bench fuzz clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -72,6 +72,9 @@ pins: $(READY)  ## write requirements.txt from the environment as it is
 
 lab: $(READY)  ## open the book in JupyterLab
 	@$(PY) -m jupyterlab --notebook-dir=.
+
+fuzz: $(READY)  ## compare the library with an oracle on 20,000 random cases
+	@$(PY) tests/fuzz.py
 
 bench: $(READY)  ## measure the library
 	@$(PY) tests/bench.py
