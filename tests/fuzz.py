@@ -178,7 +178,6 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="seed of the first case")
     parser.add_argument("--only", type=int, help="run the case of this seed alone")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     seeds = range(options.seed, options.seed + options.cases) if options.only is None else [options.only]
     start = time.perf_counter()
     report = run(seeds)
@@ -199,4 +198,5 @@ def main():
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     sys.exit(main())
