@@ -44,6 +44,8 @@ class Inner:
 
 
 def similarity(q, k, p, place, inner):
+    # A square may be beyond float64: only directions count, so what is very large is divided by a power of two first.
+    q, k = (torch.where(x.detach().abs().amax(-1, keepdim=True) > 1e100, x * 2.0**-600, x) for x in (q, k))
     lengths = q.norm(dim=-1), k.norm(dim=-1)
     if inner.bound:  # 1 / |q| is a constant times q, and turns with q as well
         one = [torch.where(length > 1e-8, 1 / length, 0.0).detach().unsqueeze(-1) for length in lengths]
