@@ -75,6 +75,15 @@ def activated(
     return torch.where(bad, 1.0, activation(torch.where(bad, 1.0, inner))), bad
 
 
+def mapped(feature_map: Callable[[Tensor], Tensor], vectors: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Features of vectors, and whose did not come out finite: in their place are those of a vector of ones."""
+    features = feature_map(vectors)
+    if all_finite(features):
+        return features, None
+    bad = bad_rows(features)
+    return feature_map(without(bad, vectors)), bad
+
+
 def all_finite(*tensors: Tensor) -> bool:
     """Whether all numbers are finite, as far as this may be looked at and a sum can tell; when in doubt, no."""
     return may_look(*tensors) and all(math.isfinite(tensor.detach().sum().item()) for tensor in tensors)

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ._checks import batch_of, check_parameter, check_same_size, check_vector, may_look
-from ._rows import activated, bad_rows, inner_product, magnitude, product, times, wide, without
+from ._rows import activated, bad_rows, inner_product, magnitude, mapped, product, times, wide, without
 from .score_modules import (
     ActivatedGeneral,
     Additive,
@@ -265,9 +265,10 @@ def generalized_kernel(
     >>> generalized_kernel(torch.tensor([[1.0, -2.0]]), torch.tensor([[3.0, 4.0]]), feature_map=torch.relu)
     tensor([[3.]])
     """
-    query, key = feature_map(query), feature_map(key)
+    (query, bad_query), (key, bad_key) = mapped(feature_map, query), mapped(feature_map, key)
     check_same_size(query, key)
-    return inner_product(query, key)
+    bad = None if bad_query is None and bad_key is None else _either(bad_query, query) | _either(bad_key, key).mT
+    return _spoilt(inner_product(query, key), bad)
 
 
 def concat(
@@ -484,7 +485,7 @@ def feature_based(
             [ 6., 12.]])
     """
     check_vector(vector)
-    first, second = first_map(key), second_map(key)
+    (first, bad_first), (second, bad_second) = mapped(first_map, key), mapped(second_map, key)
     check_parameter("first_weight", first_weight, d_w=vector.shape[0], d_1=first.shape[-1])
     check_parameter("second_weight", second_weight, d_w=vector.shape[0], d_2=second.shape[-1])
     hidden = product(first, first_weight) + product(second, second_weight)
@@ -492,7 +493,7 @@ def feature_based(
         check_parameter("bias", bias, d_w=vector.shape[0])
         hidden = hidden + bias
     hidden, burst = activated(activation, hidden)
-    energies = _spoilt(times(hidden, vector), None, burst).unsqueeze(-2)
+    energies = _spoilt(times(hidden, vector), None, burst, bad_first, bad_second).unsqueeze(-2)
     return energies.expand(*batch_of(query, key), query.shape[-2], key.shape[-2])
 
 
@@ -521,6 +522,11 @@ def _spoilt(energies: Tensor, bad: Tensor | None, *bursts: Tensor | None) -> Ten
             some = burst.any(-1)
             bad = some if bad is None else bad | some
     return energies if bad is None else torch.where(bad, torch.nan, energies)
+
+
+def _either(bad: Tensor | None, vectors: Tensor) -> Tensor:
+    """Which rows are bad, where none may be."""
+    return torch.zeros_like(vectors[..., :1], dtype=torch.bool) if bad is None else bad
 
 
 def _unit(vectors: Tensor, eps: float) -> Tensor:

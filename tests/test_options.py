@@ -388,3 +388,32 @@ def test_no_keys_at_all_and_a_query_that_is_not_finite(bad, need_weights):
     empty, mask = torch.ones(0, 1), torch.ones(1, 0, dtype=torch.bool)
     context = attend(torch.tensor([[bad]]), empty, empty, mask=mask, need_weights=need_weights).context
     assert torch.equal(context, torch.zeros(1, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("name", ["generalized_kernel", "feature_based"])
+def test_a_feature_that_overflows_spoils_nobody_who_does_not_see_it(name, dtype):
+    """The square of a hidden key is infinite: gradients of the parameters and of that key itself stay finite."""
+    large = 1e20 if dtype == torch.float32 else 300.0
+    weight = torch.ones(1, 1, dtype=dtype, requires_grad=True)
+    fixed = {"vector": torch.ones(1, dtype=dtype), "first_weight": weight, "first_map": torch.abs}
+    options = {
+        "generalized_kernel": {"feature_map": torch.square},
+        "feature_based": {**fixed, "second_weight": weight, "second_map": torch.square},
+    }[name]
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    value = torch.tensor([[1.0], [2.0], [4.0]], dtype=dtype)
+    results = []
+    for number in (1.0, large):
+        key = torch.tensor([[0.5], [1.0], [number]], dtype=dtype, requires_grad=True)
+        query = torch.ones(2, 1, dtype=dtype, requires_grad=True)
+        score = functools.partial(getattr(scores, name), **options)
+        context = attend(query, key, value, score=score, mask=mask).context
+        parts = (query, key, weight)
+        results.append([context[0], *torch.autograd.grad(context[0].sum(), parts, allow_unused=True)])
+        assert context[1].isfinite().all() == (number == 1.0), "who sees it gets NaN"
+    for got, want in zip(*results, strict=True):
+        assert (got is None) == (want is None)
+        if got is not None:
+            assert want.isfinite().all()
+            torch.testing.assert_close(got, want)
