@@ -34,7 +34,7 @@ def check(variant: str, paths: list[str], jobs: int) -> tuple[bool, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("variants", nargs="*", metavar="VARIANT", help=", ".join(environment.VARIANTS))
-    parser.add_argument("--jobs", type=int, default=2, help="notebooks at the same time")
+    parser.add_argument("--jobs", type=int, default=2, help="notebooks at the same time, if each has one thread")
     parser.add_argument("--notebooks", nargs="*", default=["book"], help="all of the book if not given")
     options = parser.parse_args()
     if unknown := set(options.variants) - set(environment.VARIANTS):
@@ -43,7 +43,8 @@ def main() -> int:
     for variant in options.variants or environment.VARIANTS:
         told = " ".join(f"{name}={value}" for name, value in environment.VARIANTS[variant].items())
         print(f"\nelsewhere {variant}: {told}", flush=True)
-        good, seconds = check(variant, options.notebooks, options.jobs)
+        threads = int(environment.VARIANTS[variant]["OMP_NUM_THREADS"])
+        good, seconds = check(variant, options.notebooks, max(1, options.jobs // threads))
         lines.append(f"{variant:10s} {seconds:6.0f} s  {'as stored' if good else 'FAILED'}")
     print("\nelsewhere: every cell runs, and claims come out as stored\n" + "\n".join(lines))
     return int(any(line.endswith("FAILED") for line in lines))
