@@ -1,32 +1,10 @@
-"""Attention mechanisms in plain PyTorch: one function a mechanism, each tested against its paper's equation."""
+"""Attention mechanisms in plain PyTorch: one function a mechanism, each tested against its paper's equation.
 
-from . import (
-    decoding,
-    distributions,
-    gated_unit,
-    hard,
-    input_feeding,
-    local,
-    masks,
-    rnnsearch,
-    scores,
-    structured,
-)
+The unified model, :func:`attend`, is here. A mechanism stands in the folder of its section of the book:
+``from attnlib.softness import local``.
+"""
+
 from .attention import Attend, Attention, attend
 
-__all__ = [
-    "Attend",
-    "Attention",
-    "attend",
-    "decoding",
-    "distributions",
-    "gated_unit",
-    "hard",
-    "input_feeding",
-    "local",
-    "masks",
-    "rnnsearch",
-    "scores",
-    "structured",
-]
+__all__ = ["Attend", "Attention", "attend"]
 __version__ = "0.1.0"

@@ -147,4 +147,21 @@ def _check_spread(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
 def _advice(mask: Tensor) -> str:
     if mask.is_floating_point():
         return "what is added to the energies goes to bias=, minus infinity included"
-    return "zeros and ones become one with .bool(), a tokenizer's (batch, key) with attnlib.masks.from_hugging_face"
+    return "zeros and ones become one with .bool(), a tokenizer's (batch, key) with attnlib.interop.from_hugging_face"
+
+
+def check_tensor(name: str, tensor: Tensor) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor but is {type(tensor).__name__}")
+
+
+def check_boolean(mask: Tensor) -> None:
+    check_tensor("mask", mask)
+    if mask.dtype != torch.bool:
+        raise TypeError(f"mask must be boolean (True = may attend) but has dtype {mask.dtype}")
+
+
+def check_ndim(name: str, tensor: Tensor, ndim: int) -> None:
+    check_tensor(name, tensor)
+    if tensor.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} dimensions but has shape {tuple(tensor.shape)}")

@@ -1,6 +1,7 @@
 """The arguments of an attention, checked and brought into one form."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -8,7 +9,8 @@ from torch import Tensor
 
 from . import masks
 from ._checks import batch_of, check_bias, check_mask, check_vectors, fits
-from ._rows import as_autocast
+from ._rows import as_autocast, inner_product, wide
+from .scores import dot, scaled_dot
 
 Scale = float | Tensor | None
 
@@ -123,3 +125,15 @@ def _check_scale(scale: float | Tensor, shape: tuple[int, ...]) -> None:
         raise TypeError(f"scale must be a number or a tensor but is {type(scale).__name__}")
     elif not math.isfinite(scale):
         raise ValueError(f"scale must be finite but is {scale}")
+
+
+def energies_of(score: Callable[[Tensor, Tensor], Tensor], query: Tensor, key: Tensor, scale: Scale = None) -> Tensor:
+    """Energies in single precision at least; a scale is taken here where it stands inside of the score."""
+    if scale is not None and score in (dot, scaled_dot):
+        energies = inner_product(wide(query) * scale, key)
+    else:
+        energies = wide(score(query, key))
+    expected = (*batch_of(query, key), query.shape[-2], key.shape[-2])
+    if tuple(energies.shape) != expected:
+        raise ValueError(f"score returned energies of shape {tuple(energies.shape)} but expected {expected}")
+    return energies

@@ -8,10 +8,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ._checks import batch_of
 from ._kernel import kernel_context
-from ._rows import bad_rows, burst_rows, inner_product, is_burst, is_ordinary, nan_where, sees_any, times, wide, without
-from ._work import Scale, Work, is_masked, lengths, prepared, visible_pairs
+from ._rows import bad_rows, burst_rows, is_burst, is_ordinary, nan_where, sees_any, times, without
+from ._work import Scale, Work, energies_of, is_masked, lengths, prepared, visible_pairs
 from .distributions import softmax
 from .scores import dot, scaled_dot
 
@@ -208,7 +207,7 @@ def _reference(work: Work, score: Score, distribution: Distribution) -> tuple[Te
     """Energies, weights and context in plain torch operations."""
     query, key, value = work.query, work.key, work.value
     if not is_masked(work):
-        energies = _scaled(score, _energies(score, query, key, work.scale), work.scale)
+        energies = _scaled(score, energies_of(score, query, key, work.scale), work.scale)
         weights = _weights(distribution, energies, work.dropout)
         return energies, weights.to(value.dtype), times(weights, value).to(value.dtype)
     visible, is_dot = visible_pairs(work), score in (dot, scaled_dot)
@@ -216,12 +215,12 @@ def _reference(work: Work, score: Score, distribution: Distribution) -> tuple[Te
         query = without(~visible.any(-1, keepdim=True), query)
         key = without(~visible.any(-2).unsqueeze(-1), key)
     if is_ordinary(query, key, value, scale=work.scale):
-        energies = _seen(work, score, _energies(score, query, key, work.scale), visible)
+        energies = _seen(work, score, energies_of(score, query, key, work.scale), visible)
         if (is_dot and work.bias is None) or not is_burst(energies):
             weights = _weights(distribution, energies, work.dropout)
             return energies, weights.to(value.dtype), times(weights, value).to(value.dtype)
     bad_query, bad_key, bad_value = (bad_rows(part) for part in (query, key, value))
-    energies = _energies(score, without(bad_query, query), without(bad_key, key), work.scale)
+    energies = energies_of(score, without(bad_query, query), without(bad_key, key), work.scale)
     energies = _seen(work, score, energies, visible)
     energies = torch.where(visible & (bad_query | bad_key.mT), torch.nan, energies)
     lost = burst_rows(energies)
@@ -233,18 +232,6 @@ def _reference(work: Work, score: Score, distribution: Distribution) -> tuple[Te
     context = context + nan_where(lost | sees_any(visible, bad_value), context.dtype)
     weights = weights + nan_where(lost, weights.dtype)
     return energies, weights.to(value.dtype), context.to(value.dtype)
-
-
-def _energies(score: Score, query: Tensor, key: Tensor, scale: Scale = None) -> Tensor:
-    """Energies in single precision at least; a scale is taken here where it stands inside of the score."""
-    if scale is not None and score in (dot, scaled_dot):
-        energies = inner_product(wide(query) * scale, key)
-    else:
-        energies = wide(score(query, key))
-    expected = (*batch_of(query, key), query.shape[-2], key.shape[-2])
-    if tuple(energies.shape) != expected:
-        raise ValueError(f"score returned energies of shape {tuple(energies.shape)} but expected {expected}")
-    return energies
 
 
 def _scaled(score: Score, energies: Tensor, scale: Scale) -> Tensor:

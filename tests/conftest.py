@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 # Shape annotations are checked in the tests, and only here: all modules of the library but those that draw and record,
 # which take few shapes and report bad arguments themselves. The hook has to stand before the first import of attnlib.
 ATTNLIB = Path(__file__).parent.parent / "attnlib"
-UNCHECKED = {"__init__", "claims", "plotting", "widgets"}
+UNCHECKED = {"__init__", "book", "plotting", "widgets"}
 CHECKED = sorted(f"attnlib.{path.stem}" for path in ATTNLIB.iterdir() if path.stem not in UNCHECKED)
 jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 

@@ -32,7 +32,7 @@ import torch
 from fuzz_cases import HALF, build
 
 import attnlib
-from attnlib import local
+from attnlib.softness import local
 
 
 class Report:

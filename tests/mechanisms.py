@@ -9,7 +9,7 @@ import torch
 from checks import D_K, KEY, QUERY
 
 from attnlib import Attend, attend, distributions, scores, structured
-from attnlib.local import local
+from attnlib.softness.local import local
 
 TRANSITION = torch.tensor([[0.5, -0.5], [-0.25, 1.0]])
 

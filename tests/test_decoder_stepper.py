@@ -1,4 +1,4 @@
-"""DecoderStepper: its outputs against attnlib.rnnsearch, what it refuses, what its presets promise, its arithmetic in
+"""DecoderStepper: its outputs against attnlib.recurrent, what it refuses, what its presets promise, its arithmetic in
 the page, and its page. test_widgets*.py has the rest."""
 
 import importlib.util
@@ -11,7 +11,7 @@ import pytest
 import torch
 from browser import frame
 
-from attnlib.rnnsearch import RNNencdec, RNNsearch
+from attnlib.recurrent.rnnsearch import RNNencdec, RNNsearch
 from attnlib.widgets import DecoderStepper, base, decoder_stepper
 from attnlib.widgets.decoder_stepper import MAX_WORDS, PRESETS, encoded, kept_of, plain_decoder, rebuilt, tiny
 

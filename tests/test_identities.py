@@ -12,7 +12,7 @@ from oracles import rows, tensor
 
 from attnlib import attend, masks, scores
 from attnlib.distributions import sigmoid, softmax, sparsemax
-from attnlib.local import local, monotonic_centres
+from attnlib.softness.local import local, monotonic_centres
 
 
 def pair():

@@ -11,7 +11,7 @@ import torch
 from browser import frame
 
 from attnlib import attend
-from attnlib.local import full_weights, local
+from attnlib.softness.local import full_weights, local
 from attnlib.widgets import LocalWindow, base
 from attnlib.widgets.local_window import PRESETS
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from checks import BATCH, KEY, QUERY, randn
 from torch.nn.attention.flex_attention import create_mask
 
-from attnlib import attend, masks
+from attnlib import attend, interop, masks
 
 SIZE, HEADS = 6, 3  # torch wants the size divisible by the heads
 close = functools.partial(torch.testing.assert_close, atol=1e-12, rtol=1e-10)
@@ -93,21 +93,21 @@ def check_to_attn_mask(to_attn_mask):
 
 
 def test_key_padding_is_that_of_multihead_attention():
-    check_to_key_padding(masks.to_key_padding)
+    check_to_key_padding(interop.to_key_padding)
     query, key = sequences()
-    for padding in (~some_padding().squeeze(1), masks.to_additive(some_padding().squeeze(1), torch.float64)):
+    for padding in (~some_padding().squeeze(1), interop.to_additive(some_padding().squeeze(1), torch.float64)):
         theirs = plain_multihead()(query, key, key, key_padding_mask=padding)[0]
-        close(theirs, multihead(query, key, masks.from_key_padding(padding)))
-    assert torch.equal(masks.from_key_padding(masks.to_key_padding(some_padding())), some_padding())
+        close(theirs, multihead(query, key, interop.from_key_padding(padding)))
+    assert torch.equal(interop.from_key_padding(interop.to_key_padding(some_padding())), some_padding())
 
 
 def test_attn_mask_is_that_of_multihead_attention():
-    check_to_attn_mask(masks.to_attn_mask)
+    check_to_attn_mask(interop.to_attn_mask)
     query, key = sequences()
-    for blocked in (~checks.some_mask()[0], masks.to_additive(checks.some_mask()[0], torch.float64)):
+    for blocked in (~checks.some_mask()[0], interop.to_additive(checks.some_mask()[0], torch.float64)):
         theirs = plain_multihead()(query, key, key, attn_mask=blocked)[0]
-        close(theirs, multihead(query, key, masks.from_attn_mask(blocked)))
-    flat = masks.from_attn_mask(masks.to_attn_mask(checks.some_mask(), HEADS)).unflatten(0, (BATCH, HEADS))
+        close(theirs, multihead(query, key, interop.from_attn_mask(blocked)))
+    flat = interop.from_attn_mask(interop.to_attn_mask(checks.some_mask(), HEADS)).unflatten(0, (BATCH, HEADS))
     assert torch.equal(flat, checks.some_mask().unsqueeze(1).expand(-1, HEADS, -1, -1))
 
 
@@ -118,7 +118,7 @@ def test_both_masks_are_those_of_a_transformer_layer():
         torch.nn.init.normal_(parameter, std=0.5)
     x = randn(1, KEY, SIZE).requires_grad_()
     mask, padding = masks.causal(KEY), masks.key_mask(torch.tensor([4]), KEY)
-    options = {"src_mask": masks.to_attn_mask(mask), "src_key_padding_mask": masks.to_key_padding(padding)}
+    options = {"src_mask": interop.to_attn_mask(mask), "src_key_padding_mask": interop.to_key_padding(padding)}
     influence = torch.autograd.functional.jacobian(lambda x: layer(x, **options), x)[0, :, :, 0].abs().sum((1, 3))
     expected = (mask & padding[0]) | torch.eye(KEY, dtype=torch.bool)  # the residual connection
     assert torch.equal(influence > 0, expected)
@@ -126,8 +126,8 @@ def test_both_masks_are_those_of_a_transformer_layer():
 
 def test_generate_square_subsequent_mask():
     theirs = torch.nn.Transformer.generate_square_subsequent_mask(KEY)
-    assert torch.equal(masks.from_attn_mask(theirs), masks.causal(KEY))
-    assert torch.equal(masks.to_additive(masks.causal(KEY)), theirs)
+    assert torch.equal(interop.from_attn_mask(theirs), masks.causal(KEY))
+    assert torch.equal(interop.to_additive(masks.causal(KEY)), theirs)
 
 
 # --- against F.scaled_dot_product_attention ---------------------------------------------------------------------------
@@ -136,10 +136,10 @@ def test_generate_square_subsequent_mask():
 def test_sdpa():
     query, key, value = checks.inputs()
     mask = checks.some_mask()
-    for attn_mask in (masks.to_sdpa(mask), masks.to_additive(mask, torch.float64)):
+    for attn_mask in (interop.to_sdpa(mask), interop.to_additive(mask, torch.float64)):
         theirs = F.scaled_dot_product_attention(query, key, value, attn_mask=attn_mask)
-        close(theirs, attend(query, key, value, mask=masks.from_sdpa(attn_mask)).context)
-    assert torch.equal(masks.from_sdpa(masks.to_sdpa(mask)), mask)
+        close(theirs, attend(query, key, value, mask=interop.from_sdpa(attn_mask)).context)
+    assert torch.equal(interop.from_sdpa(interop.to_sdpa(mask)), mask)
 
 
 def test_is_causal_is_upper_left():
@@ -170,9 +170,9 @@ def test_mask_mod_to_mask():
         return (key <= query) & (query - key < 2 + head) & (key != batch)
 
     theirs = create_mask(sliding, BATCH, HEADS, QUERY, KEY, device="cpu")
-    ours = masks.from_mask_mod(sliding, QUERY, KEY, n_batch=BATCH, n_heads=HEADS)
+    ours = interop.from_mask_mod(sliding, QUERY, KEY, n_batch=BATCH, n_heads=HEADS)
     assert torch.equal(ours, theirs)
-    window = masks.from_mask_mod(lambda b, h, q, k: (k <= q) & (q - k < 2), QUERY, KEY)
+    window = interop.from_mask_mod(lambda b, h, q, k: (k <= q) & (q - k < 2), QUERY, KEY)
     assert torch.equal(window, masks.window(QUERY, KEY, left=2, right=1)[None, None])
 
 
@@ -182,7 +182,7 @@ def test_mask_mod_to_mask():
 def test_mask_to_mask_mod(shape):
     """Broadcast axes included, as ``create_mask`` of torch reads it."""
     mask = randn(*shape) > 0
-    theirs = create_mask(masks.to_mask_mod(mask), BATCH, HEADS, QUERY, KEY, device="cpu")
+    theirs = create_mask(interop.to_mask_mod(mask), BATCH, HEADS, QUERY, KEY, device="cpu")
     assert torch.equal(theirs, mask.expand(BATCH, HEADS, QUERY, KEY))
 
 
@@ -192,32 +192,32 @@ def test_mask_to_mask_mod(shape):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_additive(dtype):
     mask = checks.some_mask()
-    additive = masks.to_additive(mask, dtype)
+    additive = interop.to_additive(mask, dtype)
     assert additive.dtype == dtype
     assert torch.equal(additive == 0, mask)
     assert torch.equal(additive == -torch.inf, ~mask)
-    assert torch.equal(masks.from_additive(additive), mask)
+    assert torch.equal(interop.from_additive(additive), mask)
     most_negative = torch.zeros(mask.shape, dtype=dtype).masked_fill(
         ~mask, torch.finfo(dtype).min
     )  # as Hugging Face writes it
-    assert torch.equal(masks.from_additive(most_negative), mask)
+    assert torch.equal(interop.from_additive(most_negative), mask)
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.bool])
 def test_hugging_face(dtype):
     """The tokenizer's polarity: 1 = a real token; and the sum along it is the number of tokens."""
     tokenizer_output = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]).to(dtype)
-    assert torch.equal(masks.from_hugging_face(tokenizer_output), masks.key_mask(torch.tensor([3, 5]), KEY))
-    assert torch.equal(masks.to_hugging_face(some_padding()).sum(-1), torch.tensor([3, 5]))
-    assert torch.equal(masks.from_hugging_face(masks.to_hugging_face(some_padding())), some_padding())
+    assert torch.equal(interop.from_hugging_face(tokenizer_output), masks.key_mask(torch.tensor([3, 5]), KEY))
+    assert torch.equal(interop.to_hugging_face(some_padding()).sum(-1), torch.tensor([3, 5]))
+    assert torch.equal(interop.from_hugging_face(interop.to_hugging_face(some_padding())), some_padding())
 
 
 def test_no_argument_is_changed():
     mask, padding = checks.some_mask(), some_padding()
     before = mask.clone(), padding.clone()
-    for convert in (masks.to_attn_mask, masks.to_sdpa, masks.to_additive, masks.to_mask_mod):
+    for convert in (interop.to_attn_mask, interop.to_sdpa, interop.to_additive, interop.to_mask_mod):
         convert(mask)
-    for convert in (masks.to_key_padding, masks.to_hugging_face):
+    for convert in (interop.to_key_padding, interop.to_hugging_face):
         convert(padding)
     assert torch.equal(mask, before[0])
     assert torch.equal(padding, before[1])
@@ -233,7 +233,7 @@ BAD = {
         ValueError,
         "n_key must be at least 0 but is -1",
     ),
-    "list as a bias": (lambda: masks.from_additive([0.0]), TypeError, "additive mask must be a tensor but is list"),
+    "list as a bias": (lambda: interop.from_additive([0.0]), TypeError, "additive mask must be a tensor but is list"),
     "float lengths": (lambda: masks.key_mask(torch.tensor([1.0]), 3), TypeError, "lengths must be integer"),
     "bool lengths": (lambda: masks.key_mask(torch.tensor([True]), 3), TypeError, "lengths must be integer"),
     "alignment": (
@@ -245,28 +245,28 @@ BAD = {
     "left": (lambda: masks.window(2, left=0, right=1), ValueError, "left counts the query's own key .* but is 0"),
     "right": (lambda: masks.window(2, left=1, right=-1), ValueError, "right counts the query's own key .* but is -1"),
     "padding with queries": (
-        lambda: masks.to_key_padding(THREE),
+        lambda: interop.to_key_padding(THREE),
         ValueError,
         r"shape \(batch, 1, key\) .* \(2, 3, 5\)",
     ),
-    "tokens with queries": (lambda: masks.to_hugging_face(THREE), ValueError, r"shape \(batch, 1, key\)"),
-    "padding of three axes": (lambda: masks.from_key_padding(THREE), ValueError, "must have 2 dimensions"),
-    "integer padding": (lambda: masks.from_key_padding(TWO.long()), TypeError, "key_padding_mask must be boolean"),
-    "integer attn_mask": (lambda: masks.from_attn_mask(TWO.long()), TypeError, "attn_mask must be boolean"),
-    "attn_mask of four axes": (lambda: masks.to_attn_mask(THREE[None]), ValueError, r"\(batch, query, key\)"),
-    "float to attn_mask": (lambda: masks.to_attn_mask(TWO.float()), TypeError, "mask must be boolean"),
-    "float to sdpa": (lambda: masks.to_sdpa(TWO.float()), TypeError, "mask must be boolean"),
-    "float to additive": (lambda: masks.to_additive(TWO.float()), TypeError, "mask must be boolean"),
-    "float to padding": (lambda: masks.to_key_padding(TWO.float()), TypeError, "mask must be boolean"),
-    "float to mask_mod": (lambda: masks.to_mask_mod(TWO.float()), TypeError, "mask must be boolean"),
-    "five axes to mask_mod": (lambda: masks.to_mask_mod(THREE[None, None]), ValueError, "must broadcast to"),
-    "bool as additive": (lambda: masks.from_additive(TWO), TypeError, "additive mask must be floating point"),
-    "a bias": (lambda: masks.from_additive(torch.tensor([0.0, -2.5])), ValueError, "holds -2.5: a bias is no mask"),
-    "a large constant": (lambda: masks.from_additive(torch.tensor([0.0, -1e9])), ValueError, "holds -1e[+]09"),
-    "NaN in a mask": (lambda: masks.from_additive(torch.tensor([0.0, torch.nan])), ValueError, "holds nan"),
-    "float tokens": (lambda: masks.from_hugging_face(TWO.float()), TypeError, "see from_additive"),
-    "token 2": (lambda: masks.from_hugging_face(2 * TWO.long()), ValueError, "must hold 0 and 1 only"),
-    "flat tokens": (lambda: masks.from_hugging_face(torch.ones(3).long()), ValueError, "must have 2 dimensions"),
+    "tokens with queries": (lambda: interop.to_hugging_face(THREE), ValueError, r"shape \(batch, 1, key\)"),
+    "padding of three axes": (lambda: interop.from_key_padding(THREE), ValueError, "must have 2 dimensions"),
+    "integer padding": (lambda: interop.from_key_padding(TWO.long()), TypeError, "key_padding_mask must be boolean"),
+    "integer attn_mask": (lambda: interop.from_attn_mask(TWO.long()), TypeError, "attn_mask must be boolean"),
+    "attn_mask of four axes": (lambda: interop.to_attn_mask(THREE[None]), ValueError, r"\(batch, query, key\)"),
+    "float to attn_mask": (lambda: interop.to_attn_mask(TWO.float()), TypeError, "mask must be boolean"),
+    "float to sdpa": (lambda: interop.to_sdpa(TWO.float()), TypeError, "mask must be boolean"),
+    "float to additive": (lambda: interop.to_additive(TWO.float()), TypeError, "mask must be boolean"),
+    "float to padding": (lambda: interop.to_key_padding(TWO.float()), TypeError, "mask must be boolean"),
+    "float to mask_mod": (lambda: interop.to_mask_mod(TWO.float()), TypeError, "mask must be boolean"),
+    "five axes to mask_mod": (lambda: interop.to_mask_mod(THREE[None, None]), ValueError, "must broadcast to"),
+    "bool as additive": (lambda: interop.from_additive(TWO), TypeError, "additive mask must be floating point"),
+    "a bias": (lambda: interop.from_additive(torch.tensor([0.0, -2.5])), ValueError, "holds -2.5: a bias is no mask"),
+    "a large constant": (lambda: interop.from_additive(torch.tensor([0.0, -1e9])), ValueError, "holds -1e[+]09"),
+    "NaN in a mask": (lambda: interop.from_additive(torch.tensor([0.0, torch.nan])), ValueError, "holds nan"),
+    "float tokens": (lambda: interop.from_hugging_face(TWO.float()), TypeError, "see from_additive"),
+    "token 2": (lambda: interop.from_hugging_face(2 * TWO.long()), ValueError, "must hold 0 and 1 only"),
+    "flat tokens": (lambda: interop.from_hugging_face(torch.ones(3).long()), ValueError, "must have 2 dimensions"),
 }
 
 

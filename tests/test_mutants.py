@@ -14,9 +14,10 @@ import test_masks
 import torch
 from checks import inputs
 
-from attnlib import hard, masks, scores
+from attnlib import interop, masks, scores
 from attnlib.alignment import IBMModel1, alignment_error_rate
 from attnlib.distributions import softmax
+from attnlib.softness import hard
 
 # --- attend -----------------------------------------------------------------------------------------------------------
 
@@ -337,7 +338,10 @@ WRONG_MASKS = {
         lambda n, m, left, right, alignment: masks.window(n, m, left=left, right=right),
     ),
     "key padding of our polarity": (test_masks.check_to_key_padding, lambda mask: mask.squeeze(-2)),
-    "attn_mask of our polarity": (test_masks.check_to_attn_mask, lambda mask, heads: ~masks.to_attn_mask(mask, heads)),
+    "attn_mask of our polarity": (
+        test_masks.check_to_attn_mask,
+        lambda mask, heads: ~interop.to_attn_mask(mask, heads),
+    ),
     "heads before batch": (
         test_masks.check_to_attn_mask,
         lambda mask, heads: ~(mask if mask.ndim == 2 else mask.repeat(heads, 1, 1)),

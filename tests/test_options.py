@@ -16,7 +16,7 @@ from oracles import rows, tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import attnlib
-from attnlib import Attend, _kernel, attend, masks, scores
+from attnlib import Attend, _kernel, attend, scores
 from attnlib.distributions import sparsemax
 
 HEADS, GROUPS = 6, 2
@@ -235,7 +235,7 @@ def test_long_causal_masks_are_made_a_run_of_queries_at_a_time(monkeypatch, shap
 
 MEMORY = """
 import resource, sys, torch
-from attnlib import attend, masks
+from attnlib import attend, interop, masks
 torch.set_num_threads(1)
 n = 6000
 query, key, value = (torch.randn(1, 1, n, 64) for _ in range(3))
@@ -339,10 +339,10 @@ def test_conversions_run_under_vmap_and_in_one_graph():
     additive = torch.tensor([[0.0, -torch.inf], [0.0, 0.0]])
     ones = torch.tensor([[1, 0], [1, 1]])
     wanted = additive == 0
-    assert torch.equal(torch.vmap(masks.from_additive)(additive), wanted)
-    assert torch.equal(torch.compile(masks.from_additive, fullgraph=True, backend="eager")(additive), wanted)
-    assert torch.equal(torch.compile(masks.from_hugging_face, fullgraph=True, backend="eager")(ones), wanted[:, None])
-    assert torch.equal(torch.vmap(masks.from_hugging_face)(ones[:, None]).flatten(), wanted.flatten())
+    assert torch.equal(torch.vmap(interop.from_additive)(additive), wanted)
+    assert torch.equal(torch.compile(interop.from_additive, fullgraph=True, backend="eager")(additive), wanted)
+    assert torch.equal(torch.compile(interop.from_hugging_face, fullgraph=True, backend="eager")(ones), wanted[:, None])
+    assert torch.equal(torch.vmap(interop.from_hugging_face)(ones[:, None]).flatten(), wanted.flatten())
 
 
 # --- rows that see nothing, and scales that turn energies round -------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from browser import frame, watch
 from playwright.sync_api import expect
 
-from attnlib import taxonomy
+from attnlib.book import taxonomy
 from attnlib.widgets import TaxonomyMap
 from attnlib.widgets.taxonomy_map import PRESETS
 from book._tools import toc

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from attnlib.rnnsearch import Encoded, RNNsearch, Step
+from attnlib.recurrent.rnnsearch import Encoded, RNNsearch, Step
 from attnlib.widgets.base import Flag, Input, Output, StateError, Texts, Whole, _plain, _shape
 from attnlib.widgets.picture import Picture
 from attnlib.widgets.presets import Presets, PresetWidget, preset

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from attnlib import hard
 from attnlib.distributions import softmax
+from attnlib.softness import hard
 from attnlib.widgets.base import Array, Choice, Output, StateError, Whole
 from attnlib.widgets.picture import Picture
 from attnlib.widgets.presets import Presets, PresetWidget, preset

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from attnlib import attend
-from attnlib.local import full_weights, local
+from attnlib.softness.local import full_weights, local
 from attnlib.widgets.base import Array, Choice, Flag, Number, Output, StateError, Whole
 from attnlib.widgets.picture import Picture
 from attnlib.widgets.presets import Presets, PresetWidget, preset

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from attnlib import taxonomy
+from attnlib.book import taxonomy
 from attnlib.widgets.base import Input, Output, StateError, Text, Texts
 from attnlib.widgets.picture import Picture
 from attnlib.widgets.presets import Presets, PresetWidget, preset

@@ -87,6 +87,7 @@ class Module:
     def __init__(self, name: str, source: str, *, package: bool) -> None:
         self.name, self.package, self.tree = name, package, ast.parse(source)
         self.imports: dict[str, str] = {}
+        self.stars: list[str] = []  # modules whose public names are public here: ``from .x import *``
         self.definitions: dict[str, list[ast.stmt]] = {}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
@@ -107,14 +108,17 @@ class Module:
             base = above[: len(above) - node.level + 1] if node.level else []
             base += [node.module] if node.module else []
             for alias in node.names:
-                yield alias.asname or alias.name, ".".join([*base, alias.name])
+                if alias.name == "*":
+                    self.stars.append(".".join(base))
+                else:
+                    yield alias.asname or alias.name, ".".join([*base, alias.name])
 
     def _strangers(self) -> list[str]:
         return [name for name, made in self.definitions.items() if name and not any(map(_binds, made))]
 
     def public(self) -> list[str]:
-        """The names in ``__all__``, or those without an underscore that are made here."""
-        for statement in self.definitions.get("__all__", []):
+        """The names in ``__all__``, or those without an underscore that are made here; ``stars`` bring more."""
+        for statement in self.definitions.get("__all__", []) if not self.stars else []:
             return list(ast.literal_eval(statement.value))  # type: ignore[attr-defined]
         return [name for name in self.definitions if not name.startswith("_")]
 
@@ -209,6 +213,10 @@ class Library:
                 return Definition(at.name, name), rest[1:]
             if name in at.imports and at.imports[name] != f"{at.name}.{name}":
                 return self.locate(".".join([at.imports[name], *rest[1:]]))
+            star = next((m for m in map(self.module, at.stars) if m and name in m.public()), None)
+            if star:
+                at = star
+                continue
             below = self.module(f"{at.name}.{name}")
             if below is None:
                 break
@@ -217,6 +225,8 @@ class Library:
 
     def public(self, module: Module) -> Iterator[Definition]:
         """All that is public in a module, and in the modules that are public in it."""
+        for star in filter(None, map(self.module, module.stars)):
+            yield from self.public(star)
         for name in module.public():
             found = self.locate(f"{module.name}.{name}")
             if found and isinstance(found[0], Definition):

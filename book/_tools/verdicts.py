@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 from typing import Any
 
-CLAIM = "application/vnd.attnlib.claim+json"  # as attnlib.claims.MIME; the check need not import torch
+CLAIM = "application/vnd.attnlib.claim+json"  # as attnlib.book.claims.MIME; the check need not import torch
 
 
 def differences(stored: Iterable[Mapping[str, Any]], found: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -28,8 +28,8 @@ from torch.nn import functional as F
 
 from attnlib.alignment import AlignmentError, IBMModel1, alignment_error_rate, diagonal, links_of, pooled, uniform
 from attnlib.data import BOS, EOS, PAD, UNK, Pair, Vocabulary, collate, new_testament, split
-from attnlib.decoding import beam
-from attnlib.rnnsearch import RNNencdec, RNNsearch
+from attnlib.recurrent.decoding import beam
+from attnlib.recurrent.rnnsearch import RNNencdec, RNNsearch
 from attnlib.training import Record, best_device, fit, is_main_process, seed_everything
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))

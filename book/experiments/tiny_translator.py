@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from attnlib.rnnsearch import RNNsearch
+from attnlib.recurrent.rnnsearch import RNNsearch
 
 STORE = Path(__file__).parents[2] / "attnlib" / "widgets" / "decoder_stepper.json"
 SPECIAL = ["<pad>", "<bos>", "<eos>", "<unk>"]

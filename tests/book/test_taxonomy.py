@@ -6,8 +6,8 @@ import re
 import pytest
 from contract import CARD, Page, directives
 
-from attnlib import taxonomy
-from attnlib.taxonomy import CHAPTERS, CRITERIA, SURVEYS, WORKS, Chapter, Placed, Work, cells, named, select
+from attnlib.book import taxonomy
+from attnlib.book.taxonomy import CHAPTERS, CRITERIA, SURVEYS, WORKS, Chapter, Placed, Work, cells, named, select
 from book._tools import toc
 
 BOOK = toc.ROOT / "book"

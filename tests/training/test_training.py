@@ -23,7 +23,7 @@ import attnlib
 from attnlib import _checkpoint, training
 from attnlib.training import Record, batches, fit, seed_everything
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TIMES = ("seconds", "tokens_per_second")
 
 
@@ -358,7 +358,7 @@ def test_a_run_that_forgets_something_is_told(tmp_path, monkeypatch, place, name
 
 def script(*arguments, launcher=()):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, *launcher, str(ROOT / "tests" / "train_small.py"), *map(str, arguments)]
+    command = [sys.executable, *launcher, str(ROOT / "tests" / "training" / "train_small.py"), *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
 

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from attnlib.data import Pair, Split, Vocabulary, split
 from book._tools import provenance
 
-EXPERIMENTS = Path(__file__).parent.parent / "book" / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "book" / "experiments"
 RESULTS = EXPERIMENTS / "results" / "rnnsearch"
 
 

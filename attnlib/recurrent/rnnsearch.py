@@ -1,19 +1,20 @@
 """RNNsearch, which learns to align and translate jointly, and RNNencdec, which puts a sentence into one vector.
 
 Both as appendix A of Bahdanau et al. 2015 gives them: gated units that reset the state before the matrix, the alignment
-model, deep output with maxout. :mod:`attnlib.decoding` turns their step into translations.
+model, deep output with maxout. :mod:`attnlib.recurrent.decoding` turns their step into translations.
 """
 
 import math
 from abc import abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._rows import times
+from .._rows import times
+from ..attention import attend
 from .gated_unit import GatedUnit, both_ways
 
 __all__ = ["Encoded", "RNNencdec", "RNNsearch", "Step", "Teacher", "maxout"]
@@ -135,6 +136,11 @@ class _Translator(nn.Module):
                 nn.init.zeros_(parameter)
             else:
                 nn.init.normal_(parameter, std=0.01)
+
+    def repeated(self, encoded: Encoded, times: int) -> Encoded:
+        """What was kept of the sentences with each row so many times, neighbours alike: what a beam asks for."""
+        parts: Any = (part if part is None else part.repeat_interleave(times, 0) for part in encoded)
+        return Encoded(*parts)
 
     def step(self, word: Int[Tensor, "batch"], state: Float[Tensor, "batch n"], encoded: Encoded) -> Step:
         """Take one step of the decoder.
@@ -295,12 +301,16 @@ class RNNsearch(_Translator):
 
     def _look(self, state: Tensor, encoded: Encoded) -> tuple[Tensor, Tensor, Tensor]:
         """Context, weights and energies: :func:`attnlib.attend` with the additive score, its key half done before."""
+
+        def score(query: Tensor, key: Tensor) -> Tensor:
+            return times(torch.tanh(self.align_state(query).unsqueeze(-2) + key.unsqueeze(-3)), self.align_vector)
+
         annotations, projected, mask, _ = encoded
-        hidden = torch.tanh(self.align_state(state).unsqueeze(1) + projected)
-        energies = times(hidden, self.align_vector).masked_fill(~mask, -math.inf)
-        weights = energies.masked_fill(~mask.any(-1, keepdim=True), 0.0).softmax(-1) * mask
-        context = times(weights.unsqueeze(1), annotations).squeeze(1)
-        return context.to(annotations.dtype), weights, energies
+        assert projected is not None
+        found = attend(state.unsqueeze(1), projected, annotations, score=score, mask=mask.unsqueeze(1))
+        assert found.weights is not None
+        assert found.energies is not None
+        return found.context.squeeze(1), found.weights.squeeze(1), found.energies.squeeze(1)
 
 
 class RNNencdec(_Translator):

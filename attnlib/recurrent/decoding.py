@@ -1,24 +1,48 @@
 """From a model that predicts the next word to a translation: greedy and beam search, for batches."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .rnnsearch import Encoded, Step
-
 __all__ = ["Steps", "Translation", "beam", "greedy"]
 
 
 @runtime_checkable
-class Steps(Protocol):
-    """What the searches need of a model: :class:`attnlib.rnnsearch.RNNsearch` and ``RNNencdec`` have it."""
+class Start(Protocol):
+    """What a model keeps of its sources: whatever it likes, and the state before the first step."""
 
-    def encode(self, source: Tensor, source_mask: Tensor, /) -> Encoded:
+    @property
+    def state(self) -> Any:
+        """A tensor, or a tuple of them, with the batch on the first axis."""
+
+
+@runtime_checkable
+class Stepped(Protocol):
+    """What a step gives: the state after it, the logits ``(batch, word)``, the weights ``(batch, source)``."""
+
+    @property
+    def state(self) -> Any: ...
+
+    @property
+    def logits(self) -> Tensor: ...
+
+    @property
+    def weights(self) -> Tensor: ...
+
+
+@runtime_checkable
+class Steps(Protocol):
+    """What the searches need of a model. :class:`~attnlib.recurrent.rnnsearch.RNNsearch` and ``RNNencdec`` have it."""
+
+    def encode(self, source: Tensor, source_mask: Tensor, /) -> Start:
         """What the decoder keeps of the sources."""
 
-    def step(self, word: Tensor, state: Tensor, encoded: Encoded, /) -> Step:
+    def repeated(self, encoded: Any, times: int, /) -> Start:
+        """The same with each row so many times, neighbours alike: a copy for each beginning of a beam."""
+
+    def step(self, word: Tensor, state: Any, encoded: Any, /) -> Stepped:
         """One step of the decoder."""
 
 
@@ -65,7 +89,7 @@ def greedy(
 
     Source: Bahdanau et al. 2015, B.2, with a beam of one [bahdanau2015].
 
-    >>> from attnlib.rnnsearch import RNNencdec
+    >>> from attnlib.recurrent.rnnsearch import RNNencdec
     >>> model = RNNencdec(4, 4, embedding=2, hidden=2, maxout=1).eval()
     >>> with torch.no_grad():
     ...     model.output.bias[:] = torch.tensor([0.0, 0.0, 1.0, 9.0])  # so that it always says 3
@@ -114,7 +138,7 @@ def beam(
     Source: Bahdanau et al. 2015, B.2, where neither width nor normalisation is said
     [bahdanau2015]; dividing by the length is the simplest of the usual remedies for translations that end too early.
 
-    >>> from attnlib.rnnsearch import RNNencdec
+    >>> from attnlib.recurrent.rnnsearch import RNNencdec
     >>> model = RNNencdec(4, 4, embedding=2, hidden=2, maxout=1).eval()
     >>> source = torch.tensor([[2, 0], [3, 2]])
     >>> beam(model, source, source > 0, begin=1, end=2, longest=5, width=3).weights.shape[2]
@@ -125,10 +149,10 @@ def beam(
             raise ValueError(f"{name} must be at least 1, got {number}")
     if length_power < 0:
         raise ValueError(f"length_power must not be negative, got {length_power}")
-    batch, encoded = len(source), model.encode(source, source_mask)
-    state, encoded = _repeated(encoded.state, width), _repeat_encoded(encoded, width)
+    batch, encoded = len(source), model.repeated(model.encode(source, source_mask), width)
+    state = encoded.state
     word = source.new_full((batch * width,), begin)
-    total = state.new_full((batch, width), -torch.inf)
+    total = torch.full((batch, width), -torch.inf, device=source.device)
     total[:, 0] = 0.0  # at first all beginnings are the same: only one of them counts
     done = torch.zeros_like(total, dtype=torch.bool)
     words: list[Tensor] = []
@@ -145,7 +169,7 @@ def beam(
         alpha = step.weights * ~done.flatten()[:, None]
         words = [*(earlier[parent] for earlier in words), word]
         weights = [earlier[parent] for earlier in [*weights, alpha]]
-        state = step.state[parent]
+        state = _picked(step.state, parent)
         done = (done.flatten()[parent] | (word == end)).view(batch, width)
         if done.all():
             break
@@ -154,7 +178,7 @@ def beam(
     mask = before == 0
     best = (total / mask.sum(-1) ** length_power).argmax(1)
     row = torch.arange(batch, device=source.device)
-    alphas = torch.stack(weights, 1).view(batch, width, len(words), encoded.mask.shape[1])
+    alphas = torch.stack(weights, 1).view(batch, width, len(words), weights[0].shape[1])
     longest_found = int(mask[row, best].sum(-1).max()) if batch else 0
     found = Translation(written[row, best], mask[row, best], total[row, best], alphas[row, best])
     return Translation(
@@ -165,14 +189,10 @@ def beam(
     )
 
 
-def _repeated(rows: Tensor, times: int) -> Tensor:
-    return rows.repeat_interleave(times, 0)
-
-
-def _repeat_encoded(encoded: Encoded, times: int) -> Encoded:
-    return Encoded(
-        _repeated(encoded.annotations, times),
-        None if encoded.projected is None else _repeated(encoded.projected, times),
-        _repeated(encoded.mask, times),
-        _repeated(encoded.state, times),
-    )
+def _picked(state: Any, rows: Tensor) -> Any:
+    """Rows of a state: of a tensor, or of each tensor of a tuple."""
+    if isinstance(state, Tensor):
+        return state[rows]
+    assert isinstance(state, tuple)
+    parts = (_picked(part, rows) for part in state)
+    return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)

@@ -13,32 +13,24 @@ import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ._checks import as_computed, checked_temperature, fits, is_traced
-from .distributions import softmax
+from .._checks import Number, as_computed, checked_temperature, fits, is_traced
+from ..distributions import softmax
 
 __all__ = [
     "Draw",
-    "LearnedBaseline",
-    "MovingAverage",
-    "baseline_loss",
     "bound",
-    "doubly_stochastic_penalty",
     "entropy",
     "enumerate_positions",
-    "gate",
     "half_expectation",
     "log_marginal",
-    "moving_average",
     "reinforce_loss",
     "sample",
     "straight_through_gumbel",
     "take",
 ]
-
-Number = float | int | Tensor
 
 
 class Draw(NamedTuple):
@@ -307,119 +299,6 @@ def entropy(weights: Float[Tensor, "*batch key"]) -> Float[Tensor, "*batch"]:
     )
 
 
-def moving_average(
-    baseline: Number, log_likelihood: Float[Tensor, "sample *batch"], *, decay: float = 0.9
-) -> Float[Tensor, ""]:
-    r"""The baseline after one more batch.
-
-    .. math:: b_k = 0.9 \, b_{k-1} + 0.1 \, \log p(y \mid \tilde s_k, a)
-
-    Use the old one for the batch itself, as the authors' code does: a baseline that has seen its own sample biases.
-
-    Args:
-        baseline: ``b`` before the batch.
-        log_likelihood: of the batch; its mean is taken.
-        decay: what is kept of the old one, from 0 to 1.
-
-    Returns:
-        The new baseline, a number without a gradient.
-
-    Raises:
-        ValueError: ``decay`` is not from 0 to 1; ``log_likelihood`` is empty.
-
-    Source: Xu et al. 2015, section 4.1 [xu2015].
-
-    >>> moving_average(-1.0, torch.tensor([-2.0, -4.0]))  # -0.9 - 0.3
-    tensor(-1.2000)
-    """
-    if not 0 <= decay <= 1:
-        raise ValueError(f"decay must be from 0 to 1, got {decay}")
-    if log_likelihood.numel() == 0:
-        raise ValueError(f"log_likelihood must hold something, got shape {tuple(log_likelihood.shape)}")
-    return decay * baseline + (1 - decay) * log_likelihood.detach().mean()
-
-
-class MovingAverage(nn.Module):
-    """A baseline that remembers: :func:`moving_average`, started at 0.
-
-    Args:
-        decay: what is kept of the old value at each batch.
-
-    Called with the log-likelihoods of a batch it gives the baseline *from before* it, and then, in training, takes
-    them in.
-
-    >>> baseline = MovingAverage()
-    >>> baseline(torch.tensor([-2.0])), baseline(torch.tensor([-2.0]))
-    (tensor(0.), tensor(-0.2000))
-    """
-
-    value: Tensor
-
-    def __init__(self, decay: float = 0.9) -> None:
-        super().__init__()
-        if not 0 <= decay <= 1:
-            raise ValueError(f"decay must be from 0 to 1, got {decay}")
-        self.decay = decay
-        self.register_buffer("value", torch.zeros(()))
-
-    def forward(self, log_likelihood: Float[Tensor, "sample *batch"]) -> Float[Tensor, ""]:
-        """The baseline from before this batch; in training the batch is then taken in."""
-        before = self.value
-        if self.training:
-            self.value = moving_average(before, log_likelihood, decay=self.decay).to(before.dtype)
-        return before
-
-
-class LearnedBaseline(nn.Module):
-    """A baseline that is predicted from what is known before the draw; train it with :func:`baseline_loss`.
-
-    Args:
-        d_in: size of the features.
-
-    Called with features ``(*batch, d_in)`` it gives ``(*batch)``; they are detached, so that the prediction does not
-    train what made them. It starts at 0.
-
-    >>> LearnedBaseline(3)(torch.ones(2, 3)).detach()
-    tensor([0., 0.])
-    """
-
-    def __init__(self, d_in: int) -> None:
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.zeros(d_in)), nn.Parameter(torch.zeros(()))
-
-    def forward(self, features: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch"]:
-        """One prediction a row, ``(*batch)``."""
-        return features.detach() @ self.weight + self.bias
-
-
-def baseline_loss(
-    baseline: Float[Tensor, "*#batch"], log_likelihood: Float[Tensor, "sample *batch"]
-) -> Float[Tensor, ""]:
-    r"""The mean squared distance of a learned baseline to the rewards; it trains the baseline alone.
-
-    .. math:: \frac{1}{N} \sum_n \big(\log p(y \mid \tilde s^n) - b\big)^2
-
-    Args:
-        baseline: a prediction a row, with its gradient.
-        log_likelihood: the rewards; they count as constants.
-
-    Returns:
-        A number to minimise, at its least where the baseline is the expected reward.
-
-    Raises:
-        ValueError: the baseline does not broadcast to the rewards.
-
-    Source: Mnih et al. 2014, section 3 [mnih2014].
-
-    >>> baseline_loss(torch.tensor(-1.0), torch.tensor([-2.0, -4.0]))  # (1 + 9) / 2
-    tensor(5.)
-    """
-    if not fits(baseline.shape, log_likelihood.shape):
-        shapes = tuple(log_likelihood.shape), tuple(baseline.shape)
-        raise ValueError(f"baseline must broadcast to log_likelihood {shapes[0]}, got shape {shapes[1]}")
-    return (log_likelihood.detach() - baseline).square().mean()
-
-
 def half_expectation(
     weights: Float[Tensor, "*batch key"],
     draw: Draw,
@@ -511,75 +390,6 @@ def straight_through_gumbel(
     hard = nn.functional.one_hot(noisy.detach().argmax(-1), energies.shape[-1]).to(soft.dtype)
     empty = (computed.detach() == -math.inf).all(-1, keepdim=True)
     return (hard.masked_fill(empty, 0.0) + (soft - soft.detach())).to(energies.dtype)
-
-
-def doubly_stochastic_penalty(
-    weights: Float[Tensor, "*batch step key"], *, target: Number = 1.0, mask: Bool[Tensor, "*#batch key"] | None = None
-) -> Float[Tensor, "*batch"]:
-    r"""How far each position is from getting the same total weight over all steps.
-
-    .. math:: \sum_i \Big(1 - \sum_t \alpha_{ti}\Big)^2
-
-    Args:
-        weights: ``(*batch, step, key)``, soft attention over the steps of a decoder.
-        target: what each position should get in total. Over ``T`` steps and ``n`` keys the totals sum to ``T``, so that
-            the target 1 can be met only when ``T = n``; ``T / n`` always can.
-        mask: ``(*batch, key)``, True = a real position; others do not count.
-
-    Returns:
-        The penalty of each sequence, to be added to the loss with a weight.
-
-    Raises:
-        TypeError: ``mask`` is not boolean; ``weights`` is not a floating point tensor.
-        ValueError: ``weights`` has no steps or keys axis.
-
-    Source: Xu et al. 2015, section 4.2.1 [xu2015].
-
-    >>> doubly_stochastic_penalty(torch.tensor([[0.5, 0.5], [1.0, 0.0]]))  # totals 1.5 and 0.5
-    tensor(0.5000)
-    """
-    as_computed(weights, "weights")
-    if weights.ndim < 2:
-        raise ValueError(f"weights must be (*batch, step, key), got shape {tuple(weights.shape)}")
-    distance = (target - weights.sum(-2)).square()
-    if mask is not None:
-        if mask.dtype != torch.bool:
-            raise TypeError(f"mask must be boolean (True = may attend), got {mask.dtype}")
-        distance = distance.masked_fill(~mask, 0.0)
-    return distance.sum(-1)
-
-
-def gate(
-    context: Float[Tensor, "*batch d_v"],
-    state: Float[Tensor, "*batch d_h"],
-    *,
-    weight: Float[Tensor, "d_h"],
-    bias: Float[Tensor, ""] | float = 0.0,
-) -> Float[Tensor, "*batch d_v"]:
-    r"""Soft attention's gate: how much of the context the decoder wants at this step.
-
-    .. math:: \hat z_t = \beta_t \sum_i \alpha_{ti} a_i, \qquad \beta_t = \sigma(w^\top h_{t-1} + b)
-
-    Args:
-        context: ``(*batch, d_v)``.
-        state: ``(*batch, d_h)``, the decoder's previous hidden state.
-        weight: ``(d_h)``.
-        bias: a number.
-
-    Returns:
-        The context times one number a row, from 0 to 1.
-
-    Raises:
-        ValueError: ``weight`` and ``state`` differ in size.
-
-    Source: Xu et al. 2015, section 4.2.1 [xu2015].
-
-    >>> gate(torch.tensor([2.0, 4.0]), torch.zeros(3), weight=torch.ones(3))
-    tensor([1., 2.])
-    """
-    if weight.shape != state.shape[-1:]:
-        raise ValueError(f"weight must have the size {state.shape[-1]} of state, got shape {tuple(weight.shape)}")
-    return torch.sigmoid((state @ weight + bias).unsqueeze(-1)) * context
 
 
 def _probabilities(weights: Tensor) -> Tensor:

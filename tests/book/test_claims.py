@@ -15,7 +15,7 @@ import torch
 from nbclient import NotebookClient
 from scipy import stats
 
-from attnlib import claims
+from attnlib.book import claims
 
 GOOD = {
     "id": "demo-one",
@@ -300,7 +300,7 @@ def test_the_number_of_runs_is_told_in_the_words_given(capsys):
 
 def test_a_kernel_stores_card_text_and_payload(tmp_path):
     source = (
-        "import torch\nfrom attnlib import claims\n"
+        "import torch\nfrom attnlib.book import claims\n"
         "claims.record('demo-one', claim='a < b & c', source='us', experiment='e', "
         "runs={'q': 4, 'p': torch.tensor([0.123, 0.124, 0.12345])}, holds=claims.above('p', 'q'))"
     )

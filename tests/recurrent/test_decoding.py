@@ -8,8 +8,8 @@ import torch
 from checks import close
 from test_rnnsearch import K_X, K_Y, encdec, searching, sentences
 
-from attnlib.decoding import beam, greedy
-from attnlib.rnnsearch import RNNsearch
+from attnlib.recurrent.decoding import beam, greedy
+from attnlib.recurrent.rnnsearch import RNNsearch
 
 BEGIN, END = 1, 2
 both = pytest.mark.parametrize("make", [searching, encdec])

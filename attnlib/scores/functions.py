@@ -16,18 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ._checks import batch_of, check_parameter, check_same_size, check_vector, may_look
-from ._rows import activated, bad_rows, inner_product, magnitude, mapped, product, times, wide, without
-from .score_modules import (
-    ActivatedGeneral,
-    Additive,
-    BiasedGeneral,
-    Concat,
-    Deep,
-    FeatureBased,
-    General,
-    LocationBased,
-)
+from .._checks import batch_of, check_parameter, check_same_size, check_vector, may_look
+from .._rows import activated, bad_rows, inner_product, magnitude, mapped, product, times, wide, without
 
 __all__ = [  # noqa: RUF022 - the order of the tables
     "similarity",
@@ -42,14 +32,6 @@ __all__ = [  # noqa: RUF022 - the order of the tables
     "deep",
     "location_based",
     "feature_based",
-    "General",
-    "BiasedGeneral",
-    "ActivatedGeneral",
-    "Concat",
-    "Additive",
-    "Deep",
-    "LocationBased",
-    "FeatureBased",
 ]
 
 Activation = Callable[[Tensor], Tensor]

@@ -10,10 +10,10 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from attnlib import claims
+from attnlib.book import claims
 from book._tools import environment, normal, verdicts
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def claim(verdict="supported", *answers, name="demo-one", number="1.0"):
@@ -67,7 +67,7 @@ def page(tmp_path_factory):
     """One thread is what is stored: a claim on it that comes out the same everywhere, one that does not, and digits."""
     path = tmp_path_factory.mktemp("book") / "page.ipynb"
     sources = [
-        "import os\nimport torch\nfrom attnlib import claims",
+        "import os\nimport torch\nfrom attnlib.book import claims",
         RECORD.format(name="sure", condition='above("threads", 0.5)'),
         RECORD.format(name="other", condition='below("threads", 1.5)'),
         'print(float(os.environ["OMP_NUM_THREADS"]))',

@@ -13,8 +13,8 @@ from oracles import rows, tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 from attnlib import attend, masks, scores
-from attnlib.input_feeding import AttentionalVector, InputFeeding, attentional_vector
-from attnlib.local import (
+from attnlib.recurrent.input_feeding import AttentionalVector, InputFeeding, attentional_vector
+from attnlib.softness.local import (
     PredictedCentre,
     full_weights,
     local,

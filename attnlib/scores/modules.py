@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from . import scores  # scores re-exports these classes, so its functions are looked up when called
+from . import functions
 
 __all__ = [
     "ActivatedGeneral",
@@ -40,7 +40,7 @@ class General(nn.Module):
 
     def forward(self, query: Query, key: Key) -> Energies:
         """Energies of shape ``(*batch, query, key)``."""
-        return scores.general(query, key, weight=self.weight)
+        return functions.general(query, key, weight=self.weight)
 
 
 class BiasedGeneral(nn.Module):
@@ -55,7 +55,7 @@ class BiasedGeneral(nn.Module):
 
     def forward(self, query: Query, key: Key) -> Energies:
         """Energies of shape ``(*batch, query, key)``."""
-        return scores.biased_general(query, key, weight=self.weight, bias=self.bias)
+        return functions.biased_general(query, key, weight=self.weight, bias=self.bias)
 
 
 class ActivatedGeneral(nn.Module):
@@ -77,7 +77,7 @@ class ActivatedGeneral(nn.Module):
 
     def forward(self, query: Query, key: Key) -> Energies:
         """Energies of shape ``(*batch, query, key)``."""
-        return scores.activated_general(query, key, weight=self.weight, bias=self.bias, activation=self.activation)
+        return functions.activated_general(query, key, weight=self.weight, bias=self.bias, activation=self.activation)
 
 
 class Concat(nn.Module):
@@ -102,7 +102,7 @@ class Concat(nn.Module):
 
     def forward(self, query: Query, key: Key) -> Energies:
         """Energies of shape ``(*batch, query, key)``."""
-        return scores.concat(
+        return functions.concat(
             query, key, vector=self.vector, weight=self.weight, bias=self.bias, activation=self.activation
         )
 
@@ -131,7 +131,7 @@ class Additive(nn.Module):
     def forward(self, query: Query, key: Key) -> Energies:
         """Energies of shape ``(*batch, query, key)``."""
         weights = {"query_weight": self.query_weight, "key_weight": self.key_weight}
-        return scores.additive(query, key, vector=self.vector, **weights, bias=self.bias, activation=self.activation)
+        return functions.additive(query, key, vector=self.vector, **weights, bias=self.bias, activation=self.activation)
 
 
 class Deep(nn.Module):
@@ -160,7 +160,7 @@ class Deep(nn.Module):
 
     def forward(self, query: Query, key: Key) -> Energies:
         """Energies of shape ``(*batch, query, key)``."""
-        return scores.deep(
+        return functions.deep(
             query,
             key,
             query_weight=self.query_weight,
@@ -184,7 +184,7 @@ class LocationBased(nn.Module):
 
     def forward(self, query: Query, key: Key) -> Energies:
         """Energies of shape ``(*batch, query, key)``."""
-        return scores.location_based(query, key, weight=self.weight)
+        return functions.location_based(query, key, weight=self.weight)
 
 
 class FeatureBased(nn.Module):
@@ -211,7 +211,7 @@ class FeatureBased(nn.Module):
 
     def forward(self, query: Query, key: Key) -> Energies:
         """Energies of shape ``(*batch, query, key)``."""
-        return scores.feature_based(
+        return functions.feature_based(
             query,
             key,
             vector=self.vector,

@@ -14,7 +14,7 @@ from data_samples import messages, scripture, wheel
 
 from attnlib.data import DataError, cache, catalogues, fetch, new_testament, packages
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DATA = ROOT / "attnlib/data"
 
 

@@ -1,7 +1,7 @@
 """Local attention: look at a window of the keys around a centre that is known (local-m) or predicted (local-p).
 
 Only the keys in the windows are gathered and scored: ``2 D + 1`` a query, however long the sentence. Positions count
-from 0. The query that asks, and what is done with the context, stand in :mod:`attnlib.input_feeding`.
+from 0. The query that asks, and what is done with the context, stand in :mod:`attnlib.recurrent.input_feeding`.
 """
 
 import math
@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor, nn
 
-from ._checks import check_mask, check_parameter, check_vector, check_vectors
-from ._rows import as_autocast, bad_rows, burst_rows, nan_where, product, times, without
-from .attention import Attention, Score, _energies
-from .distributions import softmax
-from .scores import scaled_dot
+from .._checks import check_mask, check_parameter, check_vector, check_vectors
+from .._rows import as_autocast, bad_rows, burst_rows, nan_where, product, times, without
+from .._work import energies_of
+from ..attention import Attention, Score
+from ..distributions import softmax
+from ..scores import scaled_dot
 
 __all__ = [
     "PredictedCentre",
@@ -113,7 +114,7 @@ def local(
     keys = without(~shown, _gathered(without(bad_key, key), places, batch))
     values = keys if shared else without(~shown, _gathered(without(bad_value, value), places, batch))
     sees_nothing = ~visible.any(-1, keepdim=True)
-    energies = _energies(score, without(bad_query | sees_nothing, query).unsqueeze(-2), keys).squeeze(-2)
+    energies = energies_of(score, without(bad_query | sees_nothing, query).unsqueeze(-2), keys).squeeze(-2)
     energies = torch.where(visible, energies, -torch.inf)
     bad = visible & (bad_query | _gathered(bad_key, places, batch).squeeze(-1))
     spoilt = bad.any(-1, keepdim=True) | burst_rows(energies)

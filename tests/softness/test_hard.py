@@ -10,8 +10,9 @@ from checks import close, leaf, randn
 from oracles import rows, tensor
 from torch.autograd import gradcheck
 
-from attnlib import attend, hard
+from attnlib import attend
 from attnlib.distributions import softmax, sparsemax
+from attnlib.softness import baselines, hard, soft
 
 BATCH, STEP, KEY, D_V = 2, 3, 5, 7
 MANY = 40_000
@@ -254,21 +255,21 @@ def test_other_bad_input_is_named():
             r"entropy must have shape \(2,\), got \(3,\)",
             lambda: hard.reinforce_loss(rewards, logs, entropy=torch.zeros(3)),
         ),
-        (ValueError, "decay must be from 0 to 1, got 2", lambda: hard.moving_average(0.0, rewards, decay=2)),
-        (ValueError, "decay must be from 0 to 1, got 2", lambda: hard.MovingAverage(2)),
-        (ValueError, "log_likelihood must hold something", lambda: hard.moving_average(0.0, rewards[:0])),
-        (ValueError, "baseline must broadcast", lambda: hard.baseline_loss(torch.zeros(5), rewards)),
+        (ValueError, "decay must be from 0 to 1, got 2", lambda: baselines.moving_average(0.0, rewards, decay=2)),
+        (ValueError, "decay must be from 0 to 1, got 2", lambda: baselines.MovingAverage(2)),
+        (ValueError, "log_likelihood must hold something", lambda: baselines.moving_average(0.0, rewards[:0])),
+        (ValueError, "baseline must broadcast", lambda: baselines.baseline_loss(torch.zeros(5), rewards)),
         (ValueError, "probability must be from 0 to 1", lambda: hard.half_expectation(weights, draw, probability=2)),
         (ValueError, r"draw must come from weights \(5,\)", lambda: hard.half_expectation(weights[0], draw)),
         (ValueError, r"position has batch axes \(2,\) but value has \(3,\)", lambda: take_of(BATCH, 3)),
         (ValueError, "position has 5 but value has 5 keys", lambda: hard.take(torch.tensor([[5]]), randn(5, 2))),
-        (ValueError, r"weights must be \(\*batch, step, key\)", lambda: hard.doubly_stochastic_penalty(randn(5))),
+        (ValueError, r"weights must be \(\*batch, step, key\)", lambda: soft.doubly_stochastic_penalty(randn(5))),
         (
             TypeError,
             "mask must be boolean",
-            lambda: hard.doubly_stochastic_penalty(randn(3, 5), mask=torch.ones(5)),
+            lambda: soft.doubly_stochastic_penalty(randn(3, 5), mask=torch.ones(5)),
         ),
-        (ValueError, "weight must have the size 3", lambda: hard.gate(randn(2), randn(3), weight=randn(2))),
+        (ValueError, "weight must have the size 3", lambda: soft.gate(randn(2), randn(3), weight=randn(2))),
     ]
     for error, message, call in cases:
         with pytest.raises(error, match=message):
@@ -378,7 +379,7 @@ def test_a_baseline_lowers_the_variance():
 
 
 def test_moving_average_is_the_authors_and_does_not_see_its_own_batch():
-    average = hard.MovingAverage()
+    average = baselines.MovingAverage()
     seen, expected = [], 0.0
     for k in range(4):
         rewards = randn(3, BATCH, seed=k, dtype=torch.float32)
@@ -392,11 +393,11 @@ def test_moving_average_is_the_authors_and_does_not_see_its_own_batch():
 
 def test_learned_baseline_finds_the_expected_reward_and_trains_nothing_else():
     features, rewards = leaf(BATCH, 3, dtype=torch.float32), randn(5, BATCH, dtype=torch.float32)
-    baseline = hard.LearnedBaseline(3)
+    baseline = baselines.LearnedBaseline(3)
     optimizer = torch.optim.Adam(baseline.parameters(), 0.1)
     for _ in range(500):
         optimizer.zero_grad()
-        hard.baseline_loss(baseline(features), rewards).backward()
+        baselines.baseline_loss(baseline(features), rewards).backward()
         optimizer.step()
     torch.testing.assert_close(baseline(features), rewards.mean(0), atol=1e-3, rtol=1e-3)
     assert features.grad is None
@@ -512,15 +513,15 @@ def test_entropy_and_its_slope():
 def test_doubly_stochastic_penalty(target):
     weights = softmax(randn(BATCH, STEP, KEY))
     wanted = [oracles.doubly_stochastic(rows(sequence), target) for sequence in weights]
-    close(hard.doubly_stochastic_penalty(weights, target=target), tensor(wanted))
-    assert gradcheck(hard.doubly_stochastic_penalty, (weights.requires_grad_(),))
+    close(soft.doubly_stochastic_penalty(weights, target=target), tensor(wanted))
+    assert gradcheck(soft.doubly_stochastic_penalty, (weights.requires_grad_(),))
 
 
 def test_doubly_stochastic_penalty_can_be_zero_only_with_as_many_steps_as_keys():
-    assert hard.doubly_stochastic_penalty(torch.eye(KEY)) == 0
+    assert soft.doubly_stochastic_penalty(torch.eye(KEY)) == 0
     uniform = torch.full((STEP, KEY), 1 / KEY)
-    close(hard.doubly_stochastic_penalty(uniform).double(), tensor(KEY * (1 - STEP / KEY) ** 2), atol=1e-6, rtol=0)
-    close(hard.doubly_stochastic_penalty(uniform, target=STEP / KEY).double(), tensor(0.0), atol=1e-6, rtol=0)
+    close(soft.doubly_stochastic_penalty(uniform).double(), tensor(KEY * (1 - STEP / KEY) ** 2), atol=1e-6, rtol=0)
+    close(soft.doubly_stochastic_penalty(uniform, target=STEP / KEY).double(), tensor(0.0), atol=1e-6, rtol=0)
 
 
 def test_doubly_stochastic_penalty_skips_padding():
@@ -528,16 +529,16 @@ def test_doubly_stochastic_penalty_skips_padding():
     mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]).bool()
     spoilt = weights.masked_fill(~mask.unsqueeze(-2), math.nan)
     wanted = [oracles.doubly_stochastic(rows(weights[0, :, :3]), 1.0), oracles.doubly_stochastic(rows(weights[1]), 1.0)]
-    close(hard.doubly_stochastic_penalty(spoilt, mask=mask), tensor(wanted))
+    close(soft.doubly_stochastic_penalty(spoilt, mask=mask), tensor(wanted))
 
 
 def test_gate_is_one_number_a_row():
     context, state, weight = leaf(BATCH, D_V), leaf(BATCH, 3, seed=1), leaf(3)
-    gated = hard.gate(context, state, weight=weight, bias=0.4)
+    gated = soft.gate(context, state, weight=weight, bias=0.4)
     for b in range(BATCH):
         share = oracles.sigmoid_row([oracles.inner(rows(weight), rows(state[b])) + 0.4])[0]
         close(gated[b].detach(), share * context[b].detach())
-    assert gradcheck(lambda *parts: hard.gate(parts[0], parts[1], weight=parts[2]), (context, state, weight))
+    assert gradcheck(lambda *parts: soft.gate(parts[0], parts[1], weight=parts[2]), (context, state, weight))
 
 
 # --- compiled ---------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """What Luong et al. 2015 do with a context: the attentional vector, and feeding it to the next step.
 
 Their decoder goes ``h_t -> weights -> c_t -> h~_t``: first the recurrent cell, then the attention with the cell's new
-state as the query. Any attention fits in, :func:`attnlib.attend` (global) and :func:`attnlib.local.local` alike.
+state as the query. Any attention fits in, :func:`attnlib.attend` and :func:`~attnlib.softness.local.local` alike.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ._checks import check_parameter
-from .attention import Attention
+from .._checks import check_parameter
+from ..attention import Attention
 
 __all__ = ["AttentionalVector", "Fed", "InputFeeding", "attentional_vector"]
 

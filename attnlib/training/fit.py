@@ -524,7 +524,7 @@ def _writable(content: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _versions(device: torch.device) -> dict[str, str]:
-    from . import __version__
+    from .. import __version__
 
     versions = {"python": platform.python_version(), "torch": str(torch.__version__), "attnlib": __version__}
     return {**versions, "cuda": str(torch.version.cuda)} if device.type == "cuda" else versions

@@ -1,0 +1,3 @@
+"""One small training loop, and the record of a run."""
+
+from .fit import *
