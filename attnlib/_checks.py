@@ -28,10 +28,9 @@ def may_look(*tensors: Tensor) -> bool:
 
 def as_computed(tensor: Tensor, name: str = "energies") -> Tensor:
     """The argument in the precision that the arithmetic is done in: single at least."""
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+    check_tensor(name, tensor)
     if not tensor.is_floating_point():
-        raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
+        raise TypeError(f"{name} must be floating point, got dtype {tensor.dtype}")
     return tensor.float() if tensor.dtype in HALF else tensor
 
 
@@ -60,6 +59,11 @@ def batch_of(*tensors: Tensor) -> tuple[int, ...]:
     return tuple(torch.broadcast_shapes(*(tensor.shape[:-2] for tensor in tensors)))  # type: ignore[no-untyped-call]
 
 
+def check_tensor(name: str, tensor: Tensor) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+
+
 def check_same_size(query: Tensor, key: Tensor) -> None:
     if query.shape[-1] != key.shape[-1]:
         raise ValueError(f"key has d_k={key.shape[-1]} but query has d_k={query.shape[-1]}")
@@ -67,7 +71,7 @@ def check_same_size(query: Tensor, key: Tensor) -> None:
 
 def check_vector(vector: Tensor) -> None:
     if vector.ndim != 1:
-        raise ValueError(f"vector must have shape (d_w) but has shape {tuple(vector.shape)}")
+        raise ValueError(f"vector must have shape (d_w), got shape {tuple(vector.shape)}")
 
 
 def check_parameter(name: str, parameter: Tensor, **sizes: int) -> None:
@@ -75,39 +79,35 @@ def check_parameter(name: str, parameter: Tensor, **sizes: int) -> None:
         return
     expected = ", ".join(f"{dim}={size}" for dim, size in sizes.items())
     expected = f"must have shape ({expected})" if sizes else "must be a scalar"
-    raise ValueError(f"{name} {expected} but has shape {tuple(parameter.shape)}")
+    raise ValueError(f"{name} {expected}, got shape {tuple(parameter.shape)}")
 
 
 def check_vectors(query: Tensor, key: Tensor, value: Tensor) -> tuple[int, ...]:
     """Check the three that every attention takes; return their leading dimensions, broadcast."""
     named = {"query": query, "key": key, "value": value}
     for name, tensor in named.items():
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name} must be a tensor but is {type(tensor).__name__}")
+        check_tensor(name, tensor)
         if tensor.is_nested:
             advice = "pad it with torch.nested.to_padded_tensor, and hide the padding with attnlib.masks.key_mask"
-            raise TypeError(f"{name} must be a dense tensor but is nested ({tensor.layout}): {advice}")
+            raise TypeError(f"{name} must be a dense tensor, got nested ({tensor.layout}): {advice}")
         if not tensor.is_floating_point():
-            raise TypeError(f"{name} must be floating point but has dtype {tensor.dtype}")
+            raise TypeError(f"{name} must be floating point, got dtype {tensor.dtype}")
         if tensor.dtype != query.dtype and not torch.is_autocast_enabled(query.device.type):
             raise TypeError(f"{name} has dtype {tensor.dtype} but query has dtype {query.dtype}")
         if tensor.ndim < 2:
-            raise ValueError(f"{name} must have shape (*batch, {name}, size) but has shape {tuple(tensor.shape)}")
+            raise ValueError(f"{name} must have shape (*batch, {name}, size), got shape {tuple(tensor.shape)}")
     if value.shape[-2] != key.shape[-2]:
         raise ValueError(f"value has {value.shape[-2]} rows but key has {key.shape[-2]}")
     try:
         return batch_of(query, key, value)
     except RuntimeError:
         shapes = ", ".join(f"{name} {tuple(tensor.shape[:-2])}" for name, tensor in named.items())
-        raise ValueError(f"leading dimensions must broadcast but are {shapes}") from None
+        raise ValueError(f"leading dimensions must broadcast, got {shapes}") from None
 
 
 def check_mask(mask: Tensor, shape: tuple[int, ...]) -> None:
     """Check that the mask is boolean and fits ``(*batch, query, key)``, and cannot be meant as ``(batch, key)``."""
-    if not isinstance(mask, Tensor):
-        raise TypeError(f"mask must be a boolean tensor but is {type(mask).__name__}")
-    if mask.dtype != torch.bool:
-        raise TypeError(f"mask must be boolean (True = may attend) but has dtype {mask.dtype}: {_advice(mask)}")
+    check_boolean(mask)
     _check_spread("mask", mask, shape)
     # A guard on sizes would stop a compiler from leaving them open, so that it is for those who call by hand.
     if mask.ndim == 2 and len(shape) > 2 and not torch.compiler.is_compiling():
@@ -122,11 +122,10 @@ def check_mask(mask: Tensor, shape: tuple[int, ...]) -> None:
 
 def check_bias(bias: Tensor, query: Tensor, shape: tuple[int, ...]) -> None:
     """Check that the bias is floating point, of the query's precision or single, and fits ``(*batch, query, key)``."""
-    if not isinstance(bias, Tensor):
-        raise TypeError(f"bias must be a tensor but is {type(bias).__name__}")
+    check_tensor("bias", bias)
     if not bias.is_floating_point():
         why = "a boolean mask goes to mask=" if bias.dtype == torch.bool else "it is added to the energies"
-        raise TypeError(f"bias must be floating point but has dtype {bias.dtype}: {why}")
+        raise TypeError(f"bias must be floating point, got dtype {bias.dtype}: {why}")
     if bias.dtype not in (query.dtype, torch.float32) and not torch.is_autocast_enabled(query.device.type):
         raise TypeError(f"bias has dtype {bias.dtype} but query has dtype {query.dtype}")
     _check_spread("bias", bias, shape)
@@ -150,18 +149,13 @@ def _advice(mask: Tensor) -> str:
     return "zeros and ones become one with .bool(), a tokenizer's (batch, key) with attnlib.interop.from_hugging_face"
 
 
-def check_tensor(name: str, tensor: Tensor) -> None:
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name} must be a tensor but is {type(tensor).__name__}")
-
-
 def check_boolean(mask: Tensor) -> None:
     check_tensor("mask", mask)
     if mask.dtype != torch.bool:
-        raise TypeError(f"mask must be boolean (True = may attend) but has dtype {mask.dtype}")
+        raise TypeError(f"mask must be boolean (True = may attend), got dtype {mask.dtype}: {_advice(mask)}")
 
 
 def check_ndim(name: str, tensor: Tensor, ndim: int) -> None:
     check_tensor(name, tensor)
     if tensor.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} dimensions but has shape {tuple(tensor.shape)}")
+        raise ValueError(f"{name} must have {ndim} dimensions, got shape {tuple(tensor.shape)}")

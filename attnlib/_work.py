@@ -106,7 +106,7 @@ def _check_groups(query: Tensor, key: Tensor, value: Tensor) -> tuple[int, ...]:
     check_vectors(query[..., :1, :, :] if isinstance(query, Tensor) and query.ndim > 2 else query, key, value)
     for name, tensor in (("query", query), ("key", key), ("value", value)):
         if tensor.ndim < 3:
-            raise ValueError(f"{name} must have shape (*batch, heads, {name}, size) but has {tuple(tensor.shape)}")
+            raise ValueError(f"{name} must have shape (*batch, heads, {name}, size), got {tuple(tensor.shape)}")
     heads, groups = query.shape[-3], key.shape[-3]
     if value.shape[-3] != groups:
         raise ValueError(f"value has {value.shape[-3]} heads but key has {groups}")
@@ -118,13 +118,13 @@ def _check_groups(query: Tensor, key: Tensor, value: Tensor) -> tuple[int, ...]:
 def _check_scale(scale: float | Tensor, shape: tuple[int, ...]) -> None:
     if isinstance(scale, Tensor):
         if not scale.is_floating_point():
-            raise TypeError(f"scale must be floating point but has dtype {scale.dtype}")
+            raise TypeError(f"scale must be floating point, got dtype {scale.dtype}")
         if not fits(scale.shape, (*shape[:-1], 1)):
             raise ValueError(f"scale of shape {tuple(scale.shape)} does not broadcast to (*batch, query, 1)")
     elif isinstance(scale, bool) or not isinstance(scale, (int, float)):
-        raise TypeError(f"scale must be a number or a tensor but is {type(scale).__name__}")
+        raise TypeError(f"scale must be a number or a tensor, got {type(scale).__name__}")
     elif not math.isfinite(scale):
-        raise ValueError(f"scale must be finite but is {scale}")
+        raise ValueError(f"scale must be finite, got {scale}")
 
 
 def energies_of(score: Callable[[Tensor, Tensor], Tensor], query: Tensor, key: Tensor, scale: Scale = None) -> Tensor:
@@ -135,5 +135,5 @@ def energies_of(score: Callable[[Tensor, Tensor], Tensor], query: Tensor, key: T
         energies = wide(score(query, key))
     expected = (*batch_of(query, key), query.shape[-2], key.shape[-2])
     if tuple(energies.shape) != expected:
-        raise ValueError(f"score returned energies of shape {tuple(energies.shape)} but expected {expected}")
+        raise ValueError(f"score must return energies of shape {expected}, got {tuple(energies.shape)}")
     return energies

@@ -133,7 +133,7 @@ class Attend(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= dropout <= 1:
-            raise ValueError(f"dropout must be from 0 to 1 but is {dropout}")
+            raise ValueError(f"dropout must be from 0 to 1, got {dropout}")
         self.score = score
         self.distribution = distribution
         self.scale = scale
@@ -253,6 +253,6 @@ def _seen(work: Work, score: Score, energies: Tensor, visible: Tensor) -> Tensor
 def _weights(distribution: Distribution, energies: Tensor, dropout: float = 0.0) -> Tensor:
     weights = distribution(energies)
     if weights.shape != energies.shape:
-        shapes = f"{tuple(weights.shape)} but expected {tuple(energies.shape)}"
-        raise ValueError(f"distribution returned weights of shape {shapes}")
+        shapes = f"{tuple(energies.shape)}, got {tuple(weights.shape)}"
+        raise ValueError(f"distribution must return weights of shape {shapes}")
     return F.dropout(weights, dropout) if dropout else weights

@@ -119,7 +119,7 @@ def to_attn_mask(mask: Bool[Tensor, "*batch query key"], n_heads: int = 1) -> Bo
     """
     check_boolean(mask)
     if mask.ndim not in (2, 3):
-        raise ValueError(f"mask must have shape (query, key) or (batch, query, key) but has {tuple(mask.shape)}")
+        raise ValueError(f"mask must have shape (query, key) or (batch, query, key), got {tuple(mask.shape)}")
     return ~mask if mask.ndim == 2 else ~mask.repeat_interleave(n_heads, dim=0)
 
 
@@ -174,13 +174,13 @@ def from_additive(bias: Float[Tensor, "*mask"]) -> Bool[Tensor, "*mask"]:
     """
     check_tensor("additive mask", bias)
     if not bias.is_floating_point():
-        raise TypeError(f"additive mask must be floating point but has dtype {bias.dtype}")
+        raise TypeError(f"additive mask must be floating point, got dtype {bias.dtype}")
     hidden = bias <= torch.finfo(bias.dtype).min
     if not is_traced():
         other = bias[~hidden & (bias != 0)]
         if other.numel():
             advice = "a bias is no mask; attend takes it as bias="
-            raise ValueError(f"additive mask must hold 0 and -inf only but holds {other[0].item():g}: {advice}")
+            raise ValueError(f"additive mask must hold 0 and -inf only, got {other[0].item():g}: {advice}")
     return ~hidden
 
 
@@ -222,7 +222,7 @@ def from_hugging_face(attention_mask: Tensor) -> Bool[Tensor, "batch 1 key"]:
     """
     check_ndim("attention_mask", attention_mask, 2)
     if attention_mask.is_floating_point():
-        raise TypeError(f"attention_mask must be integer but has dtype {attention_mask.dtype}; see from_additive")
+        raise TypeError(f"attention_mask must be integer, got dtype {attention_mask.dtype}; see from_additive")
     if not is_traced() and not ((attention_mask == 0) | (attention_mask == 1)).all():
         raise ValueError("attention_mask must hold 0 and 1 only")
     return attention_mask.bool().unsqueeze(-2)
@@ -296,7 +296,7 @@ def to_mask_mod(mask: Bool[Tensor, "*mask"]) -> MaskMod:
     """
     check_boolean(mask)
     if mask.ndim > 4:
-        raise ValueError(f"mask must broadcast to (batch, heads, query, key) but has shape {tuple(mask.shape)}")
+        raise ValueError(f"mask must broadcast to (batch, heads, query, key), got shape {tuple(mask.shape)}")
     table = mask.reshape((1,) * (4 - mask.ndim) + tuple(mask.shape))
     own = [int(size > 1) for size in table.shape]
     return lambda batch, head, query, key: table[batch * own[0], head * own[1], query * own[2], key * own[3]]
@@ -308,7 +308,7 @@ def _from_blocked(name: str, blocked: Tensor) -> Tensor:
         return ~blocked
     if blocked.is_floating_point():
         return from_additive(blocked)
-    raise TypeError(f"{name} must be boolean (True = hidden) or additive but has dtype {blocked.dtype}")
+    raise TypeError(f"{name} must be boolean (True = hidden) or additive, got dtype {blocked.dtype}")
 
 
 def _keys_only(name: str, mask: Tensor) -> Tensor:

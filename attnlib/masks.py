@@ -36,9 +36,9 @@ def key_mask(lengths: Int[Tensor, "*batch"], n_key: int) -> Bool[Tensor, "*batch
     """
     check_tensor("lengths", lengths)
     if lengths.is_floating_point() or lengths.dtype == torch.bool:
-        raise TypeError(f"lengths must be integer but has dtype {lengths.dtype}")
+        raise TypeError(f"lengths must be integer, got dtype {lengths.dtype}")
     if n_key < 0:
-        raise ValueError(f"n_key must be at least 0 but is {n_key}")
+        raise ValueError(f"n_key must be at least 0, got {n_key}")
     return torch.arange(n_key, device=lengths.device) < lengths[..., None, None]
 
 
@@ -113,7 +113,7 @@ def window(
     """
     for name, size in (("left", left), ("right", right)):
         if size is not None and size < 1:
-            raise ValueError(f"{name} counts the query's own key and must be at least 1 but is {size}")
+            raise ValueError(f"{name} counts the query's own key and must be at least 1, got {size}")
     distance = _distance(n_query, n_query if n_key is None else n_key, alignment, device)
     visible = torch.ones_like(distance, dtype=torch.bool)
     if left is not None:
@@ -127,6 +127,6 @@ def _distance(n_query: int, n_key: int, alignment: str, device: torch.device | s
     """How far the key stands to the right of the query."""
     offsets = {"upper-left": 0, "lower-right": n_key - n_query}
     if alignment not in offsets:
-        raise ValueError(f"alignment must be 'upper-left' or 'lower-right' but is {alignment!r}")
+        raise ValueError(f"alignment must be 'upper-left' or 'lower-right', got {alignment!r}")
     position = torch.arange(n_query, device=device) + offsets[alignment]
     return torch.arange(n_key, device=device) - position.unsqueeze(-1)

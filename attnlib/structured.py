@@ -270,7 +270,7 @@ def _checked(unary: Tensor, transition: Tensor, mask: Tensor | None) -> tuple[Te
     if mask is None:
         return unary, transition, None
     if mask.dtype != torch.bool:
-        raise TypeError(f"mask must be boolean (True = in the chain), got {mask.dtype}")
+        raise TypeError(f"mask must be boolean (True = in the chain), got dtype {mask.dtype}")
     if not fits(mask.shape, unary.shape[:-1]):
         raise ValueError(f"mask must broadcast to {tuple(unary.shape[:-1])}, got {tuple(mask.shape)}")
     mask = mask.expand(unary.shape[:-1])

@@ -1,6 +1,6 @@
 """What a right implementation has to satisfy, as functions of the implementation.
 
-The tests call them with attnlib's own functions; ``test_mutants.py`` calls the same ones with functions that are wrong
+The tests call them with attnlib's own functions; the same ones are called with functions that are wrong
 in a known way, and each of those must fail. Sizes are different primes, so that no two axes can be exchanged unseen.
 """
 

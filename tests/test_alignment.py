@@ -5,7 +5,6 @@ import math
 import random
 import time
 
-import oracles
 import pytest
 import torch
 from checks import randn
@@ -21,6 +20,45 @@ from attnlib.alignment import (
     pooled,
     uniform,
 )
+
+# --- the oracle: a plain loop from the paper --------------------------------------------------------------------------
+
+
+def alignment_error_loop(predicted, sure, possible):
+    """Error, precision and recall of lists of links; sure links are possible."""
+    n_sure = n_possible = 0
+    for link in predicted:
+        n_sure += link in sure
+        n_possible += link in possible or link in sure
+    return (
+        1 - (n_sure + n_possible) / (len(predicted) + len(sure)),
+        n_possible / len(predicted),
+        n_sure / len(sure),
+    )
+
+
+def ibm_model_1_loop(pairs, n_iterations):
+    """The table ``p[x][y]`` and the log-likelihood before each round and after the last. NULL, if wanted, is a word of
+    every source."""
+    vocabulary = {y for _, target in pairs for y in target}
+    table = {x: {y: 1 / len(vocabulary) for y in vocabulary} for source, _ in pairs for x in source}
+    likelihoods = []
+    for iteration in range(n_iterations + 1):
+        counts = {x: dict.fromkeys(vocabulary, 0.0) for x in table}
+        likelihood = 0.0
+        for source, target in pairs:
+            for y in target:
+                total = 0.0
+                for x in source:
+                    total += table[x][y]
+                likelihood += math.log(total / len(source))
+                for x in source:
+                    counts[x][y] += table[x][y] / total
+        likelihoods.append(likelihood)
+        if iteration < n_iterations:
+            table = {x: {y: c / sum(row.values()) for y, c in row.items()} for x, row in counts.items()}
+    return table, likelihoods
+
 
 TARGET, SOURCE = 5, 7
 NULL = "the empty word"
@@ -52,7 +90,7 @@ def check_error_rate(error_rate):
     for _ in range(50):
         predicted, sure, possible = (random_links(generator, n) for n in (9, 5, 7))
         for further in (None, possible):
-            wanted = oracles.alignment_error(sorted(predicted), sorted(sure), sorted(further or ()))
+            wanted = alignment_error_loop(sorted(predicted), sorted(sure), sorted(further or ()))
             assert tuple(error_rate(predicted, sure, further)[:3]) == pytest.approx(wanted, abs=1e-12)
 
 
@@ -61,7 +99,7 @@ def check_model(model):
     for null in (False, True):
         pairs = [((NULL, *source), target) for source, target in PAIRS] if null else PAIRS
         for n_iterations in (0, 1, 2, 7):
-            table, likelihoods = oracles.ibm_model_1(pairs, n_iterations)
+            table, likelihoods = ibm_model_1_loop(pairs, n_iterations)
             learned = model(PAIRS, n_iterations=n_iterations, null=null)
             for x, row in table.items():
                 for y, probability in row.items():
@@ -379,3 +417,87 @@ def test_an_alignment_error_is_a_plain_tuple():
 def test_what_is_no_alignment_is_named(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+# --- known wrong versions, each of which a check above rejects --------------------------------------------------------
+
+
+def swapped_precision_and_recall(predicted, sure, possible=None):
+    right = alignment_error_rate(predicted, sure, possible)
+    return right._replace(precision=right.recall, recall=right.precision)
+
+
+def sure_links_alone(predicted, sure, possible=None):
+    return alignment_error_rate(predicted, sure)
+
+
+def possible_without_sure(predicted, sure, possible=None):
+    further = possible - sure if possible is not None else sure
+    n_sure, n_possible = len(predicted & sure), len(predicted & further)
+    error = 1 - (n_sure + n_possible) / (len(predicted) + len(sure))
+    return error, n_possible / len(predicted), n_sure / len(sure)
+
+
+def possible_links_in_the_denominator(predicted, sure, possible=None):
+    right = alignment_error_rate(predicted, sure, possible)
+    size = len(predicted) + len(sure | (possible or set()))
+    return right._replace(error=1 - (right.n_sure + right.n_possible) / size)
+
+
+class WrongModel1(IBMModel1):
+    """Its rounds written out, with the places where they go wrong as switches."""
+
+    unnormalised = by_target = hard_counts = length_forgotten = False
+
+    def _learn(self, cells, n_iterations):
+        row, word_pair, length = cells
+        self._keys, entry = torch.unique(word_pair, return_inverse=True)
+        source, target = self._keys // len(self._targets), self._keys % len(self._targets)
+        group = target if self.by_target else source
+        self._table = torch.full((len(self._keys),), 1.0 / len(self._targets), dtype=torch.float64)
+        likelihoods = []
+        for iteration in range(n_iterations + 1):
+            joint = self._table[entry]
+            explained = joint.new_zeros(len(length)).index_add_(0, row, joint)
+            likelihoods.append(float((explained / (1 if self.length_forgotten else length)).log().sum()))
+            if iteration < n_iterations:
+                counts = torch.zeros_like(self._table)
+                share = joint / explained[row]
+                if self.hard_counts:
+                    best = joint.new_zeros(len(length)).scatter_reduce_(0, row, joint, "amax")
+                    share = (joint == best[row]).double()
+                counts.index_add_(0, entry, share)
+                totals = counts.new_zeros(len(self._sources) + len(self._targets)).index_add_(0, group, counts)
+                self._table = counts if self.unnormalised else counts / totals[group]
+        return likelihoods
+
+
+def wrong_model(switch):
+    return type("Wrong", (WrongModel1,), {switch: True})
+
+
+WRONG_ALIGNMENT = {
+    "precision and recall swapped": (check_error_rate, swapped_precision_and_recall),
+    "possible links ignored": (check_error_rate, sure_links_alone),
+    "sure links not possible": (check_error_rate, possible_without_sure),
+    "possible links in the denominator": (check_error_rate, possible_links_in_the_denominator),
+    "model without normalising": (check_probabilities_sum_to_one, wrong_model("unnormalised")),
+    "normalised over source words": (check_probabilities_sum_to_one, wrong_model("by_target")),
+    "counts of the best link alone": (check_model, wrong_model("hard_counts")),
+    "length of the source forgotten": (check_model, wrong_model("length_forgotten")),
+    "no empty word": (
+        check_model,
+        lambda pairs, null, **options: IBMModel1(pairs, null=False, **options),
+    ),
+}
+
+
+@pytest.mark.parametrize(("check", "mutant"), WRONG_ALIGNMENT.values(), ids=WRONG_ALIGNMENT)
+def test_wrong_alignment_is_rejected(check, mutant):
+    with pytest.raises(AssertionError):
+        check(mutant)
+
+
+@pytest.mark.parametrize("check", MODEL_CHECKS)
+def test_the_unspoilt_model_passes(check):
+    check(WrongModel1)

@@ -243,18 +243,18 @@ def test_module():
 QUERY_2D, KEY_2D = torch.zeros(3, 8), torch.zeros(5, 8)
 
 BAD = {
-    "no tensor": ((QUERY_2D, [[1.0]]), {}, TypeError, "key must be a tensor but is list"),
+    "no tensor": ((QUERY_2D, [[1.0]]), {}, TypeError, "key must be a tensor, got list"),
     "integer query": (
         (QUERY_2D.long(), KEY_2D),
         {},
         TypeError,
-        "query must be floating point but has dtype torch.int64",
+        "query must be floating point, got dtype torch.int64",
     ),
     "boolean query": (
         (QUERY_2D.bool(), KEY_2D),
         {},
         TypeError,
-        "query must be floating point but has dtype torch.bool",
+        "query must be floating point, got dtype torch.bool",
     ),
     "two dtypes": (
         (QUERY_2D, KEY_2D.double()),
@@ -267,7 +267,7 @@ BAD = {
         (torch.zeros(8), KEY_2D),
         {},
         ValueError,
-        r"query must have shape \(\*batch, query, size\) but has shape \(8,\)",
+        r"query must have shape \(\*batch, query, size\), got shape \(8,\)",
     ),
     "key size": ((QUERY_2D, torch.zeros(5, 7)), {}, ValueError, "key has d_k=7 but query has d_k=8"),
     "value length": ((QUERY_2D, KEY_2D, torch.zeros(4, 8)), {}, ValueError, "value has 4 rows but key has 5"),
@@ -275,15 +275,15 @@ BAD = {
         (torch.zeros(2, 3, 8), torch.zeros(4, 5, 8)),
         {},
         ValueError,
-        r"leading dimensions must broadcast but are query \(2,\), key \(4,\)",
+        r"leading dimensions must broadcast, got query \(2,\), key \(4,\)",
     ),
     "float mask": (
         (QUERY_2D, KEY_2D),
         {"mask": torch.zeros(3, 5)},
         TypeError,
-        r"mask must be boolean \(True = may attend\) .*float32: what is added to the energies goes to bias=",
+        r"mask must be boolean \(True = may attend\), .*float32: what is added to the energies goes to bias=",
     ),
-    "mask is a list": ((QUERY_2D, KEY_2D), {"mask": [[True]]}, TypeError, "mask must be a boolean tensor but is list"),
+    "mask is a list": ((QUERY_2D, KEY_2D), {"mask": [[True]]}, TypeError, "mask must be a tensor, got list"),
     "mask size": (
         (QUERY_2D, KEY_2D),
         {"mask": torch.ones(5, 3).bool()},
@@ -295,13 +295,13 @@ BAD = {
         (QUERY_2D, KEY_2D),
         {"score": lambda query, key: key @ query.mT},
         ValueError,
-        r"score returned energies of shape \(5, 3\) but expected \(3, 5\)",
+        r"score must return energies of shape \(3, 5\), got \(5, 3\)",
     ),
     "distribution drops an axis": (
         (QUERY_2D, KEY_2D),
         {"distribution": lambda energies: energies.sum(-1)},
         ValueError,
-        r"distribution returned weights of shape \(3,\) but expected \(3, 5\)",
+        r"distribution must return weights of shape \(3, 5\), got \(3,\)",
     ),
 }
 
@@ -335,3 +335,191 @@ def test_import_is_light():
     folder = attnlib.__path__[0] + "/.."
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# --- known wrong versions, each of which a check above rejects --------------------------------------------------------
+
+
+def plain(
+    query,
+    key,
+    value,
+    *,
+    mask=None,
+    is_causal=False,
+    scale=None,
+    fill=-torch.inf,
+    dim=-1,
+    causal=masks.causal,
+    combine=torch.logical_and,
+    safe=softmax,
+):
+    """Attention as it is often written, with the places where it goes wrong as options."""
+    energies = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale(query, value))
+    if is_causal:
+        lower = causal(query.shape[-2], key.shape[-2])
+        mask = lower if mask is None else combine(mask, lower)
+    if mask is not None:
+        energies = energies.masked_fill(~mask, fill)
+    return safe(energies, dim=dim) @ value
+
+
+def cleaned(attend):
+    """Without the one mistake that plain attention always makes: carry NaN past the mask. So others can be seen."""
+
+    def run(query, key, value, *, mask=None, is_causal=False):
+        visible = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool) if mask is None else mask
+        visible = visible & masks.causal(*visible.shape[-2:]) if is_causal else visible
+        bad_key, bad_value = (~part.isfinite().all(-1, keepdim=True) for part in (key, value))
+        context = attend(
+            query, key.masked_fill(bad_key, 0), value.masked_fill(bad_value, 0), mask=mask, is_causal=is_causal
+        )
+        lost = (visible & (bad_key | bad_value).mT).any(-1, keepdim=True)
+        return context + torch.where(lost, torch.nan, 0.0).to(context.dtype)
+
+    return run
+
+
+def inverted(query, key, value, *, mask=None, is_causal=False):
+    return plain(query, key, value, mask=None if mask is None else ~mask, is_causal=is_causal)
+
+
+def strictly_causal(n_query, n_key):
+    return masks.causal(n_query, n_key).roll(1, -1) & masks.causal(n_query, n_key)
+
+
+def values_in_another_order(query, key, value, *, mask=None, is_causal=False):
+    return plain(query, key, value.flip(-2), mask=mask, is_causal=is_causal)
+
+
+def mask_after_softmax(query, key, value, *, mask=None, is_causal=False):
+    visible = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool) if mask is None else mask
+    visible = visible & masks.causal(*visible.shape[-2:]) if is_causal else visible
+    return (torch.softmax(query @ key.mT * query.shape[-1] ** -0.5, -1) * visible) @ value
+
+
+def edits_the_mask(query, key, value, *, mask=None, is_causal=False):
+    if mask is not None and is_causal:
+        mask &= masks.causal(*mask.shape[-2:])
+        is_causal = False
+    return plain(query, key, value, mask=mask, is_causal=is_causal)
+
+
+def edits_the_query(query, key, value, *, mask=None, is_causal=False):
+    query.data.mul_(query.shape[-1] ** -0.5)
+    return plain(query, key, value, mask=mask, is_causal=is_causal, scale=lambda *_: 1.0)
+
+
+def detached_weights(query, key, value, *, mask=None, is_causal=False):
+    return plain(query.detach(), key.detach(), value, mask=mask, is_causal=is_causal)
+
+
+def detached_energy_scale(query, key, value, *, mask=None, is_causal=False):
+    return plain(query * 2 - query.detach(), key, value, mask=mask, is_causal=is_causal)
+
+
+def swallows_nan(query, key, value, *, mask=None, is_causal=False):
+    return plain(query, key.nan_to_num(0, 0, 0), value.nan_to_num(0, 0, 0), mask=mask, is_causal=is_causal)
+
+
+def mean_instead_of_sum(query, key, value, *, mask=None, is_causal=False):
+    return plain(query, key, value, mask=mask, is_causal=is_causal) / key.shape[-2]
+
+
+def mixes_the_batch(query, key, value, *, mask=None, is_causal=False):
+    return plain(query, key.roll(1, 0), value.roll(1, 0), mask=mask, is_causal=is_causal)
+
+
+def ignores_mask_when_causal(query, key, value, *, mask=None, is_causal=False):
+    return plain(query, key, value, mask=None if is_causal else mask, is_causal=is_causal)
+
+
+def one_mask_for_all(query, key, value, *, mask=None, is_causal=False):
+    return plain(query, key, value, mask=None if mask is None or mask.ndim < 3 else mask[:1], is_causal=is_causal)
+
+
+def shape_only(query, key, value, *, mask=None, is_causal=False):
+    return torch.zeros(*query.shape[:-1], value.shape[-1], dtype=query.dtype) * (query.sum() + key.sum() + value.sum())
+
+
+def torch_softmax(energies, dim):
+    return torch.softmax(energies, dim)
+
+
+def no_maximum_subtracted(energies, dim):
+    weights = energies.exp()
+    return weights / weights.sum(dim, keepdim=True)
+
+
+with_option = functools.partial
+WRONG_ATTEND = {
+    "no scale": (with_option(plain, scale=lambda *_: 1.0), checks.check_attend_value),
+    "scale by d_k, not its root": (with_option(plain, scale=lambda q, v: 1 / q.shape[-1]), checks.check_attend_value),
+    "scale by the values' size": (
+        with_option(plain, scale=lambda q, v: v.shape[-1] ** -0.5),
+        checks.check_attend_value,
+    ),
+    "scale by the number of queries": (
+        with_option(plain, scale=lambda q, v: q.shape[-2] ** -0.5),
+        checks.check_attend_value,
+    ),
+    "softmax over the queries": (with_option(plain, dim=-2), checks.check_attend_value),
+    "mask inverted": (inverted, checks.check_attend_value),
+    "lower-right for upper-left": (
+        with_option(plain, causal=functools.partial(masks.causal, alignment="lower-right")),
+        checks.check_attend_value,
+    ),
+    "the query's own key hidden": (with_option(plain, causal=strictly_causal), checks.check_causality),
+    "one key of the future seen": (
+        with_option(plain, causal=lambda n, m: masks.window(n, m, left=None, right=2)),
+        checks.check_causality,
+    ),
+    "causal or mask, not and": (with_option(plain, combine=torch.logical_or), checks.check_attend_value),
+    "causal without the mask": (ignores_mask_when_causal, checks.check_attend_value),
+    "the first mask for all": (one_mask_for_all, checks.check_attend_value),
+    "values in another order": (values_in_another_order, checks.check_attend_value),
+    "masked after the softmax": (mask_after_softmax, checks.check_attend_value),
+    "batch mixed": (mixes_the_batch, checks.check_attend_value),
+    "mean instead of sum": (mean_instead_of_sum, checks.check_attend_value),
+    "only the shape is right": (shape_only, checks.check_attend_value),
+    "-1e9 instead of -inf": (with_option(plain, fill=-1e9), checks.check_empty_row),
+    "-1e9 above what is visible": (with_option(plain, fill=-1e9), checks.check_hidden_is_exact),
+    "-1e4 instead of -inf": (with_option(plain, fill=-1e4), checks.check_empty_row),
+    "-10 instead of -inf": (with_option(plain, fill=-10.0), checks.check_hidden_is_exact),
+    "zero instead of -inf": (with_option(plain, fill=0.0), checks.check_attend_value),
+    "NaN in an empty row": (with_option(plain, safe=torch_softmax), checks.check_empty_row),
+    "NaN behind the mask": (plain, checks.check_nothing_leaks),
+    "NaN between queries": (plain, checks.check_nothing_leaks_between_queries),
+    "visible NaN swallowed": (swallows_nan, checks.check_nothing_leaks_between_queries),
+    "mask edited": (edits_the_mask, checks.check_nothing_mutated),
+    "query edited": (edits_the_query, checks.check_nothing_mutated),
+    "weights without gradient": (detached_weights, checks.check_attend_gradient),
+    "gradient twice": (detached_energy_scale, checks.check_attend_gradient),
+    "order of keys matters": (
+        with_option(plain, causal=masks.causal, safe=lambda e, dim: softmax(e * torch.arange(1, 6), dim=dim)),
+        checks.check_permutation,
+    ),
+}
+
+
+@pytest.mark.parametrize(("mutant", "check"), WRONG_ATTEND.values(), ids=WRONG_ATTEND)
+def test_wrong_attend_is_rejected(mutant, check):
+    with pytest.raises(AssertionError):
+        check(mutant)
+
+
+@pytest.mark.parametrize("check", checks.ATTEND_CHECKS)
+def test_every_attend_check_rejects_something_and_accepts_the_right_one(check):
+    """The mutants above are caught by a mistake, not by being written differently: the unspoilt version passes."""
+    assert any(check is named for _, named in WRONG_ATTEND.values())
+    check(cleaned(plain))
+
+
+def test_inputs_are_fit_to_tell():
+    """The checks stand on inputs in which sizes differ, masks differ, and no row is trivial."""
+    query, key, value = inputs()
+    assert len({*query.shape, *key.shape, *value.shape}) == 5
+    some = checks.some_mask()
+    assert some.any(-1).all()
+    assert not some.all(-1).all(-1).any()
+    assert not torch.equal(some[0], some[1])

@@ -235,7 +235,7 @@ def test_long_causal_masks_are_made_a_run_of_queries_at_a_time(monkeypatch, shap
 
 MEMORY = """
 import resource, sys, torch
-from attnlib import attend, interop, masks
+from attnlib import attend, masks
 torch.set_num_threads(1)
 n = 6000
 query, key, value = (torch.randn(1, 1, n, 64) for _ in range(3))
@@ -273,20 +273,20 @@ BAD = {
         r"\(batch, key\): give mask\[:, None, :\]",
     ),
     "bool bias": ({"bias": torch.ones(3, 5).bool()}, TypeError, "a boolean mask goes to mask="),
-    "list as bias": ({"bias": [0.0]}, TypeError, "bias must be a tensor but is list"),
+    "list as bias": ({"bias": [0.0]}, TypeError, "bias must be a tensor, got list"),
     "bias dtype": (
         {"bias": torch.ones(3, 5).double()},
         TypeError,
         "bias has dtype torch.float64 but query has",
     ),
     "bias size": ({"bias": torch.ones(5, 3)}, ValueError, r"bias of shape \(5, 3\) does not broadcast"),
-    "text as scale": ({"scale": "1"}, TypeError, "scale must be a number or a tensor but is str"),
-    "true as scale": ({"scale": True}, TypeError, "scale must be a number or a tensor but is bool"),
-    "infinite scale": ({"scale": math.inf}, ValueError, "scale must be finite but is inf"),
+    "text as scale": ({"scale": "1"}, TypeError, "scale must be a number or a tensor, got str"),
+    "true as scale": ({"scale": True}, TypeError, "scale must be a number or a tensor, got bool"),
+    "infinite scale": ({"scale": math.inf}, ValueError, "scale must be finite, got inf"),
     "integer scale": (
         {"scale": torch.ones(1).long()},
         TypeError,
-        "scale must be floating point but has",
+        "scale must be floating point, got",
     ),
     "scale size": ({"scale": torch.ones(3, 5)}, ValueError, r"scale of shape \(3, 5\) does not broadcast to"),
 }
@@ -320,9 +320,9 @@ def test_bad_groups():
         attend(query[:, :5], key, value, enable_gqa=True)
     with pytest.raises(ValueError, match="value has 1 heads but key has 2"):
         attend(query, key, value[:, :1], enable_gqa=True)
-    with pytest.raises(ValueError, match=r"query must have shape \(\*batch, heads, query, size\) but has \(3, 7\)"):
+    with pytest.raises(ValueError, match=r"query must have shape \(\*batch, heads, query, size\), got \(3, 7\)"):
         attend(query[0, 0], key, value, enable_gqa=True)
-    with pytest.raises(ValueError, match=r"dropout must be from 0 to 1 but is 1\.5"):
+    with pytest.raises(ValueError, match=r"dropout must be from 0 to 1, got 1\.5"):
         Attend(dropout=1.5)
 
 
@@ -330,19 +330,8 @@ def test_bad_groups():
 @pytest.mark.usefixtures("unchecked")
 def test_nested_tensors_are_refused_by_name():
     nested = torch.nested.nested_tensor([torch.zeros(2, 8), torch.zeros(3, 8)], layout=torch.jagged)
-    with pytest.raises(TypeError, match=r"query must be a dense tensor but is nested .*to_padded_tensor.*key_mask"):
+    with pytest.raises(TypeError, match=r"query must be a dense tensor, got nested .*to_padded_tensor.*key_mask"):
         attend(nested, nested)
-
-
-@pytest.mark.usefixtures("unchecked")
-def test_conversions_run_under_vmap_and_in_one_graph():
-    additive = torch.tensor([[0.0, -torch.inf], [0.0, 0.0]])
-    ones = torch.tensor([[1, 0], [1, 1]])
-    wanted = additive == 0
-    assert torch.equal(torch.vmap(interop.from_additive)(additive), wanted)
-    assert torch.equal(torch.compile(interop.from_additive, fullgraph=True, backend="eager")(additive), wanted)
-    assert torch.equal(torch.compile(interop.from_hugging_face, fullgraph=True, backend="eager")(ones), wanted[:, None])
-    assert torch.equal(torch.vmap(interop.from_hugging_face)(ones[:, None]).flatten(), wanted.flatten())
 
 
 # --- rows that see nothing, and scales that turn energies round -------------------------------------------------------

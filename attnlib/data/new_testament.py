@@ -59,7 +59,7 @@ class Verse(NamedTuple):
     def pair(self, *, source: Literal["lemmas", "forms"] = "lemmas", lower: bool = True) -> Pair:
         """Greek to English: lemmas or forms as the source, both sides in lower case unless ``lower`` is false."""
         if source not in ("lemmas", "forms"):
-            raise ValueError(f"source: expected 'lemmas' or 'forms', got {source!r}")
+            raise ValueError(f"source must be 'lemmas' or 'forms', got {source!r}")
         greek, english = (self.lemmas if source == "lemmas" else self.forms), self.words
         if lower:
             greek, english = tuple(map(str.lower, greek)), tuple(map(str.lower, english))
@@ -156,7 +156,7 @@ def book(key: str) -> str:
     'John'
     """
     if len(key) != 8 or not key.isdecimal() or key[:2] not in BOOKS:
-        raise ValueError(f"key: expected BBCCCVVV with a book from 40 to 66, got {key!r}")
+        raise ValueError(f"key must be BBCCCVVV with a book from 40 to 66, got {key!r}")
     return BOOKS[key[:2]]
 
 
@@ -188,8 +188,8 @@ def split_by_book(
     dev, test = set(dev), set(test)
     for name, chosen in (("dev", dev), ("test", test)):
         if unknown := chosen - set(BOOKS.values()):
-            raise ValueError(f"{name}: expected names of books such as 'Mark', got {min(unknown)!r}")
+            raise ValueError(f"{name} must be names of books such as 'Mark', got {min(unknown)!r}")
     if both := dev & test:
-        raise ValueError(f"dev and test: expected different books, got {min(both)!r} in both")
+        raise ValueError(f"dev and test must be different books, got {min(both)!r} in both")
     items = list(items)
     return split_by(items, [book(item.key) for item in items], dev, test)

@@ -33,7 +33,7 @@ class Pair(_Fields):
     >>> Pair("mine", ["ein", "Haus"], ["a"], [(1, 0)])
     Traceback (most recent call last):
     ...
-    ValueError: links of 'mine': expected (target position below 1, source position below 2), got (1, 0)
+    ValueError: links of 'mine' must be (target position below 1, source position below 2), got (1, 0)
     """
 
     __slots__ = ()
@@ -47,7 +47,7 @@ class Pair(_Fields):
     ) -> "Pair":
         for name, words in (("source", source), ("target", target)):
             if isinstance(words, str):
-                raise TypeError(f"{name} of {key!r}: expected the words one by one, got the str {words!r}")
+                raise TypeError(f"{name} of {key!r} must be the words one by one, got the str {words!r}")
         source, target = tuple(source), tuple(target)
         return super().__new__(cls, key, source, target, checked_links(key, len(source), len(target), links))
 
@@ -58,7 +58,7 @@ def checked_links(key: str, sources: int, targets: int, links: Iterable[tuple[in
     for link in found:
         if len(link) != 2 or not (0 <= link[0] < targets and 0 <= link[1] < sources):
             raise ValueError(
-                f"links of {key!r}: expected (target position below {targets}, source position below {sources}), "
+                f"links of {key!r} must be (target position below {targets}, source position below {sources}), "
                 f"got {link}"
             )
     return found  # type: ignore[return-value]  # each has two places, as was just seen
@@ -109,7 +109,7 @@ def split(items: Iterable[Keyed], *, dev: float = 0.05, test: float = 0.1, salt:
     ([840, 54, 106], True)
     """
     if not (dev >= 0 and test >= 0 and dev + test < 1):
-        raise ValueError(f"dev and test: expected shares of at least 0 that sum to less than 1, got {dev} and {test}")
+        raise ValueError(f"dev and test must be shares of at least 0 that sum to less than 1, got {dev} and {test}")
     parts: Split = Split([], [], [])
     for item in items:
         place = int.from_bytes(hashlib.sha256((salt + item.key).encode()).digest()[:8], "big") / 2**64

@@ -73,9 +73,9 @@ def reverse(
 def _sequences(task: str, lengths: tuple[int, int], symbols: int, seed: int, count: int | None) -> Iterator[Pair]:
     shortest, longest = lengths
     if not 1 <= shortest <= longest:
-        raise ValueError(f"lengths: expected 1 <= shortest <= longest, got {lengths}")
+        raise ValueError(f"lengths must be 1 <= shortest <= longest, got {lengths}")
     if symbols < 1:
-        raise ValueError(f"symbols: expected at least 1, got {symbols}")
+        raise ValueError(f"symbols must be at least 1, got {symbols}")
 
     def make(rng: random.Random) -> Pair:
         length = rng.randint(shortest, longest)
@@ -88,7 +88,7 @@ def _sequences(task: str, lengths: tuple[int, int], symbols: int, seed: int, cou
 
 def _generate(make: Callable[[random.Random], Pair], seed: int, count: int | None) -> Iterator[Pair]:
     if count is not None and count < 0:
-        raise ValueError(f"count: expected at least 0 or None, got {count}")
+        raise ValueError(f"count must be at least 0 or None, got {count}")
     rng = random.Random(seed)
     return (make(rng) for _ in (itertools.count() if count is None else range(count)))
 
@@ -121,7 +121,7 @@ def dates(*, years: tuple[int, int] = (1900, 2049), seed: int = 0, count: int | 
     """
     first, last = years
     if not 1000 <= first <= last <= 9999:
-        raise ValueError(f"years: expected 1000 <= first <= last <= 9999, got {years}")
+        raise ValueError(f"years must be 1000 <= first <= last <= 9999, got {years}")
     start, end = datetime.date(first, 1, 1).toordinal(), datetime.date(last, 12, 31).toordinal()
 
     def make(rng: random.Random) -> Pair:

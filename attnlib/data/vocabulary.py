@@ -38,11 +38,11 @@ class Vocabulary:
     def __init__(self, words: Iterable[str]) -> None:
         self.words = list(words)
         if tuple(self.words[:4]) != SPECIAL:
-            raise ValueError(f"words: expected {', '.join(SPECIAL)} to come first, got {self.words[:4]}")
+            raise ValueError(f"words must begin with {', '.join(SPECIAL)}, got {self.words[:4]}")
         self._index = {word: index for index, word in enumerate(self.words)}
         if len(self._index) < len(self.words):
             twice = next(word for word, count in Counter(self.words).items() if count > 1)
-            raise ValueError(f"words: expected each once, got {twice!r} twice")
+            raise ValueError(f"words must be distinct, got {twice!r} twice")
 
     @classmethod
     def build(cls, sentences: Iterable[Iterable[str]], *, least: int = 1, most: int | None = None) -> "Vocabulary":
@@ -58,16 +58,16 @@ class Vocabulary:
             TypeError: a sentence is one ``str`` instead of words.
         """
         if least < 1:
-            raise ValueError(f"least: expected at least 1, got {least}")
+            raise ValueError(f"least must be at least 1, got {least}")
         if most is not None and most < 0:
-            raise ValueError(f"most: expected at least 0 or None, got {most}")
+            raise ValueError(f"most must be at least 0 or None, got {most}")
         counts: Counter[str] = Counter()
         for sentence in sentences:
             if isinstance(sentence, str):
-                raise TypeError(f"sentences: expected the words one by one, got the str {sentence!r}")
+                raise TypeError(f"sentences must be the words one by one, got the str {sentence!r}")
             counts.update(sentence)
         if taken := counts.keys() & set(SPECIAL):
-            raise ValueError(f"sentences: expected none of the special words {', '.join(SPECIAL)}, got {min(taken)}")
+            raise ValueError(f"sentences must hold none of the special words {', '.join(SPECIAL)}, got {min(taken)}")
         common = sorted((word for word in counts if counts[word] >= least), key=lambda word: (-counts[word], word))
         return cls([*SPECIAL, *common[:most]])
 
@@ -91,7 +91,7 @@ class Vocabulary:
         The text of a special word in a sentence is only a word that is not known: it can not end or pad a sentence.
         """
         if isinstance(words, str):
-            raise TypeError(f"words: expected the words one by one, got the str {words!r}")
+            raise TypeError(f"words must be the words one by one, got the str {words!r}")
         return [max(self._index.get(word, UNK), UNK) for word in words]
 
     def decode(self, indices: Iterable[SupportsIndex]) -> list[str]:
@@ -103,7 +103,7 @@ class Vocabulary:
         words = []
         for index in map(int, indices):
             if not 0 <= index < len(self):
-                raise IndexError(f"indices: expected numbers from 0 to {len(self) - 1}, got {index}")
+                raise IndexError(f"indices must be numbers from 0 to {len(self) - 1}, got {index}")
             if index == EOS:
                 break
             if index not in (PAD, BOS):
@@ -150,7 +150,7 @@ def collate(pairs: Sequence[Pair], source_vocabulary: Vocabulary, target_vocabul
     ([[1, 5, 4], [1, 0, 0]], [[5, 4, 2], [2, 0, 0]])
     """
     if not pairs:
-        raise ValueError("pairs: expected at least one, got none")
+        raise ValueError("pairs must hold at least one, got none")
     source = [[*source_vocabulary.encode(pair.source), EOS] for pair in pairs]
     target = [target_vocabulary.encode(pair.target) for pair in pairs]
     read, target_out = _padded(source), _padded([[*row, EOS] for row in target])

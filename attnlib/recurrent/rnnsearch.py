@@ -204,7 +204,7 @@ class _Translator(nn.Module):
                 f"got {tuple(source.shape)} and {tuple(mask.shape)}"
             )
         if mask.dtype != torch.bool:
-            raise TypeError(f"source_mask must be boolean, True for a real word, got {mask.dtype}")
+            raise TypeError(f"source_mask must be boolean (True = a real word), got dtype {mask.dtype}")
         if not source.shape[1]:
             raise ValueError("source has no words (T_x = 0); give an empty sentence its end mark")
         # A word behind the mask may be any number, one outside the vocabulary too.

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor, nn
 
-from .._checks import check_mask, check_parameter, check_vector, check_vectors
+from .._checks import check_mask, check_parameter, check_tensor, check_vector, check_vectors
 from .._rows import as_autocast, bad_rows, burst_rows, nan_where, product, times, without
 from .._work import energies_of
 from ..attention import Attention, Score
@@ -321,20 +321,19 @@ def _gathered(vectors: Tensor, places: Tensor, batch: tuple[int, ...]) -> Tensor
 
 def _check_half_width(half_width: int, least: int) -> None:
     if not isinstance(half_width, int) or isinstance(half_width, bool):
-        raise TypeError(f"half_width must be a whole number but is {half_width!r}")
+        raise TypeError(f"half_width must be a whole number, got {half_width!r}")
     if half_width < least:
-        why = " with the Gaussian, whose width it sets," if least else ""
-        raise ValueError(f"half_width must be at least {least}{why} but is {half_width}")
+        why = " with the Gaussian, whose width it sets" if least else ""
+        raise ValueError(f"half_width must be at least {least}{why}, got {half_width}")
 
 
 def _check_centre(centre: Tensor, batch: tuple[int, ...], n_query: int) -> tuple[int, ...]:
     """Return the batch dimensions, the centre's among them."""
-    if not isinstance(centre, Tensor):
-        raise TypeError(f"centre must be a tensor but is {type(centre).__name__}")
+    check_tensor("centre", centre)
     if centre.dtype == torch.bool or centre.is_complex():
-        raise TypeError(f"centre must be of numbers but has dtype {centre.dtype}")
+        raise TypeError(f"centre must be of numbers, got dtype {centre.dtype}")
     if centre.ndim < 1 or centre.shape[-1] != n_query:
-        raise ValueError(f"centre must have shape (*batch, query={n_query}) but has shape {tuple(centre.shape)}")
+        raise ValueError(f"centre must have shape (*batch, query={n_query}), got shape {tuple(centre.shape)}")
     try:
         return tuple(torch.broadcast_shapes(centre.shape[:-1], batch))  # type: ignore[no-untyped-call]
     except RuntimeError:
@@ -346,5 +345,5 @@ def _checked_lengths(lengths: Tensor | int, device: torch.device | str | None) -
     if not isinstance(lengths, Tensor):
         lengths = torch.tensor(lengths, device=device)
     if lengths.is_floating_point() or lengths.dtype == torch.bool:
-        raise TypeError(f"lengths must be of whole numbers but has dtype {lengths.dtype}")
+        raise TypeError(f"lengths must be of whole numbers, got dtype {lengths.dtype}")
     return lengths

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from .._checks import Number, as_computed
+from .._checks import Number, as_computed, check_boolean
 
 __all__ = ["doubly_stochastic_penalty", "gate"]
 
@@ -42,8 +42,7 @@ def doubly_stochastic_penalty(
         raise ValueError(f"weights must be (*batch, step, key), got shape {tuple(weights.shape)}")
     distance = (target - weights.sum(-2)).square()
     if mask is not None:
-        if mask.dtype != torch.bool:
-            raise TypeError(f"mask must be boolean (True = may attend), got {mask.dtype}")
+        check_boolean(mask)
         distance = distance.masked_fill(~mask, 0.0)
     return distance.sum(-1)
 

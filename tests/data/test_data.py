@@ -100,7 +100,7 @@ def test_a_split_has_about_the_shares_asked_for_and_test_does_not_depend_on_dev(
 
 @pytest.mark.parametrize(("dev", "test"), [(-0.1, 0.1), (0.1, -0.1), (0.5, 0.5), (float("nan"), 0.1)])
 def test_shares_that_leave_nothing_are_refused(dev, test):
-    with pytest.raises(ValueError, match=f"dev and test: expected shares.*got {dev} and {test}"):
+    with pytest.raises(ValueError, match=f"dev and test must be shares.*got {dev} and {test}"):
         split(numbered(3), dev=dev, test=test)
 
 
@@ -131,16 +131,16 @@ def test_encode_and_decode_are_inverse_on_known_words():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: Vocabulary(["a"]), ValueError, "words: expected <pad>, <bos>, <eos>, <unk> to come first, got"),
-        (lambda: Vocabulary([*Vocabulary.build([]).words, "a", "a"]), ValueError, "words: .*got 'a' twice"),
-        (lambda: Vocabulary.build([["a"]], least=0), ValueError, "least: expected at least 1, got 0"),
-        (lambda: Vocabulary.build([["a"]], most=-1), ValueError, "most: expected at least 0 or None, got -1"),
-        (lambda: Vocabulary.build(["abc"]), TypeError, "sentences: .*got the str 'abc'"),
-        (lambda: Vocabulary.build([["<eos>"]]), ValueError, "sentences: .*got <eos>"),
-        (lambda: Vocabulary.build([]).encode("abc"), TypeError, "words: .*got the str 'abc'"),
-        (lambda: Vocabulary.build([["a"]]).decode([5]), IndexError, "indices: expected numbers from 0 to 4, got 5"),
-        (lambda: Vocabulary.build([["a"]]).decode([-1]), IndexError, "indices: expected numbers from 0 to 4, got -1"),
-        (lambda: collate([], Vocabulary.build([]), Vocabulary.build([])), ValueError, "pairs: expected at least one"),
+        (lambda: Vocabulary(["a"]), ValueError, "words must begin with <pad>, <bos>, <eos>, <unk>, got"),
+        (lambda: Vocabulary([*Vocabulary.build([]).words, "a", "a"]), ValueError, "words must .*got 'a' twice"),
+        (lambda: Vocabulary.build([["a"]], least=0), ValueError, "least must be at least 1, got 0"),
+        (lambda: Vocabulary.build([["a"]], most=-1), ValueError, "most must be at least 0 or None, got -1"),
+        (lambda: Vocabulary.build(["abc"]), TypeError, "sentences must .*got the str 'abc'"),
+        (lambda: Vocabulary.build([["<eos>"]]), ValueError, "sentences must .*got <eos>"),
+        (lambda: Vocabulary.build([]).encode("abc"), TypeError, "words must .*got the str 'abc'"),
+        (lambda: Vocabulary.build([["a"]]).decode([5]), IndexError, "indices must be numbers from 0 to 4, got 5"),
+        (lambda: Vocabulary.build([["a"]]).decode([-1]), IndexError, "indices must be numbers from 0 to 4, got -1"),
+        (lambda: collate([], Vocabulary.build([]), Vocabulary.build([])), ValueError, "pairs must hold at least one"),
     ],
 )
 def test_bad_input_of_vocabulary_and_collate_is_named(call, error, message):
@@ -250,13 +250,13 @@ def test_days_have_their_endings(day, th):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: tasks.copy(lengths=(0, 3)), r"lengths: expected 1 <= shortest <= longest, got \(0, 3\)"),
-        (lambda: tasks.reverse(lengths=(4, 3)), r"lengths: .*got \(4, 3\)"),
-        (lambda: tasks.copy(symbols=0), "symbols: expected at least 1, got 0"),
-        (lambda: tasks.copy(count=-1), "count: expected at least 0 or None, got -1"),
-        (lambda: tasks.dates(count=-1), "count: expected at least 0 or None, got -1"),
-        (lambda: tasks.dates(years=(2000, 1999)), r"years: .*got \(2000, 1999\)"),
-        (lambda: tasks.dates(years=(999, 1999)), r"years: .*got \(999, 1999\)"),
+        (lambda: tasks.copy(lengths=(0, 3)), r"lengths must be 1 <= shortest <= longest, got \(0, 3\)"),
+        (lambda: tasks.reverse(lengths=(4, 3)), r"lengths must .*got \(4, 3\)"),
+        (lambda: tasks.copy(symbols=0), "symbols must be at least 1, got 0"),
+        (lambda: tasks.copy(count=-1), "count must be at least 0 or None, got -1"),
+        (lambda: tasks.dates(count=-1), "count must be at least 0 or None, got -1"),
+        (lambda: tasks.dates(years=(2000, 1999)), r"years must .*got \(2000, 1999\)"),
+        (lambda: tasks.dates(years=(999, 1999)), r"years must .*got \(999, 1999\)"),
     ],
 )
 def test_bad_input_of_a_task_is_named_at_the_call(call, message):
@@ -291,7 +291,7 @@ def test_a_verse_becomes_a_pair_of_lemmas_or_forms(sample):
                                               ("the", "stone", "falls", "slowly"), verses[0].links)  # fmt: skip
     assert new_testament.pairs(verses, source="forms")[1].source == ("πίπτει",)
     assert verses[1].pair(source="forms", lower=False)[1:3] == (("Πίπτει",), ("Fallen",))
-    with pytest.raises(ValueError, match="source: expected 'lemmas' or 'forms', got 'gloss'"):
+    with pytest.raises(ValueError, match="source must be 'lemmas' or 'forms', got 'gloss'"):
         verses[0].pair(source="gloss")
 
 
@@ -334,9 +334,9 @@ def test_a_split_by_book_keeps_books_whole():
     assert [[pair.key for pair in part] for part in parts] == [[keys[0], keys[4]], [keys[3]], keys[1:3]]
     assert new_testament.split_by_book(pairs, dev=(), test=("Revelation",)).test == pairs[4:]
     for options, message in (
-        ({"test": ("Marc",)}, "test: expected names of books such as 'Mark', got 'Marc'"),
-        ({"dev": ("Genesis",)}, "dev: .*got 'Genesis'"),
-        ({"dev": ("Mark",)}, "dev and test: expected different books, got 'Mark' in both"),
+        ({"test": ("Marc",)}, "test must be names of books such as 'Mark', got 'Marc'"),
+        ({"dev": ("Genesis",)}, "dev must .*got 'Genesis'"),
+        ({"dev": ("Mark",)}, "dev and test must be different books, got 'Mark' in both"),
     ):
         with pytest.raises(ValueError, match=message):
             new_testament.split_by_book(pairs, **options)
@@ -347,7 +347,7 @@ def test_books_and_references():
     assert new_testament.reference("66022021") == "Revelation 22:21"
     assert new_testament.reference("40001001") == "Matthew 1:1"
     for key in ("39001001", "67001001", "4000100", "4000100x"):
-        with pytest.raises(ValueError, match=f"key: expected BBCCCVVV.*got '{key}'"):
+        with pytest.raises(ValueError, match=f"key must be BBCCCVVV.*got '{key}'"):
             new_testament.reference(key)
 
 

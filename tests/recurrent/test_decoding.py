@@ -2,7 +2,6 @@
 
 import itertools
 
-import oracles
 import pytest
 import torch
 from checks import close
@@ -10,6 +9,34 @@ from test_rnnsearch import K_X, K_Y, encdec, searching, sentences
 
 from attnlib.recurrent.decoding import beam, greedy
 from attnlib.recurrent.rnnsearch import RNNsearch
+
+# --- the oracle: a plain loop from the paper --------------------------------------------------------------------------
+
+
+def search_loop(step, start, begin, end, longest, width, length_power):
+    """Beam search over one sentence. ``step(word, state)`` gives the log-probabilities and the next state.
+
+    Gives (words, log-probability) of every hypothesis in the last beam, best first.
+    """
+    beam = [([], 0.0, start)]
+
+    def finished(words):
+        return bool(words) and words[-1] == end
+
+    for _ in range(longest):
+        grown = []
+        for words, total, state in beam:
+            if finished(words):
+                grown.append((words, total, state))
+                continue
+            log_probabilities, after = step(words[-1] if words else begin, state)
+            grown += [([*words, word], total + gain, after) for word, gain in enumerate(log_probabilities)]
+        beam = sorted(grown, key=lambda hypothesis: -hypothesis[1])[:width]
+        if all(finished(words) for words, _, _ in beam):
+            break
+    beam.sort(key=lambda hypothesis: -hypothesis[1] / len(hypothesis[0]) ** length_power)
+    return [(words, total) for words, total, _ in beam]
+
 
 BEGIN, END = 1, 2
 both = pytest.mark.parametrize("make", [searching, encdec])
@@ -33,7 +60,7 @@ def one_step(model, source, mask):
 def plainly(model, b, **how):
     source, mask, _ = sentences()
     step, start = one_step(model, source[b : b + 1], mask[b : b + 1])
-    return oracles.search(step, start, BEGIN, END, how["longest"], how["width"], how["length_power"])
+    return search_loop(step, start, BEGIN, END, how["longest"], how["width"], how["length_power"])
 
 
 def words_of(found, b):

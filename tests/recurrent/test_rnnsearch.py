@@ -14,6 +14,72 @@ from attnlib import attend
 from attnlib.recurrent.gated_unit import GatedUnit, both_ways
 from attnlib.recurrent.rnnsearch import Encoded, RNNencdec, RNNsearch, maxout
 
+# --- the oracle: a plain loop from the paper --------------------------------------------------------------------------
+
+
+def _sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def gated_unit_loop(p, x, s, c=None):
+    """One step. ``p`` holds W, U, b for z, r and the candidate ("h"), and C where there is a context."""
+    n = len(s)
+
+    def before(gate, state):
+        total = oracles.plus(oracles.times(p["W" + gate], x), oracles.times(p["U" + gate], state), p["b" + gate])
+        return total if c is None else oracles.plus(total, oracles.times(p["C" + gate], c))
+
+    z = [_sigmoid(value) for value in before("z", s)]
+    r = [_sigmoid(value) for value in before("r", s)]
+    candidate = [math.tanh(value) for value in before("h", [r[i] * s[i] for i in range(n)])]
+    return [(1 - z[i]) * s[i] + z[i] * candidate[i] for i in range(n)]
+
+
+def encode_loop(p, words):
+    """States of a unit that reads from the left and of one that reads from the right, in the order of the words."""
+    n = len(p["forwards"]["bz"])
+    forth, back = [], []
+    state = [0.0] * n
+    for word in words:
+        state = gated_unit_loop(p["forwards"], p["source"][word], state)
+        forth.append(state)
+    if "backwards" in p:
+        state = [0.0] * n
+        for word in reversed(words):
+            state = gated_unit_loop(p["backwards"], p["source"][word], state)
+            back.insert(0, state)
+    return forth, back
+
+
+def rnnsearch_loop(p, source, target_in):
+    """Logits, weights, energies and states of one sentence; without an alignment model (``Wa``) it is RNNencdec."""
+    forth, back = encode_loop(p, source)
+    attends = "Wa" in p
+    annotations = [f + b for f, b in zip(forth, back, strict=True)] if attends else None
+    first = back[0] if attends else forth[-1]
+    s = [math.tanh(value) for value in oracles.plus(oracles.times(p["Ws"], first), p["bs"])]
+    logits, weights, energies, states = [], [], [], []
+    for word in target_in:
+        y = p["target"][word]
+        if attends:
+            e = []
+            for h in annotations:
+                both = oracles.plus(oracles.times(p["Wa"], s), oracles.times(p["Ua"], h))
+                hidden = [math.tanh(value) for value in both]
+                e.append(oracles.inner(p["va"], hidden))
+            alpha = oracles.softmax_row(e)
+            c = [sum(alpha[j] * annotations[j][i] for j in range(len(source))) for i in range(len(annotations[0]))]
+        else:
+            e, alpha, c = [0.0], [1.0], forth[-1]
+        t = oracles.plus(oracles.times(p["Uo"], s), oracles.times(p["Vo"], y), oracles.times(p["Co"], c), p["bo"])
+        t = [max(t[2 * i], t[2 * i + 1]) for i in range(len(t) // 2)]
+        logits.append(oracles.plus(oracles.times(p["Wo"], t), p["by"]))
+        s = gated_unit_loop(p["unit"], y, s, c)
+        for record, value in ((weights, alpha), (energies, e), (states, s)):
+            record.append(value)
+    return logits, weights, energies, states
+
+
 K_X, K_Y, M, N, A, L, T_X, T_Y = 11, 13, 3, 5, 7, 2, 6, 4
 SIZES = {"embedding": M, "hidden": N, "maxout": L}
 
@@ -85,7 +151,7 @@ def parameters(model):
 def check_value(model, result):
     source, mask, target_in = sentences()
     for b, length in enumerate(mask.sum(-1).tolist()):
-        logits, weights, _, _ = oracles.rnnsearch(parameters(model), source[b, :length].tolist(), target_in[b].tolist())
+        logits, weights, _, _ = rnnsearch_loop(parameters(model), source[b, :length].tolist(), target_in[b].tolist())
         close(result.logits[b], tensor(logits))
         close(result.weights[b, :, : len(weights[0])], tensor(weights))
         assert (result.weights[b, :, len(weights[0]) :] == 0).all()
@@ -112,7 +178,7 @@ def test_steps_equal_all_at_once(make):
 def test_states_and_energies_equal_the_plain_loop():
     model, (source, mask, target_in) = searching(), sentences()
     encoded = model.encode(source, mask)
-    _, _, energies, states = oracles.rnnsearch(parameters(model), source[1, :4].tolist(), target_in[1].tolist())
+    _, _, energies, states = rnnsearch_loop(parameters(model), source[1, :4].tolist(), target_in[1].tolist())
     state = encoded.state
     for t in range(T_Y):
         step = model.step(target_in[:, t], state, encoded)

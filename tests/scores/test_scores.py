@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 import re
 
 import checks
@@ -220,36 +221,36 @@ BAD = {
     "scaled dot": (scores.scaled_dot, {}, "key has d_k=7 but query has d_k=8"),
     "similarity": (scores.similarity, {}, "key has d_k=7 but query has d_k=8"),
     "kernel": (scores.generalized_kernel, {"feature_map": torch.relu}, "key has d_k=7 but query has d_k=8"),
-    "general": (scores.general, {"weight": W88}, r"weight must have shape \(d_q=8, d_k=7\) but has shape \(8, 8\)"),
+    "general": (scores.general, {"weight": W88}, r"weight must have shape \(d_q=8, d_k=7\), got shape \(8, 8\)"),
     "biased general weight": (
         scores.biased_general,
         {"weight": torch.zeros(8, 7), "bias": torch.zeros(7)},
-        r"weight must have shape \(d_k=7, d_q=8\) but has shape \(8, 7\)",
+        r"weight must have shape \(d_k=7, d_q=8\), got shape \(8, 7\)",
     ),
     "biased general bias": (
         scores.biased_general,
         {"weight": torch.zeros(7, 8), "bias": torch.zeros(8)},
-        r"bias must have shape \(d_k=7\) but has shape \(8,\)",
+        r"bias must have shape \(d_k=7\), got shape \(8,\)",
     ),
     "activated general bias": (
         scores.activated_general,
         {"weight": torch.zeros(8, 7), "bias": torch.zeros(1)},
-        r"bias must be a scalar but has shape \(1,\)",
+        r"bias must be a scalar, got shape \(1,\)",
     ),
     "concat": (
         scores.concat,
         {"vector": torch.zeros(2), "weight": torch.zeros(2, 14)},
-        r"weight must have shape \(d_w=2, d_q \+ d_k=15\) but has shape \(2, 14\)",
+        r"weight must have shape \(d_w=2, d_q \+ d_k=15\), got shape \(2, 14\)",
     ),
     "additive query": (
         scores.additive,
         {"vector": torch.zeros(2), "query_weight": torch.zeros(2, 7), "key_weight": torch.zeros(2, 7)},
-        r"query_weight must have shape \(d_w=2, d_q=8\) but has shape \(2, 7\)",
+        r"query_weight must have shape \(d_w=2, d_q=8\), got shape \(2, 7\)",
     ),
     "additive vector": (
         scores.additive,
         {"vector": torch.zeros(2, 1), "query_weight": torch.zeros(2, 8), "key_weight": torch.zeros(2, 7)},
-        r"vector must have shape \(d_w\) but has shape \(2, 1\)",
+        r"vector must have shape \(d_w\), got shape \(2, 1\)",
     ),
     "additive bias": (
         scores.additive,
@@ -259,7 +260,7 @@ BAD = {
             "key_weight": torch.zeros(2, 7),
             "bias": torch.zeros(1),
         },
-        r"bias must have shape \(d_w=2\) but has shape \(1,\)",
+        r"bias must have shape \(d_w=2\), got shape \(1,\)",
     ),
     "location": (
         scores.location_based,
@@ -269,7 +270,7 @@ BAD = {
     "location size": (
         scores.location_based,
         {"weight": torch.zeros(6, 9)},
-        r"weight must have shape \(n_max=6, d_q=8\) but has shape \(6, 9\)",
+        r"weight must have shape \(n_max=6, d_q=8\), got shape \(6, 9\)",
     ),
     "deep layer": (
         scores.deep,
@@ -281,7 +282,7 @@ BAD = {
             "vector": torch.zeros(4),
             "vector_bias": torch.zeros(()),
         },
-        r"layers\[0\] weight must have shape \(d_out=4, d_in=2\) but has shape \(4, 3\)",
+        r"layers\[0\] weight must have shape \(d_out=4, d_in=2\), got shape \(4, 3\)",
     ),
     "features": (
         scores.feature_based,
@@ -292,7 +293,7 @@ BAD = {
             "first_map": torch.abs,
             "second_map": torch.abs,
         },
-        r"second_weight must have shape \(d_w=2, d_2=7\) but has shape \(2, 8\)",
+        r"second_weight must have shape \(d_w=2, d_2=7\), got shape \(2, 8\)",
     ),
 }
 
@@ -302,3 +303,104 @@ BAD = {
 def test_bad_sizes(score, parameters, message):
     with pytest.raises(ValueError, match=message):
         score(Q, K, **parameters)
+
+
+# --- known wrong versions, each of which a check above rejects --------------------------------------------------------
+
+
+def identity(x):
+    return x
+
+
+def concat_with_the_key_first(query, key, *, vector, weight, bias):
+    key_weight, query_weight = weight.split([key.shape[-1], query.shape[-1]], -1)
+    return scores.additive(query, key, vector=vector, query_weight=query_weight, key_weight=key_weight, bias=bias)
+
+
+def additive_mean(query, key, **parameters):
+    return scores.additive(query, key, **parameters) / parameters["vector"].shape[0]
+
+
+def additive_without_vector(query, key, *, vector, **parameters):
+    return scores.additive(query, key, vector=torch.ones_like(vector), **parameters)
+
+
+def deep_without_last_layer_activation(query, key, *, layers, vector, **parameters):
+    *first, (weight, bias) = layers
+    constant = parameters["vector_bias"] + vector @ bias
+    return scores.deep(query, key, layers=first, vector=vector @ weight, **parameters | {"vector_bias": constant})
+
+
+def unscaled_similarity(query, key, eps=1e-8):
+    return scores.dot(query, key / key.norm(dim=-1, keepdim=True))
+
+
+def plain_similarity(query, key):
+    return scores.dot(query / query.norm(dim=-1, keepdim=True), key / key.norm(dim=-1, keepdim=True))
+
+
+def torch_similarity(query, key):
+    return torch.nn.functional.cosine_similarity(query.unsqueeze(-2), key.unsqueeze(-3), dim=-1)
+
+
+def location_from_the_end(query, key, *, weight):
+    return scores.location_based(query, key, weight=weight[-key.shape[-2] :])
+
+
+WRONG_SCORES = {
+    "no scale": ("scaled_dot", scores.dot),
+    "scale by d_k": ("scaled_dot", lambda q, k: scores.dot(q, k) / q.shape[-1]),
+    "scale by the number of keys": ("scaled_dot", lambda q, k: scores.dot(q, k) / math.sqrt(k.shape[-2])),
+    "scale times the root": ("scaled_dot", lambda q, k: scores.dot(q, k) * math.sqrt(q.shape[-1])),
+    "distance for dot": ("dot", lambda q, k: -torch.cdist(q, k)),
+    "only keys of length one": ("similarity", unscaled_similarity),
+    "general without its matrix": ("general", lambda q, k, weight: scores.dot(q[..., : k.shape[-1]], k)),
+    "bias on the query": (
+        "biased_general",
+        lambda q, k, weight, bias: scores.biased_general(q, k, weight=weight, bias=0 * bias) + bias.sum(),
+    ),
+    "bias forgotten": (
+        "biased_general",
+        lambda q, k, weight, bias: scores.biased_general(q, k, weight=weight, bias=0 * bias),
+    ),
+    "bias outside the activation": (
+        "activated_general",
+        lambda q, k, weight, bias: scores.activated_general(q, k, weight=weight, bias=0 * bias) + bias,
+    ),
+    "not activated": ("activated_general", functools.partial(scores.activated_general, activation=identity)),
+    "features of the query only": ("generalized_kernel", lambda q, k, feature_map: scores.dot(feature_map(q), k)),
+    "key first": ("concat", concat_with_the_key_first),
+    "concat without tanh": ("concat", functools.partial(scores.concat, activation=identity)),
+    "additive without tanh": ("additive", functools.partial(scores.additive, activation=identity)),
+    "relu for tanh": ("additive", functools.partial(scores.additive, activation=torch.relu)),
+    "mean for sum": ("additive", additive_mean),
+    "vector forgotten": ("additive", additive_without_vector),
+    "bias of additive forgotten": ("additive", lambda q, k, bias, **p: scores.additive(q, k, **p)),
+    "a layer forgotten": ("deep", deep_without_last_layer_activation),
+    "rows from the end": ("location_based", location_from_the_end),
+    "first features twice": (
+        "feature_based",
+        lambda q, k, second_weight, **p: scores.feature_based(q, k, second_weight=0 * second_weight, **p),
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "mutant"), WRONG_SCORES.values(), ids=WRONG_SCORES)
+def test_wrong_score_is_rejected(name, mutant):
+    with pytest.raises(AssertionError):
+        checks.check_score_value(name, mutant)
+
+
+@pytest.mark.parametrize("mutant", [plain_similarity, torch_similarity])
+def test_wrong_zero_vector_is_rejected(mutant):
+    """NaN, or a gradient of one over eps."""
+    with pytest.raises(AssertionError):
+        checks.check_zero_vector(mutant)
+
+
+def test_gradient_cut_in_a_score_is_rejected():
+    def cut(query, key):
+        return scores.dot(query.detach() * 0 + query, key) + (query.detach() @ key.mT) - scores.dot(query, key.detach())
+
+    with pytest.raises(AssertionError):
+        checks.check_score_gradient("dot", cut)

@@ -14,6 +14,61 @@ from attnlib import attend
 from attnlib.distributions import softmax, sparsemax
 from attnlib.softness import baselines, hard, soft
 
+# --- the oracle: a plain loop from the paper --------------------------------------------------------------------------
+
+
+def hard_bound_loop(energies, rewards):
+    """Eq. 10 of Xu et al.: the mean reward over positions that can be drawn, and log p(y) itself."""
+    weights = oracles.softmax_row(energies)
+    drawn = [i for i, weight in enumerate(weights) if weight > 0]
+    mean = sum(weights[i] * rewards[i] for i in drawn)
+    marginal = sum(weights[i] * math.exp(rewards[i]) for i in drawn)
+    return mean, math.log(marginal) if drawn else -math.inf
+
+
+def log_weight_slope_loop(energies, position):
+    """The derivative of ``log alpha_position`` by each energy."""
+    weights = oracles.softmax_row(energies)
+    return [0.0 if e == -math.inf else (j == position) - weights[j] for j, e in enumerate(energies)]
+
+
+def bound_slope_loop(energies, rewards):
+    """Eq. 11 of Xu et al., rewards that do not depend on the energies: position after position."""
+    weights = oracles.softmax_row(energies)
+    slope = [0.0 for _ in energies]
+    for i, weight in enumerate(weights):
+        if weight > 0:
+            slope = oracles.plus(slope, [weight * rewards[i] * part for part in log_weight_slope_loop(energies, i)])
+    return slope
+
+
+def reinforce_slope_loop(energies, rewards, positions, baseline, reward_weight, entropy_weight):
+    """The final rule of section 4.1 of Xu et al., draw after draw."""
+    slope = [0.0 for _ in energies]
+    for position in positions:
+        pull = reward_weight * (rewards[position] - baseline) / len(positions)
+        slope = oracles.plus(slope, [pull * part for part in log_weight_slope_loop(energies, position)])
+    return oracles.plus(slope, [entropy_weight * part for part in entropy_slope_loop(energies)])
+
+
+def entropy_slope_loop(energies):
+    """``dH/de_j = -alpha_j (log alpha_j + H)``."""
+    weights = oracles.softmax_row(energies)
+    entropy = -sum(weight * math.log(weight) for weight in weights if weight > 0)
+    return [-weight * (math.log(weight) + entropy) if weight > 0 else 0.0 for weight in weights]
+
+
+def doubly_stochastic_loop(weights, target):
+    """``weights[t][i]``, steps down, keys across."""
+    penalty = 0.0
+    for i in range(len(weights[0])):
+        total = 0.0
+        for step in weights:
+            total += step[i]
+        penalty += (target - total) ** 2
+    return penalty
+
+
 BATCH, STEP, KEY, D_V = 2, 3, 5, 7
 MANY = 40_000
 
@@ -34,7 +89,7 @@ def energies_leaf():
 
 
 def exact_slope():
-    return tensor(oracles.bound_slope(rows(ENERGIES), rows(REWARDS)))
+    return tensor(bound_slope_loop(rows(ENERGIES), rows(REWARDS)))
 
 
 # --- checks: what the right function satisfies and each mutant must not -----------------------------------------------
@@ -76,7 +131,7 @@ def check_against_loop(loss):
         entropy=hard.entropy(weights),
         entropy_weight=0.2,
     )
-    wanted = oracles.reinforce_slope(rows(ENERGIES), rows(REWARDS), positions, -0.7, 0.3, 0.2)
+    wanted = reinforce_slope_loop(rows(ENERGIES), rows(REWARDS), positions, -0.7, 0.3, 0.2)
     close(-slope(value, energies), tensor(wanted))
 
 
@@ -127,8 +182,8 @@ def check_bound(bound):
         energies = leaves.masked_fill(~visible, -math.inf)
         draw = hard.enumerate_positions(softmax(energies))
         value = bound(REWARDS.masked_fill(~visible, math.nan), draw.log_probability)
-        close(value.detach(), tensor(oracles.hard_bound(rows(energies), rows(REWARDS))[0]))
-        close(slope(value, leaves), tensor(oracles.bound_slope(rows(energies), rows(REWARDS))))
+        close(value.detach(), tensor(hard_bound_loop(rows(energies), rows(REWARDS))[0]))
+        close(slope(value, leaves), tensor(bound_slope_loop(rows(energies), rows(REWARDS))))
 
 
 # --- the draws --------------------------------------------------------------------------------------------------------
@@ -236,7 +291,7 @@ def test_other_bad_input_is_named():
     cases = [
         (ValueError, "n_samples must be at least 1, got 0", lambda: hard.sample(weights, 0)),
         (TypeError, "n_samples must be a whole number, got float", lambda: hard.sample(weights, 2.0)),
-        (TypeError, "weights must be floating point, got torch.int64", lambda: hard.sample(torch.tensor([1, 0]))),
+        (TypeError, "weights must be floating point, got dtype torch.int64", lambda: hard.sample(torch.tensor([1, 0]))),
         (TypeError, "weights must be a tensor, got list", lambda: hard.sample([1.0])),
         (ValueError, "n_samples must be at least 1", lambda: hard.straight_through_gumbel(weights, 0)),
         (ValueError, "temperature must be", lambda: hard.straight_through_gumbel(weights, temperature=0)),
@@ -327,7 +382,7 @@ def test_jensen():
 
 def test_log_marginal_is_that_of_the_loop():
     logs = hard.enumerate_positions(softmax(ENERGIES)).log_probability
-    close(hard.log_marginal(REWARDS, logs), tensor(oracles.hard_bound(rows(ENERGIES), rows(REWARDS))[1]))
+    close(hard.log_marginal(REWARDS, logs), tensor(hard_bound_loop(rows(ENERGIES), rows(REWARDS))[1]))
 
 
 def test_bound_and_marginal_pass_gradcheck():
@@ -501,7 +556,7 @@ def test_straight_through_without_keys_to_draw_and_with_nan():
 
 def test_entropy_and_its_slope():
     energies = energies_leaf()
-    close(slope(hard.entropy(softmax(energies)), energies), tensor(oracles.entropy_slope(rows(ENERGIES))))
+    close(slope(hard.entropy(softmax(energies)), energies), tensor(entropy_slope_loop(rows(ENERGIES))))
     weights = sparsemax(3 * energies)
     assert (weights == 0).any()
     assert slope(hard.entropy(weights), energies).isfinite().all()
@@ -512,7 +567,7 @@ def test_entropy_and_its_slope():
 @pytest.mark.parametrize("target", [1.0, STEP / KEY])
 def test_doubly_stochastic_penalty(target):
     weights = softmax(randn(BATCH, STEP, KEY))
-    wanted = [oracles.doubly_stochastic(rows(sequence), target) for sequence in weights]
+    wanted = [doubly_stochastic_loop(rows(sequence), target) for sequence in weights]
     close(soft.doubly_stochastic_penalty(weights, target=target), tensor(wanted))
     assert gradcheck(soft.doubly_stochastic_penalty, (weights.requires_grad_(),))
 
@@ -528,7 +583,7 @@ def test_doubly_stochastic_penalty_skips_padding():
     weights = softmax(randn(BATCH, STEP, KEY))
     mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]).bool()
     spoilt = weights.masked_fill(~mask.unsqueeze(-2), math.nan)
-    wanted = [oracles.doubly_stochastic(rows(weights[0, :, :3]), 1.0), oracles.doubly_stochastic(rows(weights[1]), 1.0)]
+    wanted = [doubly_stochastic_loop(rows(weights[0, :, :3]), 1.0), doubly_stochastic_loop(rows(weights[1]), 1.0)]
     close(soft.doubly_stochastic_penalty(spoilt, mask=mask), tensor(wanted))
 
 
@@ -568,3 +623,85 @@ def test_draws_under_vmap_and_in_one_graph():
     gumbel = torch.vmap(hard.straight_through_gumbel, randomness="different")(weights.log())
     assert (gumbel[0, 0] == weights[0]).all()
     assert (gumbel[2] == 0).all()
+
+
+# --- known wrong versions, each of which a check above rejects --------------------------------------------------------
+
+
+def reinforce(
+    rewards, logs, *, baseline=0.0, reward_weight=1.0, entropy=0.0, entropy_weight=0.0, sign=-1, spread=-1, mode=""
+):
+    """REINFORCE as it is often written, with the places where it goes wrong as options."""
+    reward = rewards if mode == "reward attached" else rewards.detach()
+    baseline = baseline if mode == "baseline attached" or not isinstance(baseline, torch.Tensor) else baseline.detach()
+    pull = reward_weight * (reward - baseline) * (logs.exp() if mode == "probability" else logs)
+    own = 0 * rewards if mode == "reward only" else rewards
+    loss = (sign * (pull - pull.detach()) - own).mean(0)
+    return (loss * rewards.shape[0] if mode == "sum" else loss) + spread * entropy_weight * entropy
+
+
+def uniform_draws(weights, n_samples=1, *, generator=None):
+    return hard.sample(torch.full_like(weights, 1 / weights.shape[-1]), n_samples, generator=generator)
+
+
+def most_likely(weights, n_samples=1, *, generator=None):
+    selection = torch.nn.functional.one_hot(weights.argmax(-1), weights.shape[-1]).to(weights.dtype)
+    return hard.Draw(selection.expand(n_samples, *weights.shape), weights.argmax(-1), weights.amax(-1).log())
+
+
+def unweighted_bound(rewards, logs):
+    return torch.where(logs > -math.inf, rewards, 0.0).mean(0)
+
+
+def bound_without_second_term(rewards, logs):
+    return hard.bound(rewards, logs.detach() + 0 * logs.masked_fill(logs == -math.inf, 0.0))
+
+
+def marginal_for_bound(rewards, logs):
+    return hard.log_marginal(rewards, logs)
+
+
+with_mode = functools.partial
+WRONG_HARD = {
+    "reward pushes away": (check_unbiased, with_mode(reinforce, sign=1)),
+    "probability for its logarithm": (check_unbiased, with_mode(reinforce, mode="probability")),
+    "sum over the draws": (check_against_loop, with_mode(reinforce, mode="sum")),
+    "weight of the reward forgotten": (
+        check_against_loop,
+        lambda *parts, reward_weight, **options: reinforce(*parts, **options),
+    ),
+    "baseline forgotten": (
+        check_against_loop,
+        lambda *parts, baseline, **options: reinforce(*parts, **options),
+    ),
+    "derivative through the reward": (
+        check_reward_trains_too,
+        with_mode(reinforce, mode="reward attached"),
+    ),
+    "derivative through the baseline": (
+        check_reward_trains_too,
+        with_mode(reinforce, mode="baseline attached"),
+    ),
+    "what follows the draw not trained": (
+        check_reward_trains_too,
+        with_mode(reinforce, mode="reward only"),
+    ),
+    "entropy punished": (check_entropy_is_rewarded, with_mode(reinforce, spread=1)),
+    "draws from the uniform": (check_frequencies, uniform_draws),
+    "the largest instead of a draw": (check_frequencies, most_likely),
+    "bound without the weights": (check_bound, unweighted_bound),
+    "bound without its second term": (check_bound, bound_without_second_term),
+    "what stands at weight zero counts": (check_bound, lambda r, logs: (logs.exp() * r).sum(0)),
+    "the likelihood itself for the bound": (check_jensen, marginal_for_bound),
+}
+
+
+@pytest.mark.parametrize(("check", "mutant"), WRONG_HARD.values(), ids=WRONG_HARD)
+def test_wrong_hard_attention_is_rejected(check, mutant):
+    with pytest.raises(AssertionError):
+        check(mutant)
+
+
+@pytest.mark.parametrize("check", LOSS_CHECKS)
+def test_the_unspoilt_reinforce_passes(check):
+    check(reinforce)

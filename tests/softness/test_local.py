@@ -23,6 +23,65 @@ from attnlib.softness.local import (
     window_positions,
 )
 
+# --- the oracle: a plain loop from the paper --------------------------------------------------------------------------
+
+
+def local_loop(
+    query, key, value, centre, half_width, score, visible=None, gaussian=True, renormalise=False, rounded=False
+):
+    """Contexts and weights over all keys of one sentence, positions from 0: Eq. 7 in the window, then Eq. 10."""
+    sigma = half_width / 2
+    contexts, all_weights = [], []
+    for row, (q, p) in enumerate(zip(query, centre, strict=True)):
+        window = []
+        for s in range(len(key)):
+            near = abs(s - math.floor(p)) <= half_width if rounded else p - half_width <= s <= p + half_width
+            if near and (visible is None or visible[row][s]):
+                window.append(s)
+        weights, total = [0.0] * len(key), 0.0
+        for s in window:
+            weights[s] = math.exp(score(q, key[s], s - math.floor(p) + half_width))
+            total += weights[s]
+        for s in window:
+            weights[s] = weights[s] / total
+            if gaussian:
+                weights[s] *= math.exp(-((s - p) ** 2) / (2 * sigma**2))
+        if renormalise and window:
+            weights = [weight / sum(weights) for weight in weights]
+        context = [0.0] * len(value[0])
+        for s in window:
+            context = oracles.plus(context, [weights[s] * component for component in value[s]])
+        contexts.append(context)
+        all_weights.append(weights)
+    return contexts, all_weights
+
+
+def predicted_centre_loop(h, length, weight, vector):
+    """Eq. 9."""
+    return length / (1 + math.exp(-oracles.inner(vector, [math.tanh(a) for a in oracles.times(weight, h)])))
+
+
+def input_feeding_loop(inputs, look, input_weight, hidden_weight, input_bias, hidden_bias, combine):
+    """A decoder over one sentence, step by step; the rows of the cell's matrices are its four gates in torch's order.
+    ``look(h, t)`` gives a context."""
+    d = len(hidden_weight[0])
+    vector, hidden, memory, vectors = [0.0] * d, [0.0] * d, [0.0] * d, []
+
+    def sigmoid(x):
+        return 1 / (1 + math.exp(-x))
+
+    for t, x in enumerate(inputs):
+        read, kept = oracles.times(input_weight, x + vector), oracles.times(hidden_weight, hidden)
+        gates = oracles.plus(read, input_bias, kept, hidden_bias)
+        for i in range(d):
+            keep = sigmoid(gates[d + i]) * memory[i]
+            memory[i] = keep + sigmoid(gates[i]) * math.tanh(gates[2 * d + i])
+        hidden = [sigmoid(gates[3 * d + i]) * math.tanh(memory[i]) for i in range(d)]
+        vector = [math.tanh(a) for a in oracles.times(combine, look(hidden, t) + hidden)]  # Eq. 5
+        vectors.append(vector)
+    return vectors
+
+
 BATCH, QUERY, KEY, D_K, D_V = 2, 3, 11, 7, 5
 CENTRES = tensor([[4.3, 0.0, 9.6], [-1.4, 6.0, 11.2]])  # whole or not, at both ends, beyond them
 FORMS = [
@@ -56,7 +115,7 @@ def check_value(function, form=None, mask=None, half_width=2, score=scores.scale
     for b in range(BATCH):
         visible = None if mask is None else mask.expand(BATCH, QUERY, KEY)[b].tolist()
         sequence = [rows(part[b]) for part in (query, key, value)]
-        wanted = oracles.local(*sequence, rows(CENTRES[b]), half_width, loop, visible, **form)
+        wanted = local_loop(*sequence, rows(CENTRES[b]), half_width, loop, visible, **form)
         close(result.context[b], tensor(wanted[0]))
         close(full[b], tensor(wanted[1]))
 
@@ -180,7 +239,7 @@ def test_every_score_sees_the_windows():
         loop = functools.partial(getattr(oracles, name), **parameters.lists)
         result = local(asked, key, value, centre=CENTRES, half_width=2, score=score)
         for b in range(BATCH):
-            wanted = oracles.local(*(rows(part[b]) for part in (asked, key, value)), rows(CENTRES[b]), 2, loop)
+            wanted = local_loop(*(rows(part[b]) for part in (asked, key, value)), rows(CENTRES[b]), 2, loop)
             close(result.context[b].detach(), tensor(wanted[0]))
 
 
@@ -328,7 +387,7 @@ def test_predicted_centres_are_those_of_the_loop(to_last):
     result = predicted_centres(query, lengths=lengths, weight=weight, vector=vector, to_last=to_last)
     for b, length in enumerate(lengths.tolist()):
         span = length - 1 if to_last else length
-        wanted = [oracles.predicted_centre(h, span, rows(weight), rows(vector)) for h in rows(query[b])]
+        wanted = [predicted_centre_loop(h, span, rows(weight), rows(vector)) for h in rows(query[b])]
         close(result[b], tensor(wanted))
     assert ((result > 0) & (result < lengths[:, None])).all()
     assert gradcheck(
@@ -529,7 +588,7 @@ def looks(predict, key, value, general):
     n_key = key.shape[-2]
 
     def around(h, t, b):
-        return oracles.predicted_centre(h, n_key, *parameters)
+        return predicted_centre_loop(h, n_key, *parameters)
 
     def whole(h, t, b):
         return float(min(t, n_key - 1))
@@ -538,7 +597,7 @@ def looks(predict, key, value, general):
         return oracles.attend([h], rows(key[b]), rows(value[b]), loop)[0][0]
 
     def loop_local(h, t, b, centre, gaussian):
-        return oracles.local([h], rows(key[b]), rows(value[b]), [centre(h, t, b)], 2, loop, gaussian=gaussian)[0][0]
+        return local_loop([h], rows(key[b]), rows(value[b]), [centre(h, t, b)], 2, loop, gaussian=gaussian)[0][0]
 
     return {
         "global": (lambda query, t: attend(query, key, value, score=score), loop_global),
@@ -575,7 +634,7 @@ def test_input_feeding_is_the_loop(name):
         assert found.context.shape == (BATCH, 1, D_V)
     cell = [step.cell.weight_ih, step.cell.weight_hh, step.cell.bias_ih, step.cell.bias_hh]
     for b in range(BATCH):
-        wanted = oracles.input_feeding(
+        wanted = input_feeding_loop(
             rows(inputs_[b]), functools.partial(loop, b=b), *map(rows, cell), rows(step.combine.weight)
         )
         close(torch.stack(vectors, 1)[b].detach(), tensor(wanted))
@@ -617,22 +676,22 @@ def attentional_vector_of(context, query, weight):
         (
             {"half_width": 0},
             ValueError,
-            "half_width must be at least 1 with the Gaussian, whose width it sets, but is 0",
+            "half_width must be at least 1 with the Gaussian, whose width it sets, got 0",
         ),
-        ({"half_width": -1, "gaussian": False}, ValueError, "half_width must be at least 0 but is -1"),
-        ({"half_width": 1.5}, TypeError, r"half_width must be a whole number but is 1\.5"),
-        ({"half_width": True}, TypeError, "half_width must be a whole number but is True"),
-        ({"centre": 4.3}, TypeError, "centre must be a tensor but is float"),
-        ({"centre": CENTRES > 0}, TypeError, r"centre must be of numbers but has dtype torch\.bool"),
-        ({"centre": torch.tensor(1.0)}, ValueError, r"centre must have shape \(\*batch, query=3\) but has shape \(\)"),
-        ({"centre": torch.zeros(2, 4)}, ValueError, r"centre must have shape \(\*batch, query=3\) but has .*\(2, 4\)"),
+        ({"half_width": -1, "gaussian": False}, ValueError, "half_width must be at least 0, got -1"),
+        ({"half_width": 1.5}, TypeError, r"half_width must be a whole number, got 1\.5"),
+        ({"half_width": True}, TypeError, "half_width must be a whole number, got True"),
+        ({"centre": 4.3}, TypeError, "centre must be a tensor, got float"),
+        ({"centre": CENTRES > 0}, TypeError, r"centre must be of numbers, got dtype torch\.bool"),
+        ({"centre": torch.tensor(1.0)}, ValueError, r"centre must have shape \(\*batch, query=3\), got shape \(\)"),
+        ({"centre": torch.zeros(2, 4)}, ValueError, r"centre must have shape \(\*batch, query=3\), got .*\(2, 4\)"),
         ({"centre": torch.zeros(5, 3)}, ValueError, r"leading dimensions \(5,\) that do not broadcast with \(2,\)"),
         ({"mask": torch.ones(BATCH, QUERY, 4).bool()}, ValueError, "mask of shape"),
         ({"mask": torch.ones(BATCH, QUERY, KEY)}, TypeError, "mask must be boolean"),
         ({"value": torch.zeros(BATCH, 4, 2).double()}, ValueError, "value has 4 rows but key has 11"),
         ({"query": torch.zeros(BATCH, QUERY, 4).double()}, ValueError, "key has d_k=7 but query has d_k=4"),
         ({"key": torch.zeros(BATCH, KEY, D_K)}, TypeError, r"key has dtype torch\.float32"),
-        ({"score": lambda query, key: query}, ValueError, "score returned energies of shape"),
+        ({"score": lambda query, key: query}, ValueError, "score must return energies of shape"),
     ],
 )
 def test_bad_input_is_named(change, error, message):
@@ -643,10 +702,10 @@ def test_bad_input_is_named(change, error, message):
 
 @pytest.mark.usefixtures("unchecked")
 def test_bad_input_of_the_others_is_named():
-    with pytest.raises(TypeError, match=r"lengths must be of whole numbers but has dtype torch\.float32"):
+    with pytest.raises(TypeError, match=r"lengths must be of whole numbers, got dtype torch\.float32"):
         monotonic_centres(3, lengths=torch.tensor([2.0]))
     parameters = {"weight": torch.zeros(3, 5), "vector": torch.zeros(3)}
-    with pytest.raises(ValueError, match=r"weight must have shape \(d=3, d_q=4\) but has shape \(3, 5\)"):
+    with pytest.raises(ValueError, match=r"weight must have shape \(d=3, d_q=4\), got shape \(3, 5\)"):
         predicted_centres(torch.zeros(2, 4), lengths=3, **parameters)
     with pytest.raises(TypeError, match="lengths must be of whole numbers"):
         predicted_centres(torch.zeros(2, 5), lengths=torch.tensor(2.5), **parameters)
