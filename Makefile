@@ -58,13 +58,13 @@ elsewhere: $(READY)  ## the notebooks as on other machines: do the claims come o
 	@$(PY) book/_tools/elsewhere.py $(VARIANT)
 
 chromium: $(READY)
-	@$(PY) tests/browser.py
+	@$(PY) book/_tools/chromium.py
 
 check: $(READY)  ## style and types
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 
-notebooks: $(READY)  ## execute the notebooks in place and normalise them (NB=path for one)
+notebooks: $(READY) chromium  ## execute the notebooks in place and normalise them (NB=path for one)
 	@$(PY) book/_tools/notebooks.py $(NB)
 
 pins: $(READY)  ## write requirements.txt from the environment as it is

@@ -11,13 +11,23 @@ from nbval.plugin import IPyNbCell
 
 sys.path.insert(0, str(Path(__file__).parent / "_tools"))
 import environment
+import static_view
 import verdicts
 from notebooks import SECONDS
 
 TAKEN: Counter[str] = Counter()
 
 
+def sanitize(self: IPyNbCell, text: str) -> str:
+    """Of a widget, its state and what it draws are compared; not the script that draws."""
+    return static_view.comparable(_sanitize(self, text)) if isinstance(text, str) else text
+
+
+_sanitize = IPyNbCell.sanitize
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    IPyNbCell.sanitize = sanitize
     os.environ.update(environment.kernel(os.environ.get(environment.ELSEWHERE)))
 
 

@@ -1,9 +1,6 @@
-"""One real Chromium for the tests: where to find it, how to start it, and a page that keeps a record of what it did."""
+"""One real Chromium for the tests, started once, and a page that keeps a record of what it did."""
 
 import os
-import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,34 +10,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+from book._tools.chromium import ARGUMENTS, MISSING, find_chromium
+
 PATIENCE = 120_000  # ms: a shared machine can stand still for a while, and nothing here asks how fast a page comes
 expect.set_options(timeout=PATIENCE)
-MISSING = "no Chromium found: set CHROMIUM, or install chromium, google-chrome or `playwright install chromium`"
-
-
-def find_chromium(playwright: Playwright | None = None) -> str | None:
-    """The path of a Chromium: $CHROMIUM, then the usual names on PATH, then Playwright's own."""
-    named = os.environ.get("CHROMIUM")
-    if named:
-        return shutil.which(named)
-    for name in NAMES:
-        if path := shutil.which(name):
-            return path
-    if playwright is not None and Path(playwright.chromium.executable_path).exists():
-        return playwright.chromium.executable_path
-    return None
 
 
 @dataclass
@@ -149,29 +124,3 @@ def served(folder: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_address[1]}/"
         server.shutdown()
         thread.join()
-
-
-def install_chromium() -> None:
-    """Debian's package, where this user may install one."""
-    if shutil.which("apt-get") is None:
-        return
-    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    if as_root and (shutil.which("sudo") is None or subprocess.run([*as_root, "true"], check=False).returncode):
-        return
-    quiet = {"stdout": subprocess.DEVNULL, "env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}}
-    for words in (["update"], ["install", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core"]):
-        subprocess.run([*as_root, "apt-get", *words], check=False, **quiet)
-
-
-def main() -> int:
-    """Find a Chromium, or install one, or say in one line that there is none. With CI=true that is a failure."""
-    with sync_playwright() as playwright:
-        if find_chromium(playwright) is None:
-            install_chromium()
-        found = find_chromium(playwright)
-    print(f"Chromium: {found}" if found else f"{MISSING}; the browser tests are skipped")
-    return 1 if found is None and os.environ.get("CI") == "true" else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,21 +1,28 @@
-"""Widgets that run with a kernel and in a page without one; ``base`` says how one is written."""
+"""Widgets that run with a kernel and in a page without one; ``base`` says how one is written.
 
-from attnlib.widgets.alignment_explorer import AlignmentExplorer
-from attnlib.widgets.decoder_stepper import DecoderStepper
-from attnlib.widgets.distribution_lab import DistributionLab
-from attnlib.widgets.hard_sampler import HardSampler
-from attnlib.widgets.local_window import LocalWindow
-from attnlib.widgets.query_tuner import QueryTuner
-from attnlib.widgets.score_field import ScoreField
-from attnlib.widgets.taxonomy_map import TaxonomyMap
+Each is found by its name when it is asked for: ``LocalWindow`` stands in ``local_window.py``, its JavaScript beside it.
+"""
 
-__all__ = [
-    "AlignmentExplorer",
-    "DecoderStepper",
-    "DistributionLab",
-    "HardSampler",
-    "LocalWindow",
-    "QueryTuner",
-    "ScoreField",
-    "TaxonomyMap",
-]
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+_HERE = Path(__file__).parent
+MEMBERS = {
+    "".join(word.capitalize() for word in path.stem.split("_")): path.relative_to(_HERE)
+    for path in sorted(_HERE.rglob("*.py"))
+    if path.with_suffix(".js").exists()
+}
+
+__all__ = [*MEMBERS]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in MEMBERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(".".join((__name__, *MEMBERS[name].with_suffix("").parts)))
+    return getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *MEMBERS})

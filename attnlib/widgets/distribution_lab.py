@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from attnlib import distributions
-from attnlib.widgets.base import Array, Choice, Flag, Number, Output
 from attnlib.widgets.picture import Picture
 from attnlib.widgets.presets import Presets, PresetWidget, preset
+from attnlib.widgets.traits import Array, Choice, Flag, Number, Output
 
 __all__ = ["PRESETS", "DistributionLab"]
 
@@ -78,8 +78,6 @@ class DistributionLab(PresetWidget):
     >>> lab.sparsemax
     [0.0, 0.25, 0.75]
     """
-
-    _stem = "distribution_lab"
 
     logits = Array((3,), [1.0, 0.8, 0.1])
     temperature = Number(1.0, above=0)

@@ -4,7 +4,8 @@ from typing import Any
 
 import traitlets
 
-from attnlib.widgets.base import Input, StateError, Text, Widget
+from attnlib.widgets.base import Widget
+from attnlib.widgets.traits import Input, Record, StateError, Text
 
 __all__ = ["PresetWidget", "Presets", "preset"]
 
@@ -14,21 +15,23 @@ def preset(name: str, notice: str, **state: Any) -> dict[str, Any]:
     return {"name": name, "notice": notice, "state": state}
 
 
-class Presets(Input):
+class Presets(Record):
     """A list of presets: ``{"name": ..., "notice": one sentence, "state": {trait: value, ...}}``."""
 
+    def __init__(self, default: Any, **rules: Any) -> None:
+        fields = {"name": Text(""), "notice": Text(""), "state": Input({})}
+        said = "a list of {name, notice, state}, names distinct"
+        super().__init__(fields, default, shape=(("", 0, None),), said=said, **rules)
+
     def validate(self, obj: Any, value: Any) -> list[dict[str, Any]]:
-        words = "a list of {name, notice, state}, names distinct"
-        if not isinstance(value, (list, tuple)) or not all(isinstance(item, dict) for item in value):
-            self.fail(words, value)
-        texts = [(item.get("name"), item.get("notice")) for item in value]
-        good = all(isinstance(text, str) and text for pair in texts for text in pair)
-        if not good or len({name for name, _ in texts}) < len(texts):
-            self.fail(words, value)
+        found: list[dict[str, Any]] = super().validate(obj, value)
+        texts = [item[part] for item in found for part in ("name", "notice")]
+        if not all(texts) or len({item["name"] for item in found}) < len(found):
+            self.fail(self.spec["words"], value)
         known = set(type(obj)._names()) - {"preset", "presets"}
-        if not all(isinstance(item.get("state"), dict) and item["state"].keys() <= known for item in value):
+        if not all(isinstance(item["state"], dict) and item["state"].keys() <= known for item in found):
             self.fail("presets whose states hold traits of the widget", value)
-        return [dict(item) for item in value]
+        return found
 
 
 class PresetWidget(Widget):

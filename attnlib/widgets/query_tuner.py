@@ -10,9 +10,9 @@ from torch import Tensor
 from attnlib import attend
 from attnlib.distributions import entmax, sigmoid, softmax, sparsemax
 from attnlib.scores import additive, dot, general, scaled_dot, similarity
-from attnlib.widgets.base import Array, Choice, Flag, Number, Output, StateError, Texts, Whole
 from attnlib.widgets.picture import Picture, Plane, Real
 from attnlib.widgets.presets import Presets, PresetWidget, preset
+from attnlib.widgets.traits import Array, Choice, Flag, Number, Output, Texts, Whole
 
 __all__ = ["PRESETS", "QueryTuner", "gaussian"]
 
@@ -122,14 +122,12 @@ class QueryTuner(PresetWidget):
     ([[1.0, 0.0]], [[0.7071, 0.0]])
     """
 
-    _stem = "query_tuner"
-
     query = Queries((None, 2), _NEUTRAL["query"], help="the queries, one a row")
-    selected = Whole(0, help="the query whose energies and weights are shown in full")
-    key = Array((None, 2), _NEUTRAL["key"], help="the keys, one a row")
-    value = Array((None, 2), _NEUTRAL["value"], help="the values, one a key")
-    labels = Texts(_NEUTRAL["labels"], help="a name for each key and its value")
-    mask = Flag(_NEUTRAL["mask"], many=True, help="True = the key may be attended to")
+    selected = Whole(0, below="query", help="the query whose energies and weights are shown in full")
+    key = Array(("n", 2), _NEUTRAL["key"], help="the keys, one a row")
+    value = Array(("n", 2), _NEUTRAL["value"], help="the values, one a key")
+    labels = Texts(_NEUTRAL["labels"], shape=("n",), help="a name for each key and its value")
+    mask = Flag(_NEUTRAL["mask"], shape=("n",), help="True = the key may be attended to")
     score = Choice(SCORES, "scaled dot")
     scale = Number(_NEUTRAL["scale"], above=0, help="factor of the scaled dot product")
     distribution = Choice(DISTRIBUTIONS, "softmax")
@@ -156,17 +154,6 @@ class QueryTuner(PresetWidget):
                 own |= {"value": state["key"], "keys_only": True}
             state |= {name: value for name, value in own.items() if name not in state}
         super().__init__(**state)
-
-    def _check(self, state: dict[str, Any]) -> None:
-        count = len(state["key"])
-        for name in ("value", "labels", "mask"):
-            if len(state[name]) != count:
-                raise StateError(
-                    f"{name} has {len(state[name])} rows but key has {count}; change them as one with update(...)"
-                )
-        if state["selected"] >= len(state["query"]):
-            raise StateError(f"selected must be below {len(state['query'])}, the number of queries")
-        super()._check(state)
 
     def _compute(self) -> None:
         parts = {"score": self._score(), "distribution": self._distribution()}

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from attnlib import attend, scores
-from attnlib.widgets.base import Array, Choice, Number, Output, StateError, Texts, Whole
 from attnlib.widgets.contour import Point, isolines, nice_step
 from attnlib.widgets.picture import Picture, Plane
 from attnlib.widgets.presets import Presets, PresetWidget, preset
 from attnlib.widgets.query_tuner import gaussian
+from attnlib.widgets.traits import Array, Choice, Number, Output, Texts, Whole
 
 __all__ = ["PRESETS", "SCORES", "ScoreField"]
 
@@ -138,11 +138,9 @@ class ScoreField(PresetWidget):
     [11.0, 2.0]
     """
 
-    _stem = "score_field"
-
     query = Array((2,), _NEUTRAL["query"], help="the query")
-    key = Array((None, 2), _NEUTRAL["key"], help="a few keys, one a row")
-    labels = Texts(_NEUTRAL["labels"], help="a name for each key")
+    key = Array(("n", 2), _NEUTRAL["key"], help="a few keys, one a row")
+    labels = Texts(_NEUTRAL["labels"], shape=("n",), help="a name for each key")
     score = Choice(SCORES, _NEUTRAL["score"])
     scale = Number(_NEUTRAL["scale"], above=0, help="factor of the scaled dot product")
     width = Number(_NEUTRAL["width"], above=0, help="of the Gaussian kernel")
@@ -152,8 +150,10 @@ class ScoreField(PresetWidget):
     vector = Array((2,), _NEUTRAL["vector"], help="v of the additive score")
     query_weight = Array((2, 2), _NEUTRAL["query_weight"], help="W1 of the additive score")
     key_weight = Array((2, 2), _NEUTRAL["key_weight"], help="W2 of the additive score")
-    position_weight = Array((None, 2), _NEUTRAL["position_weight"], help="of the location-based score, one row a key")
-    position = Whole(_NEUTRAL["position"], help="index of the key whose energy the location-based field shows")
+    position_weight = Array(("n", 2), _NEUTRAL["position_weight"], help="of the location-based score, one row a key")
+    position = Whole(
+        _NEUTRAL["position"], below="key", help="index of the key whose energy the location-based field shows"
+    )
     presets = Presets(PRESETS, help="what the reader can start from: name, notice and state of each")
     energies = Output("one number a key")
     weights = Output("softmax of the energies")
@@ -164,17 +164,6 @@ class ScoreField(PresetWidget):
             rows = [[1.0, 0.0]] if count == 0 else [[math.cos(index), math.sin(index)] for index in range(count)]
             state = {"labels": [f"k{index + 1}" for index in range(count)], "position_weight": rows, **state}
         super().__init__(**state)
-
-    def _check(self, state: dict[str, Any]) -> None:
-        super()._check(state)
-        count = len(state["key"])
-        for name in ("labels", "position_weight"):
-            if len(state[name]) != count:
-                raise StateError(
-                    f"{name} has {len(state[name])} rows but key has {count}; change them as one with update(...)"
-                )
-        if state["position"] >= count:
-            raise StateError(f"position must be below {count}, the number of keys")
 
     def _compute(self) -> None:
         _, weights, energies = attend(_tensor([self.query]), _tensor(self.key), score=self._score())

@@ -14,6 +14,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 import provenance
+import static_view
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -30,7 +31,7 @@ STAMP = "attnlib"
 
 
 def normalise(notebook: NotebookNode) -> NotebookNode:
-    """The notebook without what is neither the author's nor the code's: times, identifiers, models, versions."""
+    """The notebook without what is neither the author's nor the code's: times, identifiers, models, scripts."""
     notebook = nbformat.from_dict(notebook)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     stamp = {STAMP: notebook.metadata[STAMP]} if STAMP in notebook.metadata else {}
@@ -48,6 +49,9 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
         cell.outputs = [tidy(output, cell.execution_count) for output in merge_streams(cell.outputs)]
         cell.outputs = [output for output in cell.outputs if output.get("data", True)]
         describe_figure(cell)
+    shown = static_view.widgets(notebook)
+    for output, html in zip(shown, static_view.stored([each.data["text/html"] for each in shown]), strict=True):
+        output.data["text/html"] = html
     return notebook
 
 

@@ -22,6 +22,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 sys.path.insert(0, str(Path(__file__).parent))
 import environment
 import normal
+import static_view
 import toc
 
 SECONDS = 60  # the budget of one notebook on two cores
@@ -63,8 +64,10 @@ def make(path: Path, *, fresh: bool = False) -> str:
     """Execute and normalise one notebook; a line for the terminal."""
     start = time.perf_counter()
     notebook = normal.stamped(normal.normalise(execute(path)))
-    if not fresh:
-        notebook = normal.keep_unchanged(notebook, normal.normalise(nbformat.read(path, as_version=4)))
+    old = None if fresh else normal.normalise(nbformat.read(path, as_version=4))
+    notebook = static_view.photograph(notebook, old)
+    if old is not None:
+        notebook = normal.keep_unchanged(notebook, old)
     changed = write(notebook, path)
     seconds = time.perf_counter() - start
     late = f"  over the budget of {SECONDS} s" if seconds > SECONDS else ""

@@ -1,5 +1,5 @@
 // The static host: what stands in for a kernel in a built page. It reads the state that lies beside the script,
-// gives `render` the few methods of an anywidget model that it needs, and puts the live view where the picture was.
+// gives `render` the few methods of an anywidget model that it needs, and puts the live view where the static one was.
 
 function makeModel(state) {
   const listeners = new Map();
@@ -27,7 +27,6 @@ function makeModel(state) {
 function mountOne(root, widget) {
   root.dataset.live = "";
   const stage = document.createElement("div");
-  const picture = root.querySelector(".attnlib-picture");
   try {
     const state = JSON.parse(root.querySelector("script[type='application/json']").textContent);
     if (state === null || typeof state !== "object" || Array.isArray(state))
@@ -40,12 +39,12 @@ function mountOne(root, widget) {
     alert.textContent = `This widget cannot start. ${error.message}`;
     stage.replaceChildren(alert);
   }
+  // The static view stays where the live one could not come.
+  if (!stage.querySelector("[role=alert]:not([hidden])")) root.querySelector(".attnlib-picture")?.remove();
   root.prepend(stage);
-  // The picture stays where the live view could not come.
-  if (picture) picture.hidden = !stage.querySelector("[role=alert]:not([hidden])");
 }
 
-/** `script` is the element that runs (null where a host evaluates scripts by hand: then every waiting widget). */
+/** A script inside a widget's root (a live output) is for that one; any other is for every one that waits on the page. */
 export function mount(script, name, widget) {
   const own = script?.closest(`[data-attnlib="${name}"]`);
   const roots = own ? [own] : document.querySelectorAll(`[data-attnlib="${name}"]:not([data-live])`);

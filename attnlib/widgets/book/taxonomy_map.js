@@ -2,9 +2,9 @@
 //
 // Links lead to other pages of the built book, so they are links in a static page only; with a kernel they are text.
 
-import { button, define, html, need, presetChoice, toggle, write } from "./ui.js";
+import { button, toggle } from "../js/controls.js";
+import { html, write } from "../js/dom.js";
 
-const TRAITS = ["book", "criteria", "entries", "types", "preset", "presets"];
 const KINDS = ["work", "chapter"];
 
 /** The entries that have every wanted type. */
@@ -78,11 +78,6 @@ function build(view, first) {
   let wanted = first.types;
   const { criteria, entries } = first;
   const addresses = [];
-  const presets = presetChoice({
-    view,
-    unnamed: "Your own question",
-    hint: "Tick two types: do any works have both, and which ones?",
-  });
   const filters = makeFilters(view, criteria, () => wanted);
   const clear = button({ label: "Untick all", onClick: () => view.set({ types: [] }) });
   const news = html("p", { class: "attnlib-map-news" });
@@ -93,7 +88,7 @@ function build(view, first) {
     for (const entry of entries) if (entry.kind === kind) list.append(cards.get(entry).node);
     return { kind, count, list, all: entries.filter((entry) => entry.kind === kind) };
   });
-  view.root.append(presets.node, filters.node, html("div", { class: "attnlib-map-bar" }, news, clear.node));
+  view.root.append(filters.node, html("div", { class: "attnlib-map-bar" }, news, clear.node));
   for (const { count, list } of sections) view.root.append(count, list);
 
   // Only now is the view put into the page, and only there can it be told whether this is the built book.
@@ -112,7 +107,6 @@ function build(view, first) {
     wanted = state.types;
     way = state.book;
     point();
-    presets.update(state);
     const remaining = new Set(select(entries, wanted));
     for (const [entry, card] of cards) card.update(remaining.has(entry), wanted);
     const works = [...remaining].filter(({ kind }) => kind === "work");
@@ -133,22 +127,7 @@ function build(view, first) {
   };
 }
 
-function check(state) {
-  const texts = (value) => Array.isArray(value) && value.every((item) => typeof item === "string");
-  const table = (name, good, words) => {
-    if (!Array.isArray(state[name]) || !state[name].every((item) => item !== null && typeof item === "object" && good(item)))
-      throw new Error(`${name} must be a list of {${words}}`);
-  };
-  if (typeof state.book !== "string") throw new Error("book must be a text");
-  table("criteria", ({ title, short, question, types }) => texts([title, short, question]) && texts(types), "title, short, question, types");
-  table("entries", ({ kind, name, by, note, types, pages }) => KINDS.includes(kind) && texts([name, by, note])
-    && texts(types) && Array.isArray(pages) && pages.every((to) => texts([to?.page, to?.title])), "kind, name, by, note, types, pages");
-  need.list(state, "types", { type: "string" });
-  const known = state.criteria.flatMap(({ types }) => types);
-  const odd = state.types.find((name) => !known.includes(name));
-  if (odd !== undefined) throw new Error(`types must be of ${known.join(", ")}; got "${odd}"`);
-}
+const unnamed = "Your own question";
+const hint = "Tick two types: do any works have both, and which ones?";
 
-const render = define({ name: "Taxonomy map", traits: TRAITS, check, build });
-
-export default { render };
+export default { build, unnamed, hint };

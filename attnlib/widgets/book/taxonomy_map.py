@@ -3,9 +3,9 @@
 from typing import Any
 
 from attnlib.book import taxonomy
-from attnlib.widgets.base import Input, Output, StateError, Text, Texts
 from attnlib.widgets.picture import Picture
 from attnlib.widgets.presets import Presets, PresetWidget, preset
+from attnlib.widgets.traits import Choice, Output, Record, StateError, Text, Texts
 
 __all__ = ["PRESETS", "TaxonomyMap"]
 
@@ -42,23 +42,7 @@ PRESETS = [
 _COLUMNS = {"softness": 214, "input_form": 352, "input_representation": 456, "output_representation": 626}
 _PARTS = {"": "chapter", "frame": "the frame", "score": "part: score", "distribution": "part: distribution"}
 
-
-class _Records(Input):
-    """A list of dictionaries with given fields: texts, and lists of texts where the field's name ends in ``types``."""
-
-    def __init__(self, fields: tuple[str, ...], default: Any, **kwargs: Any) -> None:
-        super().__init__(default, **kwargs)
-        self.fields = fields
-
-    def validate(self, obj: Any, value: Any) -> list[dict[str, Any]]:
-        good = isinstance(value, (list, tuple)) and all(isinstance(item, dict) for item in value)
-        if not good or not all(item.keys() == set(self.fields) for item in value):
-            self.fail("a list of {" + ", ".join(self.fields) + "}", value)
-        for item in value:
-            texts = [item[name] for name in self.fields if name not in ("types", "pages")]
-            if not all(isinstance(text, str) for text in (*texts, *item["types"])):
-                self.fail("records of texts, their types a list of texts", item)
-        return [dict(item) for item in value]
+_MANY = (("", 0, None),)
 
 
 def _criteria() -> list[dict[str, Any]]:
@@ -113,18 +97,28 @@ class TaxonomyMap(PresetWidget):
     ['Show, attend and tell']
     """
 
-    _stem = "taxonomy_map"
-
     types = Texts([])
     book = Text("..")
-    criteria = _Records(("title", "short", "question", "types"), _criteria())
-    entries = _Records(("kind", "name", "by", "types", "note", "pages"), _entries())
+    criteria = Record(
+        {"title": Text(""), "short": Text(""), "question": Text(""), "types": Texts([])}, _criteria(), shape=_MANY
+    )
+    entries = Record(
+        {
+            "kind": Choice(("work", "chapter"), "work"),
+            "name": Text(""),
+            "by": Text(""),
+            "types": Texts([]),
+            "note": Text(""),
+            "pages": Record({"page": Text(""), "title": Text("")}, [], shape=_MANY),
+        },
+        _entries(),
+        shape=_MANY,
+    )
     presets = Presets(PRESETS)
     works = Output("names of the works that remain")
     chapters = Output("names of the chapters that remain")
 
     def _check(self, state: dict[str, Any]) -> None:
-        super()._check(state)
         known = [name for one in state["criteria"] for name in one["types"]]
         for name in state["types"]:
             if name not in known:

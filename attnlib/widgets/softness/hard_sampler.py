@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from attnlib.distributions import softmax
 from attnlib.softness import hard
-from attnlib.widgets.base import Array, Choice, Output, StateError, Whole
+from attnlib.distributions import softmax
 from attnlib.widgets.picture import Picture
 from attnlib.widgets.presets import Presets, PresetWidget, preset
+from attnlib.widgets.traits import Array, Choice, Output, Whole
 
 __all__ = ["MAX_DRAWS", "PRESETS", "HardSampler", "uniforms"]
 
@@ -92,12 +92,10 @@ class HardSampler(PresetWidget):
     [214, 204, 182]
     """
 
-    _stem = "hard_sampler"
-
     logits = Array((3,), [0.8, 0.0, -0.8])
     rewards = Array((3,), [-2.0, -1.0, -3.0])
-    draws = Whole(3)
-    seed = Whole(1)
+    draws = Whole(3, most=MAX_DRAWS)
+    seed = Whole(1, most=MAX_SEED)
     component = Choice(("A", "B", "C"), "A")
     presets = Presets(PRESETS)
     weights = Output("probabilities of the three positions")
@@ -105,12 +103,6 @@ class HardSampler(PresetWidget):
     exact = Output("derivative of the bound by each logit")
     plain = Output("its estimate from the draws, without a baseline")
     steadied = Output("its estimate with the moving-average baseline")
-
-    def _check(self, state: dict[str, Any]) -> None:
-        if state["draws"] > MAX_DRAWS:
-            raise StateError(f"draws must be from 0 to {MAX_DRAWS}; got {state['draws']}")
-        if state["seed"] > MAX_SEED:
-            raise StateError(f"seed must be from 0 to {MAX_SEED}; got {state['seed']}")
 
     def _compute(self) -> None:
         run = self._run()

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 
 from attnlib.alignment import alignment_error_rate, diagonal, links_of, uniform
-from attnlib.widgets.base import Flag, Input, Output, StateError, Text, Whole, _plain, _shape
 from attnlib.widgets.picture import Picture
 from attnlib.widgets.presets import Presets, PresetWidget, preset
+from attnlib.widgets.traits import Array, Flag, Input, Output, StateError, Text, Texts, Whole
+from attnlib.widgets.traits import plain as _plain
+from attnlib.widgets.traits import shape_of as _shape
 
 __all__ = ["PRESETS", "SENTENCES", "AlignmentExplorer"]
 
@@ -206,10 +208,19 @@ class AlignmentExplorer(PresetWidget):
     ([[0, 0], [1, 1], [2, 2]], 0.3333)
     """
 
-    _stem = "alignment_explorer"
-
-    sentences = _Sentences(SENTENCES)
-    index = Whole(0)
+    sentences = _Sentences(
+        SENTENCES,
+        shape=(("", 1, None),),
+        kind="record",
+        fields={
+            **{name: Text("").spec for name in ("key", "title", *_LANGUAGES)},
+            "source": Texts([], shape=("_source",)).spec,
+            "target": Texts([], shape=("_target",)).spec,
+            "links": Whole(0, shape=(("", 0, None), 2)).spec,
+            "weights": {"kind": "table", "shape": [], "each": Array(("_target", "_source"), []).spec},
+        },
+    )
+    index = Whole(0, below="sentences")
     word = Whole(0)
     aligner = Text("")
     every_link = Flag(True)
@@ -237,8 +248,6 @@ class AlignmentExplorer(PresetWidget):
             raise StateError(f"{name} must be below {bound}; got {value}")
 
     def _check(self, state: dict[str, Any]) -> None:
-        super()._check(state)
-        self._below("index", state["index"], len(state["sentences"]))
         names = list(state["sentences"][0]["weights"])
         if state["aligner"] and state["aligner"] not in names:
             raise StateError(f"aligner must be one of {', '.join(names)}; got {state['aligner']!r}")

@@ -1,11 +1,23 @@
 // ScoreField: the energy that a query gives to a key at every place of the plane, for each score function.
 
-import { activatedGeneral, additive, biasedGeneral, dot, gaussian, general, locationBased, scaledDot, similarity, softmax } from "./attention.js";
-import { isolines, niceStep } from "./contour.js";
-import { choice, define, html, need, number, pair, plane, point, pool, presetChoice, slider, svg, write } from "./ui.js";
+import { choice, slider } from "./js/controls.js";
+import { html, pool, svg, write } from "./js/dom.js";
+import { isolines, niceStep } from "./js/math/contour.js";
+import { softmax } from "./js/math/distributions.js";
+import {
+  activatedGeneral,
+  additive,
+  biasedGeneral,
+  dot,
+  gaussian,
+  general,
+  locationBased,
+  scaledDot,
+  similarity,
+} from "./js/math/scores.js";
+import { plane, point } from "./js/plane.js";
+import { number, pair } from "./js/text.js";
 
-const TRAITS = ["query", "key", "labels", "score", "scale", "width", "weight", "bias", "offset", "vector", "query_weight",
-  "key_weight", "position_weight", "position", "preset", "presets"];
 const GRID = 101; // samples a side
 const SIZE = 400; // of the drawing, in its own pixels
 // Blue is below zero, red above; the contours say the same with dashes and numbers.
@@ -337,7 +349,6 @@ function build(view, first) {
   let state = first;
   let spot = first.key[0];
   const get = () => state;
-  const presets = presetChoice({ view, unnamed: "Your own field", hint: "Drag the query, or move it with the arrow keys: how does the field turn?" });
   const score = choice({ label: "Score function", options: Object.entries(SCORES).map(([name, { words }]) => [name, words]),
     onInput: (value) => view.set({ score: value }) });
   const formula = html("p", { class: "attnlib-field-formula" });
@@ -354,7 +365,7 @@ function build(view, first) {
   const reading = html("p", { class: "attnlib-field-reading" });
   const table = keyTable();
   const settings = html("div", { class: "attnlib-field-settings" }, ...Object.values(parts).map(({ node }) => node));
-  view.root.append(presets.node, html("div", { class: "attnlib-field" },
+  view.root.append(html("div", { class: "attnlib-field" },
     html("div", { class: "attnlib-field-left" }, picture.node, scale.node, reading),
     html("div", { class: "attnlib-field-score" }, score.node, formula),
     settings, table.node));
@@ -382,7 +393,6 @@ function build(view, first) {
     const weights = softmax(energies);
     picture.update(state, limit, values, span);
     table.update(state, energies, weights);
-    presets.update(named(state));
     score.update(state.score);
     write(formula, { text: `f(q, k) = ${SCORES[state.score].formula}` });
     write(settings, { hidden: SCORES[state.score].parts.length === 0 });
@@ -398,20 +408,7 @@ function build(view, first) {
   };
 }
 
-function check(state) {
-  need.list(state, "query", { length: 2, type: "number" });
-  need.matrix(state, "key", { columns: 2 });
-  need.list(state, "labels", { length: state.key.length, type: "string" });
-  need.choice(state, "score", SCORES);
-  need.number(state, "scale", { above: 0 });
-  need.number(state, "width", { above: 0 });
-  need.number(state, "offset");
-  for (const name of ["weight", "query_weight", "key_weight"]) need.matrix(state, name, { rows: 2, columns: 2 });
-  for (const name of ["bias", "vector"]) need.list(state, name, { length: 2, type: "number" });
-  need.matrix(state, "position_weight", { rows: state.key.length, columns: 2 });
-  need.whole(state, "position", { max: state.key.length - 1 });
-}
+const unnamed = "Your own field";
+const hint = "Drag the query, or move it with the arrow keys: how does the field turn?";
 
-const render = define({ name: "Score field", traits: TRAITS, check, build });
-
-export default { render };
+export default { build, unnamed, hint };

@@ -1,10 +1,13 @@
 // HardSampler: three positions, draws one by one or by the thousand, and the REINFORCE estimates on their way to the
 // exact slope. The draws are those of the Python class: the same generator, the same seed.
 
-import { boundSlope, drawn, reinforceSlope, softmax, uniforms } from "./attention.js";
-import { button, choice, define, html, need, number, point, presetChoice, slider, svg, write } from "./ui.js";
+import { button, choice, slider } from "../js/controls.js";
+import { html, svg, write } from "../js/dom.js";
+import { softmax } from "../js/math/distributions.js";
+import { boundSlope, drawn, reinforceSlope, uniforms } from "../js/math/hard.js";
+import { point } from "../js/plane.js";
+import { number } from "../js/text.js";
 
-const TRAITS = ["logits", "rewards", "draws", "seed", "component", "preset", "presets"];
 const LETTERS = ["A", "B", "C"];
 const LIMIT = 4; // of a logit
 const MAX_DRAWS = 5000;
@@ -265,15 +268,9 @@ function build(view, first) {
     options: LETTERS.map((letter) => [letter, `logit ${letter}`]),
     onInput: (value) => view.set({ component: value }),
   });
-  const presets = presetChoice({
-    view,
-    unnamed: "Your own numbers",
-    hint: "Draw, and watch: which line comes to the exact slope sooner?",
-  });
   const numbers = table();
   const spread = html("p", { class: "attnlib-hard-caption" });
   view.root.append(
-    presets.node,
     html("div", { class: "attnlib-hard-buttons" }, ...buttons.map(({ node }) => node)),
     html(
       "div",
@@ -295,7 +292,6 @@ function build(view, first) {
     numbers.update(state, result);
     rewards.forEach((control, i) => control.update(state.rewards[i]));
     component.update(state.component);
-    presets.update(state);
     buttons.slice(0, 3).forEach((each) => each.update({ disabled: state.draws >= MAX_DRAWS }));
     buttons[3].update({ disabled: state.draws === 0 });
     write(caption, { text: `${state.draws} of at most ${MAX_DRAWS} draws; number series ${state.seed}.` });
@@ -312,14 +308,7 @@ function build(view, first) {
   };
 }
 
-function check(state) {
-  need.list(state, "logits", { length: 3, type: "number" });
-  need.list(state, "rewards", { length: 3, type: "number" });
-  need.whole(state, "draws", { max: MAX_DRAWS });
-  need.whole(state, "seed", { max: MAX_SEED });
-  need.choice(state, "component", LETTERS);
-}
+const unnamed = "Your own numbers";
+const hint = "Draw, and watch: which line comes to the exact slope sooner?";
 
-const render = define({ name: "Hard sampler", traits: TRAITS, check, build });
-
-export default { render };
+export default { build, unnamed, hint };

@@ -7,9 +7,9 @@ import torch
 
 from attnlib import attend
 from attnlib.softness.local import full_weights, local
-from attnlib.widgets.base import Array, Choice, Flag, Number, Output, StateError, Whole
 from attnlib.widgets.picture import Picture
 from attnlib.widgets.presets import Presets, PresetWidget, preset
+from attnlib.widgets.traits import Array, Choice, Flag, Number, Output, StateError, Whole
 
 __all__ = ["PRESETS", "LocalWindow"]
 
@@ -82,8 +82,6 @@ class LocalWindow(PresetWidget):
     [0.027, 0.121, 0.2, 0.121, 0.027]
     """
 
-    _stem = "local_window"
-
     logits = Array((None,), _ALIKE)
     centre = Number(4.3, least=-99, most=99)
     half_width = Whole(2)
@@ -94,7 +92,6 @@ class LocalWindow(PresetWidget):
     total = Output("their sum")
 
     def _check(self, state: dict[str, Any]) -> None:
-        super()._check(state)
         if state["half_width"] < 1:
             raise StateError(f"half_width must be at least 1; got {state['half_width']}")
         if not 3 <= len(state["logits"]) <= 24:

@@ -1,10 +1,11 @@
 // AlignmentExplorer: step through the target words of a sentence pair; the source words light up by their weight, and
 // the links that people drew run between the two.
 
-import { alignmentError, linksOf } from "./attention.js";
-import { define, html, need, number, pool, presetChoice, slider, svg, toggle, uid, write } from "./ui.js";
+import { slider, toggle } from "../js/controls.js";
+import { html, pool, svg, uid, write } from "../js/dom.js";
+import { alignmentError, linksOf } from "../js/math/alignment.js";
+import { number } from "../js/text.js";
 
-const TRAITS = ["sentences", "index", "word", "aligner", "every_link", "preset", "presets"];
 const CELL = 26; // of the heat map
 const LABELS = 18; // words a side up to which the heat map names them
 const SHADES = 16;
@@ -252,7 +253,6 @@ function scoreTable() {
 function build(view, first) {
   let current = first;
   const setWord = (word) => word !== current.word && view.set({ word });
-  const presets = presetChoice({ view, unnamed: "Your own choice", hint: "Step through the target words: where do the largest weight and people's links part?" });
   const sentences = picker({ label: "Sentence", pairs: (all) => all.map(({ title, key }, i) => [i, title || key || `Sentence ${i + 1}`]),
     onInput: (value) => view.set({ index: Number(value), word: 0 }) });
   const aligners = picker({ label: "Aligner", pairs: ({ weights }) => Object.keys(weights).sort().map((name) => [name, name]),
@@ -266,8 +266,7 @@ function build(view, first) {
     "Solid lines and frames: people's links. Dashed line and bold: the largest weight. Bars and numbers: the weights." });
   const map = heatMap(setWord);
   const scores = scoreTable();
-  view.root.append(presets.node,
-    html("div", { class: "attnlib-controls" }, sentences.node, aligners.node, place, every.node),
+  view.root.append(html("div", { class: "attnlib-controls" }, sentences.node, aligners.node, place, every.node),
     pair.node, caption, legend, html("div", { class: "attnlib-align-below" }, map.node, scores.node));
 
   let said = "";
@@ -278,8 +277,6 @@ function build(view, first) {
     current = state;
     const row = matrix[state.word];
     const best = linksOf([row])[0]?.[1] ?? -1;
-    write(presets.node, { hidden: state.presets.length === 0 });
-    presets.update(state);
     sentences.update(state.sentences, state.index);
     aligners.update(sentence, state.aligner);
     const last = sentence.target.length;
@@ -306,29 +303,7 @@ function build(view, first) {
   };
 }
 
-const sound = new WeakSet(); // lists of sentences that were looked through: they are long, and never edited in place
+const unnamed = "Your own choice";
+const hint = "Step through the target words: where do the largest weight and people's links part?";
 
-function check(state) {
-  const texts = (words) => Array.isArray(words) && words.length > 0 && words.every((word) => typeof word === "string");
-  const finite = (value) => typeof value === "number" && Number.isFinite(value);
-  const places = ({ source, target }) => ([t, s]) => Number.isInteger(t) && Number.isInteger(s) && t >= 0 && s >= 0 && t < target.length && s < source.length;
-  const matrix = ({ source, target }) => (rows) => Array.isArray(rows) && rows.length === target.length
-    && rows.every((row) => Array.isArray(row) && row.length === source.length && row.every(finite));
-  const good = (one) => one !== null && typeof one === "object" && texts(one.source) && texts(one.target)
-    && Array.isArray(one.links) && one.links.every((link) => Array.isArray(link) && places(one)(link))
-    && one.weights !== null && typeof one.weights === "object" && Object.values(one.weights).every(matrix(one));
-  const { sentences } = state;
-  if (!sound.has(sentences)) {
-    if (!Array.isArray(sentences) || sentences.length === 0 || !sentences.every(good))
-      throw new Error("sentences must be a list of {key, title, source, target, links, weights} that fit together");
-    sound.add(sentences);
-  }
-  need.whole(state, "index", { max: sentences.length - 1 });
-  need.whole(state, "word", { max: Math.max(...sentences.map(({ target }) => target.length)) - 1 });
-  need.choice(state, "aligner", sentences[state.index].weights);
-  need.flag(state, "every_link");
-}
-
-const render = define({ name: "Alignment explorer", traits: TRAITS, check, build });
-
-export default { render };
+export default { build, unnamed, hint };

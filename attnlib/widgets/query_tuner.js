@@ -1,36 +1,12 @@
 // QueryTuner: keys and values as points of the plane, queries to drag, and what attention makes of them.
 
-import {
-  additive,
-  attend,
-  dot,
-  entmax,
-  gaussian,
-  general,
-  scaledDot,
-  sigmoid,
-  similarity,
-  softmax,
-  sparsemax,
-} from "./attention.js";
-import {
-  arrow,
-  button,
-  choice,
-  define,
-  html,
-  need,
-  number,
-  pair,
-  plane,
-  point,
-  pool,
-  presetChoice,
-  slider,
-  svg,
-  toggle,
-  write,
-} from "./ui.js";
+import { button, choice, slider, toggle } from "./js/controls.js";
+import { html, pool, svg, write } from "./js/dom.js";
+import { attend } from "./js/math/attend.js";
+import { entmax, sigmoid, softmax, sparsemax } from "./js/math/distributions.js";
+import { additive, dot, gaussian, general, scaledDot, similarity } from "./js/math/scores.js";
+import { arrow, plane, point } from "./js/plane.js";
+import { number, pair } from "./js/text.js";
 
 const SCORES = {
   dot: { words: "Dot", formula: () => "q · k", of: () => dot },
@@ -66,24 +42,6 @@ const DISTRIBUTIONS = {
 
 const MOST_QUERIES = 4;
 const ADRIFT = 0.0005;
-
-function check(state) {
-  need.matrix(state, "query", { columns: 2 });
-  need.matrix(state, "key", { columns: 2 });
-  const rows = state.key.length;
-  need.matrix(state, "value", { rows, columns: 2 });
-  need.list(state, "labels", { length: rows, type: "string" });
-  need.list(state, "mask", { length: rows, type: "boolean" });
-  need.choice(state, "score", SCORES);
-  need.choice(state, "distribution", DISTRIBUTIONS);
-  need.number(state, "alpha", { above: 1 });
-  need.number(state, "temperature", { above: 0 });
-  need.number(state, "scale", { above: 0 });
-  need.flag(state, "keys_only");
-  need.whole(state, "selected", { max: state.query.length - 1 });
-  for (const name of ["weight", "query_weight", "key_weight"]) need.matrix(state, name, { rows: 2, columns: 2 });
-  need.list(state, "vector", { length: 2, type: "number" });
-}
 
 /** A weight as text: an exact zero is told apart from a small one. */
 function weightText(weight) {
@@ -369,11 +327,6 @@ function makeControls(view, get) {
 function build(view, first) {
   let state = first;
   const get = () => state;
-  const presets = presetChoice({
-    view,
-    unnamed: "Your own points",
-    hint: "Drag a query, or move it with the arrow keys.",
-  });
   const board = makePlane(view, get);
   const keyTable = makeKeyTable(view, get);
   const queryTable = makeQueryTable(view);
@@ -389,7 +342,6 @@ function build(view, first) {
     legendItem("context", "c", "context"),
   );
   view.root.append(
-    presets.node,
     html(
       "div",
       { class: "attnlib-tuner" },
@@ -409,7 +361,6 @@ function build(view, first) {
     };
     const rows = state.query.map((query) => attend(query, state.key, values, rule));
     const row = rows[state.selected];
-    presets.update(state);
     board.update(state, rows);
     keyTable.update(state, row);
     queryTable.update(state, rows);
@@ -425,30 +376,7 @@ function build(view, first) {
   };
 }
 
-const render = define({
-  name: "Query tuner",
-  traits: [
-    "query",
-    "key",
-    "value",
-    "labels",
-    "mask",
-    "score",
-    "distribution",
-    "alpha",
-    "temperature",
-    "scale",
-    "keys_only",
-    "selected",
-    "weight",
-    "vector",
-    "query_weight",
-    "key_weight",
-    "preset",
-    "presets",
-  ],
-  check,
-  build,
-});
+const unnamed = "Your own points";
+const hint = "Drag a query, or move it with the arrow keys.";
 
-export default { render };
+export default { build, unnamed, hint };

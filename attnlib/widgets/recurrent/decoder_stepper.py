@@ -9,9 +9,11 @@ from typing import Any
 import torch
 
 from attnlib.recurrent.rnnsearch import Encoded, RNNsearch, Step
-from attnlib.widgets.base import Flag, Input, Output, StateError, Texts, Whole, _plain, _shape
 from attnlib.widgets.picture import Picture
 from attnlib.widgets.presets import Presets, PresetWidget, preset
+from attnlib.widgets.traits import Array, Flag, Input, Output, StateError, Texts, Whole
+from attnlib.widgets.traits import plain as _plain
+from attnlib.widgets.traits import shape_of as _shape
 
 __all__ = ["MAX_WORDS", "PRESETS", "DecoderStepper"]
 
@@ -34,6 +36,24 @@ _PARTS = {
     "output_context": "output_context.weight",
     "output": "output.weight",
     "output_bias": "output.bias",
+}
+
+
+_NAMED: dict[str, tuple[str, ...]] = {
+    "embedding": ("words", "embedding"),
+    "align_state": ("alignment", "hidden"),
+    "align_vector": ("alignment",),
+    "input": ("3 hidden", "embedding"),
+    "input_bias": ("3 hidden",),
+    "gates_recurrent": ("2 hidden", "hidden"),
+    "recurrent": ("hidden", "hidden"),
+    "context": ("3 hidden", "2 hidden"),
+    "output_state": ("2 maxout", "hidden"),
+    "output_state_bias": ("2 maxout",),
+    "output_word": ("2 maxout", "embedding"),
+    "output_context": ("2 maxout", "2 hidden"),
+    "output": ("words", "maxout"),
+    "output_bias": ("words",),
 }
 
 
@@ -242,13 +262,25 @@ class DecoderStepper(PresetWidget):
     ('rouge', 0.44)
     """
 
-    _stem = "decoder_stepper"
-
-    decoder = _Decoder(None)
-    sentences = _Encoded(None)
-    target_words = Texts([])
-    index = Whole(0)
-    words = Texts([])
+    decoder = _Decoder(
+        None,
+        kind="record",
+        fields={name: Array(shape, []).spec for name, shape in _NAMED.items()},
+    )
+    sentences = _Encoded(
+        None,
+        shape=(("", 1, None),),
+        kind="record",
+        fields={
+            "source": Texts([], shape=("_length",)).spec,
+            "annotations": Array(("_length", "2 hidden"), []).spec,
+            "projected": Array(("_length", "alignment"), []).spec,
+            "start": Array(("hidden",), []).spec,
+        },
+    )
+    target_words = Texts([], shape=("words",))
+    index = Whole(0, below="sentences")
+    words = Texts([], shape=(("", 0, MAX_WORDS),))
     numbers = Flag(False)
     presets = Presets(PRESETS)
     before = Output("the state that the step starts from")
@@ -291,7 +323,6 @@ class DecoderStepper(PresetWidget):
         return {"decoder": plain_decoder(model), "sentences": rows, "target_words": list(target_words)}
 
     def _check(self, state: dict[str, Any]) -> None:
-        super()._check(state)
         sizes, known = _sizes(state["decoder"]), state["target_words"]
         for name, most in _MOST.items():
             if sizes[name] > most:

@@ -1,9 +1,12 @@
 // LocalWindow: where the window of local attention stands, and what it and the Gaussian leave of the softmax.
 
-import { local, softmax } from "./attention.js";
-import { choice, define, html, need, number, point, pool, presetChoice, slider, svg, toggle, write } from "./ui.js";
+import { choice, slider, toggle } from "../js/controls.js";
+import { html, pool, svg, write } from "../js/dom.js";
+import { softmax } from "../js/math/distributions.js";
+import { local } from "../js/math/local.js";
+import { point } from "../js/plane.js";
+import { number } from "../js/text.js";
 
-const TRAITS = ["logits", "centre", "half_width", "form", "renormalise", "preset", "presets"];
 const FORMS = { global: "global: every key", "local-m": "local-m: p is the step", "local-p": "local-p: p is predicted" };
 const BOX = { width: 640, height: 300, left: 54, right: 630 };
 const BELL = { top: 10, height: 92 };
@@ -160,10 +163,9 @@ function build(view, first) {
   const width = slider({ label: "Half width D", min: 1, max: 10, step: 1, text: (value) => number(value, 0),
     onInput: (value) => view.set({ half_width: Math.round(value) }) });
   const renormalise = toggle({ label: "Make the weights sum to 1", onInput: (value) => view.set({ renormalise: value }) });
-  const presets = presetChoice({ view, unnamed: "Your own window", hint: "Drag p along the sentence: when do the weights jump?" });
   const caption = html("p", { class: "attnlib-window-caption" });
   const numbers = table();
-  view.root.append(presets.node, picture.node, caption,
+  view.root.append(picture.node, caption,
     html("div", { class: "attnlib-controls" }, form.node, width.node, renormalise.node), numbers.node);
 
   let said = "";
@@ -175,7 +177,6 @@ function build(view, first) {
     form.update(state.form);
     width.update(state.half_width);
     renormalise.update(state.renormalise);
-    presets.update(state);
     const total = number(found.weights.reduce((a, b) => a + b, 0), 3);
     const where = state.form === "global" ? "All keys are seen"
       : `p = ${number(centreOf(state))}, D = ${number(state.half_width, 0)}: keys ${span(found.inside)} are seen`;
@@ -186,17 +187,7 @@ function build(view, first) {
   };
 }
 
-function check(state) {
-  need.list(state, "logits", { type: "number" });
-  if (state.logits.length < 3 || state.logits.length > 24)
-    throw new Error(`logits must be of 3 to 24 keys; got ${state.logits.length}`);
-  need.number(state, "centre", { min: -99, max: 99 });
-  need.whole(state, "half_width", { max: 99 });
-  need.number(state, "half_width", { min: 1 });
-  need.choice(state, "form", FORMS);
-  need.flag(state, "renormalise");
-}
+const unnamed = "Your own window";
+const hint = "Drag p along the sentence: when do the weights jump?";
 
-const render = define({ name: "Local window", traits: TRAITS, check, build });
-
-export default { render };
+export default { build, unnamed, hint };

@@ -1,10 +1,11 @@
 // DecoderStepper: a tiny RNNsearch writes a translation. The page computes every step itself, so that any word may be
 // forced and the decoding goes on from it.
 
-import { decoderStep } from "./attention.js";
-import { button, choice, define, html, need, number, pool, presetChoice, slider, svg, toggle, uid, write } from "./ui.js";
+import { button, choice, slider, toggle } from "../js/controls.js";
+import { html, pool, svg, uid, write } from "../js/dom.js";
+import { decoderStep } from "../js/math/decoder.js";
+import { number } from "../js/text.js";
 
-const TRAITS = ["decoder", "sentences", "target_words", "index", "words", "numbers", "preset", "presets"];
 const [BOS, EOS] = [1, 2];
 const MAX_WORDS = 12;
 const SHOWN = 6; // of the next words
@@ -185,7 +186,6 @@ function build(view, first) {
     written(words);
   }
 
-  const presets = presetChoice({ view, unnamed: "Your own words", hint: "Write a word that is not the likeliest one: when do the weights follow?" });
   const sentence = choice({ label: "Sentence", options: first.sentences.map(({ source }, i) => [i, source.slice(0, -1).join(" ")]),
     onInput: (value) => view.set({ index: Number(value), words: [] }) });
   const steps = slider({ label: "Words written", min: 0, max: MAX_WORDS, step: 1, onInput: (value) => walk(Math.round(value)) });
@@ -198,8 +198,7 @@ function build(view, first) {
   const source = sourceTable();
   const words = nextWords((word) => written(add(current.words, word)));
   const parts = vectors();
-  view.root.append(presets.node,
-    html("div", { class: "attnlib-controls" }, sentence.node, steps.node, html("div", { class: "attnlib-step-buttons" }, again.node, back.node, next.node)),
+  view.root.append(html("div", { class: "attnlib-controls" }, sentence.node, steps.node, html("div", { class: "attnlib-step-buttons" }, again.node, back.node, next.node)),
     line.node, caption, html("div", { class: "attnlib-step-columns" }, source.node, words.node),
     html("p", { class: "attnlib-step-title", text: "3. Renew the state. Bars reach from −1 to 1." }), parts.node, exact.node);
 
@@ -209,8 +208,6 @@ function build(view, first) {
     const all = decode(state);
     const step = all.at(-1);
     const pair = state.sentences[state.index];
-    write(presets.node, { hidden: state.presets.length === 0 });
-    presets.update(state);
     sentence.update(state.index);
     const count = state.words.length;
     const done = ended(state);
@@ -234,38 +231,7 @@ function build(view, first) {
 }
 
 /** Sizes and numbers of the decoder and the sentences; told once for each, as they are long. */
-const sound = new WeakMap();
-function fit({ decoder, sentences }) {
-  const finite = (value) => typeof value === "number" && Number.isFinite(value);
-  const vector = (value, size) => Array.isArray(value) && value.length === size && value.every(finite);
-  const matrix = (value, rows, columns) => Array.isArray(value) && value.length === rows && value.every((row) => vector(row, columns));
-  if (decoder === null || typeof decoder !== "object" || !Array.isArray(decoder.embedding?.[0]) || !Array.isArray(decoder.output?.[0])
-    || !Array.isArray(decoder.recurrent) || !Array.isArray(decoder.align_vector)) throw new Error("decoder must be the parts of a decoder");
-  const [k, m, n, a, l] = [decoder.embedding.length, decoder.embedding[0].length, decoder.recurrent.length, decoder.align_vector.length, decoder.output[0].length];
-  const shapes = { embedding: [k, m], align_state: [a, n], input: [3 * n, m], gates_recurrent: [2 * n, n], recurrent: [n, n], context: [3 * n, 2 * n],
-    output_state: [2 * l, n], output_word: [2 * l, m], output_context: [2 * l, 2 * n], output: [k, l] };
-  const sizes = { align_vector: a, input_bias: 3 * n, output_state_bias: 2 * l, output_bias: k };
-  const odd = [...Object.entries(shapes).filter(([name, shape]) => !matrix(decoder[name], ...shape)),
-    ...Object.entries(sizes).filter(([name, size]) => !vector(decoder[name], size))];
-  if (odd.length) throw new Error(`decoder must have parts that fit together; ${odd[0][0]} does not`);
-  const good = (one) => Array.isArray(one?.source) && one.source.length > 0 && matrix(one.annotations, one.source.length, 2 * n)
-    && matrix(one.projected, one.source.length, a) && vector(one.start, n);
-  if (!Array.isArray(sentences) || sentences.length === 0 || !sentences.every(good))
-    throw new Error("sentences must be a list of {source, annotations, projected, start} that fit the decoder");
-  sound.set(sentences, decoder);
-}
+const unnamed = "Your own words";
+const hint = "Write a word that is not the likeliest one: when do the weights follow?";
 
-function check(state) {
-  if (!sound.has(state.sentences) || sound.get(state.sentences) !== state.decoder) fit(state);
-  const { decoder, sentences } = state;
-  need.list(state, "target_words", { type: "string", length: decoder.embedding.length });
-  need.whole(state, "index", { max: sentences.length - 1 });
-  need.list(state, "words", { type: "string" });
-  if (state.words.length > MAX_WORDS || state.words.some((word) => state.target_words.indexOf(word) < EOS))
-    throw new Error(`words must be at most ${MAX_WORDS} of target_words`);
-  need.flag(state, "numbers");
-}
-
-const render = define({ name: "Decoder stepper", traits: TRAITS, check, build });
-
-export default { render };
+export default { build, unnamed, hint };

@@ -3,10 +3,12 @@
 // The picture is the plane of logits seen along (1, 1, 1), in true lengths: adding a number to all logits moves nothing.
 // The simplex is a triangle in that plane, sparsemax is the nearest point of it, and temperature is a ray from its middle.
 
-import { entmax, sigmoid, softmax, sparsemax } from "./attention.js";
-import { choice, define, html, need, number, point, pool, presetChoice, slider, svg, toggle, write } from "./ui.js";
+import { choice, slider, toggle } from "./js/controls.js";
+import { html, pool, svg, write } from "./js/dom.js";
+import { entmax, sigmoid, softmax, sparsemax } from "./js/math/distributions.js";
+import { point } from "./js/plane.js";
+import { number } from "./js/text.js";
 
-const TRAITS = ["logits", "temperature", "alpha", "path", "wide", "preset", "presets"];
 const LIMIT = 5; // of a logit
 const ALPHA = { min: 1.05, max: 4 };
 const COOL = { min: 0.1, max: 10 }; // temperatures of the slider; the drawn path goes further
@@ -258,16 +260,10 @@ function build(view, first) {
   const alpha = slider({ label: "α of entmax", ...ALPHA, step: 0.05, onInput: (value) => view.set({ alpha: value }) });
   const path = choice({ label: "Draw the path of", options: Object.entries(PATHS), onInput: (value) => view.set({ path: value }) });
   const wide = toggle({ label: "Show more of the plane", onInput: (value) => view.set({ wide: value }) });
-  const presets = presetChoice({
-    view,
-    unnamed: "Your own logits",
-    hint: "Move a logit, or drag the ring: which weights reach exactly 0, and when?",
-  });
   const shares = table();
   const odd = html("p", { class: "attnlib-lab-caption" });
 
   view.root.append(
-    presets.node,
     html("div", { class: "attnlib-lab" },
       html("div", {}, triangle.node, caption),
       html("div", { class: "attnlib-controls" }, ...[...logits, temperature, alpha, path, wide].map(({ node }) => node))),
@@ -284,7 +280,6 @@ function build(view, first) {
     alpha.update(state.alpha);
     path.update(state.path);
     wide.update(state.wide);
-    presets.update(state);
     const route = state.path === "temperature"
       ? "Paths: T from ∞ (the middle, all alike) down to 0; the ring moves on the dashed ray."
       : "Path: α from 1 (softmax) through 2 (sparsemax) to ∞.";
@@ -299,14 +294,7 @@ function build(view, first) {
   };
 }
 
-function check(state) {
-  need.list(state, "logits", { length: 3, type: "number" });
-  need.number(state, "temperature", { above: 0 });
-  need.number(state, "alpha", { above: 1 });
-  need.choice(state, "path", PATHS);
-  need.flag(state, "wide");
-}
+const unnamed = "Your own logits";
+const hint = "Move a logit, or drag the ring: which weights reach exactly 0, and when?";
 
-const render = define({ name: "Distribution lab", traits: TRAITS, check, build });
-
-export default { render };
+export default { build, unnamed, hint };

@@ -1,0 +1,139 @@
+// The frame of every widget: what it starts from, its news, its errors.
+//
+// A member's module ends with `export default { build, unnamed, hint };`. `build(view, state)` makes the DOM in
+// `view.root` once and returns `update(state)`, which only writes attributes and text. A control calls
+// `view.set({ trait: value })`: model, kernel and picture follow in the next frame. Values in the model are replaced,
+// never edited in place. `view.news(text, more)` writes both into `view.caption`, which the member puts where it wants
+// it, and tells a screen reader the text when it has changed, politely and not too often. `unnamed` is what the list of
+// presets says of a state that is none of them, `hint` the line that stands beside it.
+
+import { button } from "./controls.js";
+import { checker } from "./check.js";
+import { html, pool, uid, write } from "./dom.js";
+
+function announcer(node) {
+  let timer = 0;
+  return (text) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => write(node, { text }), 500);
+  };
+}
+
+/** The named states to start from, the sentence of the chosen one, and the way back to where the reader started. */
+function starts(view, { unnamed, hint }) {
+  let presets = [];
+  let origin = null;
+  const id = uid();
+  const select = html("select", { id });
+  const notice = html("p", { class: "attnlib-notice" });
+  const options = pool(select, () => ({ node: html("option") }));
+  select.addEventListener("change", () => {
+    const preset = presets.find(({ name }) => name === select.value);
+    if (!preset) return;
+    view.set({ ...preset.state, preset: preset.name });
+    view.say(preset.notice);
+  });
+  const reset = button({
+    label: "Reset",
+    onClick: () => {
+      view.set(origin);
+      view.say(presets.find(({ name }) => name === origin.preset)?.notice ?? "As it was at the start.");
+    },
+  });
+  const label = html("label", { for: id, text: "Start from" });
+  const control = html("div", { class: "attnlib-control attnlib-start" }, label, select, reset.node);
+  return {
+    node: html("div", { class: "attnlib-presets" }, control, notice),
+    update(state) {
+      if (!origin || (state.preset && state.preset !== origin.preset)) origin = { ...state };
+      presets = state.presets ?? [];
+      for (const part of [label, select]) write(part, { hidden: presets.length === 0 });
+      const names = presets.map(({ name }) => name);
+      const wanted = names.includes(state.preset) ? state.preset : "";
+      const all = wanted ? names : ["", ...names];
+      options(all.length).forEach(({ node }, i) => write(node, { value: all[i], text: all[i] || unnamed }));
+      if (select.value !== wanted) select.value = wanted;
+      write(notice, { text: presets.find(({ name }) => name === wanted)?.notice ?? hint });
+      reset.update({ disabled: Object.keys(origin).every((trait) => origin[trait] === state[trait]) });
+    },
+  };
+}
+
+/** The render function of a widget; `schema` says which traits there are and what each may be. */
+export function define({ name, schema }, { build, unnamed, hint }) {
+  const traits = Object.keys(schema);
+  return function render({ model, el }) {
+    const alert = html("p", { class: "attnlib-alert", role: "alert", hidden: true });
+    const status = html("p", { class: "attnlib-hidden", role: "status" });
+    const root = html("div", { class: "attnlib-body" });
+    const frame = html(
+      "div",
+      { class: "attnlib attnlib-view", role: "group", "aria-label": name, "data-lm-suppress-shortcuts": "true" },
+      alert,
+      root,
+      status,
+    );
+    el.append(frame);
+    // The page around (JupyterLab above all) takes arrow keys for itself: let it have Tab and Escape only.
+    frame.addEventListener("keydown", (event) => {
+      if (event.key !== "Tab" && event.key !== "Escape") event.stopPropagation();
+    });
+
+    let request = 0;
+    let dirty = false;
+    let update = null;
+    let told = null;
+    const check = checker(schema);
+    const view = {
+      root,
+      caption: html("p", { class: "attnlib-caption" }),
+      say: announcer(status),
+      /** What a preset says is true of its state only: it goes with the first change. */
+      set(changes) {
+        const moved = Object.keys(changes).some((trait) => changes[trait] !== model.get(trait));
+        if (!moved) return;
+        const all = "preset" in changes || !("preset" in schema) ? changes : { ...changes, preset: "" };
+        for (const [trait, value] of Object.entries(all)) model.set(trait, value);
+        dirty = true;
+        schedule();
+      },
+      news(text, more = "") {
+        write(view.caption, { text: more ? `${text} ${more}` : text });
+        if (told !== null && told !== text) view.say(text);
+        told = text;
+      },
+    };
+    const bar = starts(view, { unnamed, hint });
+    function draw() {
+      request = 0;
+      const state = Object.fromEntries(traits.map((trait) => [trait, model.get(trait)]));
+      let message = "";
+      try {
+        check(state);
+        if (!update) {
+          root.replaceChildren(bar.node);
+          update = build(view, state);
+        }
+        bar.update(state);
+        update(state);
+      } catch (error) {
+        message = `${name}: ${error.message}`;
+      }
+      write(alert, { text: message, hidden: message === "" });
+      write(root, { hidden: message !== "" });
+      if (dirty) {
+        dirty = false;
+        model.save_changes();
+      }
+    }
+    function schedule() {
+      if (!request) request = requestAnimationFrame(draw);
+    }
+    for (const trait of traits) model.on(`change:${trait}`, schedule);
+    draw();
+    return () => {
+      cancelAnimationFrame(request);
+      for (const trait of traits) model.off(`change:${trait}`, schedule);
+    };
+  };
+}

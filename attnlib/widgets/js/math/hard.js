@@ -1,0 +1,37 @@
+// Hard attention as in attnlib.softness.hard.
+
+/** `count` numbers in [0, 1), the same for the same seed here and in attnlib.widgets.hard_sampler (mulberry32). */
+export function uniforms(seed, count) {
+  let state = seed | 0;
+  return Array.from({ length: count }, () => {
+    state = (state + 1831565813) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  });
+}
+
+/** The position that each number draws: the first whose cumulated weight exceeds it; -1 where there is no weight. */
+export function drawn(weights, numbers) {
+  const last = weights.reduce((found, weight, i) => (weight > 0 ? i : found), -1);
+  return numbers.map((u) => {
+    let total = 0;
+    for (let i = 0; i < last; i += 1) {
+      total += weights[i];
+      if (u < total) return i;
+    }
+    return last;
+  });
+}
+
+/** The exact derivative of the bound, sum of weight times reward, by each logit of a softmax. */
+export function boundSlope(weights, rewards) {
+  const mean = weights.reduce((sum, weight, i) => (weight === 0 ? sum : sum + weight * rewards[i]), 0);
+  return weights.map((weight, i) => (weight === 0 ? 0 : weight * (rewards[i] - mean)));
+}
+
+/** The REINFORCE estimate of the same from one draw. */
+export function reinforceSlope(weights, rewards, position, baseline = 0) {
+  if (position < 0) return weights.map(() => 0);
+  return weights.map((weight, i) => (rewards[position] - baseline) * ((i === position ? 1 : 0) - weight));
+}

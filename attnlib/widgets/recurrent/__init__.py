@@ -1,0 +1,1 @@
+"""Widgets of § 2.1, attention in a recurrent translator."""

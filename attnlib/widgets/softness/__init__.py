@@ -1,0 +1,1 @@
+"""Widgets of § 3.1, the softness of attention."""
