@@ -17,7 +17,7 @@ where ``js/widget.css`` does not do, ``lab.css``. The stem names the class: ``La
           distribution = Choice(DISTRIBUTIONS, "softmax")
           weights = Output()                              # outputs: recomputed here, never sent
 
-          sample = {"logits": [2.0, 0.0, 1.0]}            # a state beside the presets, for the tests of all widgets
+          sample: ClassVar = {"logits": [2.0, 0.0, 1.0]}  # a state beside the presets, for the tests of all widgets
 
           def _compute(self) -> None: ...                 # self.set_trait("weights", ...); runs after every change
           def _check(self, state) -> None: ...            # optional: StateError for what traits cannot say

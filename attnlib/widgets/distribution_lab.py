@@ -1,7 +1,7 @@
 """DistributionLab: three logits, four distributions, and where their weights lie on the simplex."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -84,6 +84,7 @@ class DistributionLab(PresetWidget):
     alpha = Number(1.5, above=1)
     path = Choice(("temperature", "alpha"), "temperature")
     wide = Flag(False)
+    sample: ClassVar = {"logits": [0.25, 0.5, 0.75]}
     presets = Presets(PRESETS)
     softmax = Output("weights under softmax")
     entmax = Output("weights under entmax with this alpha")

@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -138,6 +138,7 @@ class QueryTuner(PresetWidget):
     vector = Array((2,), [1.0, 1.0], help="v of the additive score")
     query_weight = Array((2, 2), [[1.0, 0.0], [0.0, 1.0]], help="W1 of the additive score")
     key_weight = Array((2, 2), [[1.0, 0.0], [0.0, 1.0]], help="W2 of the additive score")
+    sample: ClassVar = {"query": [0.25, 0.5]}
     presets = Presets(PRESETS, help="what the reader can start from: name, notice and state of each")
 
     energies = Output("one row a query; -inf where masked")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -154,6 +154,7 @@ class ScoreField(PresetWidget):
     position = Whole(
         _NEUTRAL["position"], below="key", help="index of the key whose energy the location-based field shows"
     )
+    sample: ClassVar = {"query": [0.25, 0.5]}
     presets = Presets(PRESETS, help="what the reader can start from: name, notice and state of each")
     energies = Output("one number a key")
     weights = Output("softmax of the energies")

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from attnlib.recurrent.rnnsearch import RNNsearch
 
-STORE = Path(__file__).parents[2] / "attnlib" / "widgets" / "decoder_stepper.json"
+STORE = Path(__file__).parents[2] / "attnlib" / "widgets" / "recurrent" / "decoder_stepper.json"
 SPECIAL = ["<pad>", "<bos>", "<eos>", "<unk>"]
 NOUNS = {"cat": ("chat", 0), "dog": ("chien", 0), "house": ("maison", 1), "car": ("voiture", 1)}
 ARTICLES = {"the": ("le", "la"), "a": ("un", "une")}

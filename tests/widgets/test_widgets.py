@@ -1,23 +1,28 @@
 """The Python side of the widgets: bundle, state, outputs, errors. test_widgets_browser.py tests what a page shows."""
 
-import base64
 import json
 import math
 import re
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
+from functools import cache
+from xml.etree import ElementTree
 
 import ipywidgets
 import numpy as np
 import pytest
 import torch
+from drawn import draw
 
 import attnlib.widgets
 from attnlib import attend
 from attnlib.distributions import entmax, sigmoid, softmax, sparsemax
 from attnlib.scores import additive, dot, general, scaled_dot, similarity
-from attnlib.widgets import QueryTuner, base, query_tuner
+from attnlib.widgets import LocalWindow, QueryTuner, base, query_tuner
+from attnlib.widgets.base import Widget
+from attnlib.widgets.bundle import HERE
+from attnlib.widgets.traits import Array, Choice, Flag, Number, Record, StateError, Text, Texts, Whole
+from book._tools import node, static_view
 
 WIDGETS = [getattr(attnlib.widgets, name) for name in attnlib.widgets.__all__]
 every_widget = pytest.mark.parametrize("widget", WIDGETS, ids=lambda widget: widget.__name__)
@@ -26,28 +31,49 @@ every_preset = pytest.mark.parametrize(
 )
 
 
+@cache
 def bundle(widget):
-    data, _ = widget._repr_mimebundle_()
-    return data
+    """What a widget as it comes shows, made once a class."""
+    return widget()._repr_mimebundle_()
 
 
-def stored_state(html):
-    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', html)[1])
+def html(widget):
+    return bundle(widget)[0]["text/html"]
 
 
-# ------------------------------------------------------------------------------------------------------------ bundle
+def state_in(text):
+    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', text)[1])
+
+
+# ------------------------------------------------------------------------------------------------------------ finding
+
+
+def test_each_is_found_by_its_name_and_none_before():
+    assert {"LocalWindow", "QueryTuner", "TaxonomyMap"} <= set(attnlib.widgets.__all__) <= set(dir(attnlib.widgets))
+    with pytest.raises(AttributeError, match="no attribute 'LokalWindow'"):
+        attnlib.widgets.LokalWindow  # noqa: B018
+    code = "import sys, attnlib.widgets; print([name for name in sys.modules if 'query_tuner' in name])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# ------------------------------------------------------------------------------------------------------------- bundle
 
 
 @every_widget
 def test_bundle_is_the_same_for_the_same_state(widget):
-    first, second = bundle(widget()), bundle(widget())
-    assert first == second
-    assert set(first) == {"text/plain", "text/html", "image/png"}
+    data, metadata = bundle(widget)
+    assert set(data) == {"text/plain", "text/html"}
+    assert (data, metadata) == widget()._repr_mimebundle_()
+    assert widget(**state_in(html(widget)))._repr_html_() == html(widget)
+    assert metadata["attnlib"]["alt"] == widget().summary()
+    assert data["text/plain"] == f"{widget.__name__}: {widget().summary()}"
+    assert "\n" not in data["text/plain"]
 
 
 def test_bundle_is_the_same_in_another_process():
-    code = "from attnlib.widgets import QueryTuner; print(hash(QueryTuner()._repr_html_()))"
-    code = code.replace("hash(", "__import__('zlib').crc32(").replace("_repr_html_()", "_repr_html_().encode()")
+    code = (
+        "from attnlib.widgets import QueryTuner; print(__import__('zlib').crc32(QueryTuner()._repr_html_().encode()))"
+    )
     runs = {
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": seed}
@@ -59,78 +85,214 @@ def test_bundle_is_the_same_in_another_process():
 
 @every_widget
 def test_html_has_no_address_no_id_and_nothing_to_fetch(widget):
-    html = bundle(widget())["text/html"]
-    assert not re.search(r"0x[0-9a-f]{6,}|model_id", html)
-    assert not re.search(r"<[^>]* id=", html.split("<script>")[0])
-    addresses = set(re.findall(r"https?://[\w./-]+", html))
-    assert addresses <= {"http://www.w3.org/2000/svg"}
-    assert all(source.startswith("data:") for source in re.findall(r'\bsrc="([^"]*)"', html))
-    assert html.count("</script") == 2
-
-
-@every_widget
-def test_html_is_well_formed_xml_for_an_epub(widget):
-    root = ElementTree.fromstring(bundle(widget())["text/html"])
-    picture = root.find("img")
-    assert picture.get("alt") == widget().summary()
-    assert len(picture.get("alt")) > 30
-
-
-@every_widget
-def test_html_holds_the_state_it_was_made_from(widget):
-    html = bundle(widget())["text/html"]
-    assert bundle(widget(**stored_state(html)))["text/html"] == html
-
-
-@every_widget
-def test_png_is_a_picture_of_twice_the_size(widget):
-    data, metadata = widget()._repr_mimebundle_()
-    png = base64.b64decode(data["image/png"])
-    assert png[:8] == b"\x89PNG\r\n\x1a\n"
-    width = int.from_bytes(png[16:20], "big")
-    assert width == 2 * metadata["image/png"]["width"]
-    assert metadata["attnlib"]["alt"] == widget().summary()
-
-
-@every_widget
-def test_plain_text_is_one_line(widget):
-    text = bundle(widget())["text/plain"]
-    assert text == f"{widget.__name__}: {widget().summary()}"
-    assert "\n" not in text
+    assert not re.search(r"0x[0-9a-f]{6,}|model_id", html(widget))
+    assert set(re.findall(r"https?://[\w./-]+", html(widget))) <= {"http://www.w3.org/2000/svg"}
+    assert not re.search(r'\bsrc="', html(widget))
+    assert html(widget).count("</script") == 2
 
 
 def test_live_view_comes_with_a_kernel_only(monkeypatch):
-    widget = QueryTuner()
     live = "application/vnd.jupyter.widget-view+json"
-    assert live not in bundle(widget)
+    assert live not in bundle(QueryTuner)[0]
+    widget = QueryTuner()
     monkeypatch.setattr(base.comm, "DummyComm", type("Another", (), {}))
-    assert bundle(widget)[live]["model_id"] == widget.model_id
+    assert widget._repr_mimebundle_()[0][live]["model_id"] == widget.model_id
 
 
 def test_a_closing_tag_in_a_label_stays_text():
     label = "</script><script>alert(1)</script>]]>&amp;"
     widget = QueryTuner(key=[[1, 0]], value=[[0, 1]], labels=[label])
-    html = bundle(widget)["text/html"]
-    assert html.count("</script") == 2
-    assert stored_state(html)["labels"] == [label]
-    assert label in ElementTree.fromstring(html).find("img").get("alt")
+    for text in (widget._repr_html_(), *static_view.stored([widget._repr_html_()])):
+        assert "<script>alert" not in text
+        assert state_in(text)["labels"] == [label]
+    assert label in "".join(draw(widget)[0].itertext())
 
 
 @every_widget
 def test_module_is_in_one_piece(widget):
-    module = base.module(widget._stem)
-    assert not re.search(r"^\s*(import|export) (?!default)", module, re.MULTILINE)
-    assert len(re.findall(r"^export default", module, re.MULTILINE)) == 1
-    assert not re.search(r"^export", base.script(widget._stem), re.MULTILINE)
+    assert not re.search(r"^\s*(import|export) (?!default)", widget._esm, re.MULTILINE)
+    assert len(re.findall(r"^export default", widget._esm, re.MULTILINE)) == 1
+    assert not re.search(r"^export", widget._script, re.MULTILINE)
+    assert not re.search(r"</script|</style|<!--", widget._script + widget._css)
 
 
-@pytest.mark.parametrize("path", sorted(base._JS.iterdir()), ids=lambda path: path.name)
-def test_sources_can_stand_inside_a_script_and_a_style(path):
-    text = path.read_text()
-    assert not re.search(r"\]\]>|</script|</style|<!--", text)
+# -------------------------------------------------------------------------------------------------------- static view
+
+
+def test_what_is_stored_has_state_and_drawing_and_no_script():
+    widgets = [widget() for widget in WIDGETS]
+    live = [html(widget) for widget in WIDGETS]
+    for widget, made in zip(widgets, static_view.stored(live), strict=True):
+        view = ElementTree.fromstring(made)
+        assert (view.get("class"), view.get("data-attnlib")) == ("attnlib-static", widget._stem)
+        assert state_in(made) == widget.state()
+        assert [node.get("type") for node in view.iter("script")] == ["application/json"]
+        assert not list(view.iter("style"))
+        assert len(re.findall(r"\d", "".join(view.find("div").itertext()))) > 5
+        ids = [node.get("id") for node in view.iter() if node.get("id")]
+        assert len(set(ids)) == len(ids) > 0
+        assert {node.get("for") for node in view.iter("label") if node.get("for")} <= set(ids)
+
+
+def test_ids_are_unique_among_equal_widgets_and_compared_as_one():
+    one, two = static_view.stored([html(QueryTuner)] * 2)
+    first, second = (set(re.findall(r'\bid="([^"]*)"', text)) for text in (one, two))
+    assert len(first | second) == len(first) + len(second) > 2
+    assert one == static_view.comparable(one) == static_view.comparable(two)
+    assert static_view.stored([one, "<p>nothing</p>"]) == [one, "<p>nothing</p>"]
+
+
+def test_another_script_is_no_difference_and_another_state_or_drawing_is():
+    live = html(LocalWindow)
+    told = static_view.comparable(live)
+    assert static_view.comparable(live.replace('"use strict";', '"use strict"; // a remark')) == told
+    assert static_view.comparable(live.replace('"Sum"', '"Total"')) != told
+    assert static_view.comparable(LocalWindow(centre=4.4)._repr_html_()) != told
+
+
+def test_a_widget_that_cannot_draw_is_told():
+    with pytest.raises(RuntimeError, match="local_window: Local window: centre must be a finite number"):
+        static_view.stored([html(LocalWindow).replace('"centre":4.3', '"centre":"left"')])
+
+
+# ------------------------------------------------------------------------------------------------------------- traits
+
+
+class Every(Widget):
+    number = Number(1.0, above=0)
+    between = Number(0.0, least=-2, most=2)
+    whole = Whole(1, least=1, most=9)
+    index = Whole(0, below="rows")
+    flag = Flag(True)
+    choice = Choice(("one", "two"), "one")
+    text = Text("")
+    rows = Array(("n", 2), [[1.0, 2.0]])
+    labels = Texts(["a"], shape=("n",))
+    ticks = Flag([True, False, True], shape=(("k", 2, 3),))
+    pairs = Record(
+        {"name": Text(""), "left": Array(("_m",), []), "right": Array(("_m", "k"), [])},
+        [{"name": "a", "left": [1.0], "right": [[1.0, 2.0, 3.0]]}],
+        shape=(("", 0, None),),
+    )
+
+
+GOOD = [
+    {"number": 2, "between": -2, "whole": 9, "flag": False, "choice": "two", "text": "x"},
+    {"rows": [[0, 1], [2, 3]], "labels": ["a", "b"], "index": 1},
+    {"ticks": [True, False], "pairs": []},
+    {"pairs": [{"name": "a", "left": [1, 2], "right": [[1, 2, 3], [4, 5, 6]]},
+               {"name": "b", "left": [1], "right": [[1, 2, 3]]}]},
+]  # fmt: skip
+BAD = [
+    ({"number": 0}, "number must be a finite number above 0; got 0"),
+    ({"number": True}, "number must be a finite number above 0"),
+    ({"number": None}, "number must be a finite number above 0"),
+    ({"between": 2.5}, "between must be a finite number from -2 to 2; got 2.5"),
+    ({"whole": 1.5}, "whole must be a whole number from 1 to 9; got 1.5"),
+    ({"whole": 10}, "whole must be a whole number from 1 to 9; got 10"),
+    ({"index": 1}, "index must be below 1, the length of rows; got 1"),
+    ({"index": -1}, "index must be a whole number from 0 up; got -1"),
+    ({"flag": 1}, "flag must be True or False; got 1"),
+    ({"choice": "three"}, "choice must be one of one, two; got"),
+    ({"text": 7}, "text must be a text; got 7"),
+    ({"rows": [[1.0, 2.0], [3.0]]}, "rows must be finite numbers of shape (n, 2)"),
+    ({"rows": []}, "rows must be finite numbers of shape (n, 2)"),
+    ({"rows": "ab"}, "rows must be finite numbers of shape (n, 2)"),
+    ({"rows": [[1.0, 2.0], [3.0, 4.0]]}, "=1"),  # rows and labels disagree, whichever is named
+    ({"labels": "a"}, "labels must be a list of texts; got"),
+    ({"ticks": [True]}, "ticks must be a list of True and False, k from 2 to 3; got"),
+    ({"ticks": [1, 2]}, "ticks must be a list of True and False, k from 2 to 3; got"),
+    ({"ticks": [True, False]}, "has k="),
+    ({"pairs": [{"name": "a"}]}, "pairs must be a list of {name, left, right}"),
+    ({"pairs": [{"name": "a", "left": [1], "right": [[1, 2, 3], [1, 2, 3]]}]}, "pairs must be a list of"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("state", GOOD, ids=list)
+def test_what_fits_is_taken(state):
+    assert Every(**state).state() == Every().state() | state
+
+
+@pytest.mark.parametrize(("state", "message"), BAD, ids=[next(iter(state)) for state, _ in BAD])
+def test_bad_state_is_refused_and_changes_nothing(state, message):
+    with pytest.raises(StateError, match=re.escape(message)):
+        Every(**state)
+    widget = Every()
+    before = widget.state()
+    with pytest.raises(StateError, match=re.escape(message)):
+        widget.update(**state)
+    for name, value in state.items():
+        with pytest.raises(StateError, match=re.escape(message)):
+            setattr(widget, name, value)
+    assert widget.state() == before
+
+
+CHECK = """const { checker } = await import(data.at);
+const told = (check, state) => { try { check(state); return ""; } catch (error) { return error.message; } };
+return data.all.map(([schema, states]) => {
+  const check = checker(schema);
+  return states.map((state) => told(check, state));
+});
+"""
+
+
+def told_in_page(*cases):
+    """What the page says of the states of a schema, one after the other; nothing where it takes them."""
+    return node.run(CHECK, {"at": (HERE / "js/check.js").as_uri(), "all": cases})
+
+
+def test_the_page_refuses_the_same_in_the_same_words():
+    states = [Every().state() | state for state in (*GOOD, *(state for state, _ in BAD))]
+    told = [line for (line,) in told_in_page(*((Every.schema(), [state]) for state in states))]
+    assert told[: len(GOOD)] == [""] * len(GOOD)
+    for (_, message), line in zip(BAD, told[len(GOOD) :], strict=True):
+        assert message.split("; got")[0] in line
+
+
+def test_the_page_looks_again_at_what_has_changed():
+    changes = ({}, {"number": -1}, {"labels": ["a", "b"]}, {})
+    (told,) = told_in_page((Every.schema(), [Every().state() | change for change in changes]))
+    assert [bool(line) for line in told] == [False, True, True, False]
+
+
+def test_the_page_checks_each_trait_of_each_widget():
+    cases = []
+    for widget in WIDGETS:
+        good = widget().state()
+        bad = [{**good, name: 7 if isinstance(value, str) else "nonsense"} for name, value in good.items()]
+        bad += [{other: value for other, value in good.items() if other != name} for name in good]
+        cases.append((widget.schema(), [good, *bad]))
+    for widget, (first, *told) in zip(WIDGETS, told_in_page(*cases), strict=True):
+        assert first == ""
+        assert [line.split(" must be ")[0] for line in told] == 2 * list(widget().state())
+
+
+class Careless(Every):
+    """Forgets its parent's check, which is made all the same."""
+
+    def _check(self, state):
+        if state["text"] == "no":
+            raise StateError("text must not be no")
+
+
+def test_a_check_does_not_replace_another():
+    with pytest.raises(StateError, match="text must not"):
+        Careless(text="no")
+    for widget in WIDGETS:
+        made = widget()
+        with pytest.raises(StateError, match="preset must be one of"):
+            made.preset = "nothing of the kind"
+        assert made.state() == widget().state()
 
 
 # ------------------------------------------------------------------------------------------------------------- state
+
+
+@every_widget
+def test_sample_is_a_state_that_no_preset_holds(widget):
+    assert widget.sample
+    assert all(widget(preset=preset["name"], **widget.sample).state() != widget(preset=preset["name"]).state()
+               for preset in widget().presets[:1])  # fmt: skip
 
 
 @every_preset
@@ -145,8 +307,7 @@ def test_preset_is_complete_enough_to_come_back_to(widget, preset):
 
 @every_preset
 def test_what_is_given_beside_a_preset_stands(widget, preset):
-    own = {"query": [0.25, 0.5], "logits": [0.25, 0.5, 0.75], "types": ["local", "self"], "word": 1, "words": ["le"]}
-    name, value = next((name, value) for name, value in own.items() if name in widget().state())
+    ((name, value),) = widget.sample.items()
     made = widget(preset=preset, **{name: value}).state()
     assert made == widget(preset=preset).state() | {name: widget(**{name: value}).state()[name]}
 
@@ -165,47 +326,6 @@ def test_unknown_names_are_refused(widget):
         widget().update(temprature=1.0)
     with pytest.raises(ValueError, match="preset must be one of"):
         widget(preset="nothing of the kind")
-
-
-BAD = [
-    ({"query": [1.0, 2.0, 3.0]}, r"query must be finite numbers of shape \(n, 2\)"),
-    ({"query": []}, "query must be"),
-    ({"query": [[0.0, math.nan]]}, "query must be"),
-    ({"query": "ab"}, "query must be"),
-    ({"key": [[1, 2], [3]]}, "key must be"),
-    ({"key": None}, "key must be"),
-    ({"value": [[1.0, 2.0]]}, "value has 1 rows but key has 3"),
-    ({"labels": ["A", "B"]}, "labels has 2 rows but key has 3"),
-    ({"labels": "ABC"}, "labels must be a list of texts"),
-    ({"mask": [True, False]}, "mask has 2 rows but key has 3"),
-    ({"mask": [1.0, 0.0, 1.0]}, "mask must be a list of True and False"),
-    ({"score": "cosine"}, "score must be one of dot, scaled dot, similarity"),
-    ({"distribution": "hardmax"}, "distribution must be one of softmax"),
-    ({"alpha": 1.0}, "alpha must be above 1; got 1"),
-    ({"temperature": 0}, "temperature must be above 0; got 0"),
-    ({"temperature": True}, "temperature must be a finite number"),
-    ({"scale": math.inf}, "scale must be a finite number"),
-    ({"selected": 1}, "selected must be below 1"),
-    ({"selected": -1}, "selected must be a whole number"),
-    ({"keys_only": "yes"}, "keys_only must be True or False"),
-    ({"weight": [[1.0, 2.0]]}, r"weight must be finite numbers of shape \(2, 2\)"),
-    ({"presets": [{"name": "x"}]}, "presets must be"),
-]
-
-
-@pytest.mark.parametrize(("state", "message"), BAD, ids=[next(iter(state)) for state, _ in BAD])
-def test_bad_state_is_refused_and_changes_nothing(state, message):
-    with pytest.raises(ValueError, match=message):
-        QueryTuner(**state)
-    widget = QueryTuner()
-    before = widget.state(), widget.weights
-    with pytest.raises(ValueError, match=message):
-        widget.update(**state)
-    assert (widget.state(), widget.weights) == before
-    (name, value) = next(iter(state.items()))
-    with pytest.raises(ValueError, match=message):
-        setattr(widget, name, value)
-    assert (widget.state(), widget.weights) == before
 
 
 def test_several_traits_change_as_one():
@@ -282,7 +402,7 @@ def test_all_masked_gives_zeros():
     widget = QueryTuner(mask=[False] * 3)
     assert widget.weights == [[0.0, 0.0, 0.0]]
     assert widget.context == [[0.0, 0.0]]
-    assert "−∞" in widget.picture().svg()
+    assert "−∞" in "".join(draw(widget)[0].itertext())
 
 
 # ----------------------------------------------------------------------------------------- beside ordinary ipywidgets

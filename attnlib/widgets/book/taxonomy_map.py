@@ -1,6 +1,6 @@
 """TaxonomyMap: tick types of the taxonomy, see which works and chapters have them all, and open the chapter."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from attnlib.book import taxonomy
 from attnlib.widgets.picture import Picture
@@ -114,6 +114,7 @@ class TaxonomyMap(PresetWidget):
         _entries(),
         shape=_MANY,
     )
+    sample: ClassVar = {"types": ["local", "self"]}
     presets = Presets(PRESETS)
     works = Output("names of the works that remain")
     chapters = Output("names of the chapters that remain")

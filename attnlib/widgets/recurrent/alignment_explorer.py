@@ -4,7 +4,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -224,6 +224,7 @@ class AlignmentExplorer(PresetWidget):
     word = Whole(0)
     aligner = Text("")
     every_link = Flag(True)
+    sample: ClassVar = {"word": 2}
     presets = Presets(PRESETS)
     weights = Output("the weights of the word over the source words")
     links = Output("the link of each target word to the source word of its largest weight")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -282,6 +282,7 @@ class DecoderStepper(PresetWidget):
     index = Whole(0, below="sentences")
     words = Texts([], shape=(("", 0, MAX_WORDS),))
     numbers = Flag(False)
+    sample: ClassVar = {"words": ["le"]}
     presets = Presets(PRESETS)
     before = Output("the state that the step starts from")
     energies = Output("one a source word")

@@ -1,7 +1,7 @@
 """HardSampler: draw positions one by one or by the thousand; see the histogram and the gradient estimates settle."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -97,6 +97,7 @@ class HardSampler(PresetWidget):
     draws = Whole(3, most=MAX_DRAWS)
     seed = Whole(1, most=MAX_SEED)
     component = Choice(("A", "B", "C"), "A")
+    sample: ClassVar = {"logits": [0.25, 0.5, 0.75]}
     presets = Presets(PRESETS)
     weights = Output("probabilities of the three positions")
     counts = Output("how often each was drawn")

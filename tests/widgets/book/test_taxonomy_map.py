@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from attnlib.book import taxonomy
 from attnlib.widgets import TaxonomyMap
-from attnlib.widgets.taxonomy_map import PRESETS
+from attnlib.widgets.book.taxonomy_map import PRESETS
 from book._tools import toc
 
 EVERY = [name for one in taxonomy.CRITERIA for name in one.names]

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import pytest
 import torch
 from browser import frame
+from drawn import arithmetic
 
 from attnlib.alignment import alignment_error_rate, links_of
-from attnlib.widgets import AlignmentExplorer, base
-from attnlib.widgets.alignment_explorer import PRESETS, SENTENCES, direction
+from attnlib.widgets import AlignmentExplorer
+from attnlib.widgets.recurrent.alignment_explorer import PRESETS, SENTENCES, direction
 
 
 class Sentence(NamedTuple):
@@ -220,12 +221,9 @@ def test_picture_is_drawn_for_every_state(index, every_link):
 # --------------------------------------------------------------------------------------------------------- arithmetic
 
 
-@pytest.mark.browser
-def test_arithmetic_is_that_of_attnlib(page, record_property):
+def test_arithmetic_is_that_of_attnlib(record_property):
     """A thousand sentences: ties, rows of zeros, no links, possible links."""
     rng = random.Random(0)
-    page.goto("about:blank")
-    page.add_script_tag(content=f"{base._wrapped('attention')}window.attention = $attention;")
     cases = []
     for _ in range(1000):
         rows, columns = rng.randint(1, 9), rng.randint(1, 9)
@@ -237,10 +235,10 @@ def test_arithmetic_is_that_of_attnlib(page, record_property):
             [(rng.randrange(rows), rng.randrange(columns)) for _ in range(rng.choice([0, 1, 5]))] for _ in range(2)
         ]
         cases.append((matrix, *people))
-    found = page.evaluate(
+    found = arithmetic("alignment")(
         """(cases) => cases.map(([matrix, sure, possible]) => {
-            const links = attention.linksOf(matrix);
-            return [links, ...[[], possible].map((more) => attention.alignmentError(links, sure, more))];
+            const links = math.linksOf(matrix);
+            return [links, ...[[], possible].map((more) => math.alignmentError(links, sure, more))];
         })""",
         cases,
     )

@@ -1,4 +1,4 @@
-"""DecoderStepper: its outputs against attnlib.recurrent, what it refuses, what its presets promise, its arithmetic in
+"""DecoderStepper: its outputs against attnlib.rnnsearch, what it refuses, what its presets promise, its arithmetic in
 the page, and its page. test_widgets*.py has the rest."""
 
 import importlib.util
@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from browser import frame
+from drawn import arithmetic
 
 from attnlib.recurrent.rnnsearch import RNNencdec, RNNsearch
-from attnlib.widgets import DecoderStepper, base, decoder_stepper
-from attnlib.widgets.decoder_stepper import MAX_WORDS, PRESETS, encoded, kept_of, plain_decoder, rebuilt, tiny
+from attnlib.widgets import DecoderStepper
+from attnlib.widgets.recurrent import decoder_stepper
+from attnlib.widgets.recurrent.decoder_stepper import MAX_WORDS, PRESETS, encoded, kept_of, plain_decoder, rebuilt, tiny
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 FRENCH = [
     "le chat rouge voit une maison noire <eos>",
     "la maison noire trouve un petit chat <eos>",
@@ -282,12 +284,9 @@ def test_the_script_stores_what_the_widget_reads(script, monkeypatch, tmp_path):
 # --------------------------------------------------------------------------------------------------------- arithmetic
 
 
-@pytest.mark.browser
-def test_arithmetic_is_that_of_attnlib(page, record_property):
+def test_arithmetic_is_that_of_attnlib(record_property):
     """A thousand steps of 40 decoders, from the same rounded numbers, with energies and states that are large too."""
     rng = random.Random(0)
-    page.goto("about:blank")
-    page.add_script_tag(content=f"{base._wrapped('attention')}window.attention = $attention;")
     cases, wanted = [], []
     for seed in range(40):
         sizes = {
@@ -312,9 +311,9 @@ def test_arithmetic_is_that_of_attnlib(page, record_property):
             parts = {**step._asdict(), "after": step.state, "probabilities": step.logits.softmax(-1)}
             wanted.append({name: values[0].tolist() for name, values in parts.items() if name != "state"})
         cases.append((widget.decoder, sentence, steps))
-    found = page.evaluate(
+    found = arithmetic("decoder")(
         """(cases) => cases.flatMap(([decoder, sentence, steps]) =>
-            steps.map(([state, word]) => attention.decoderStep(decoder, sentence, state, word)))""",
+            steps.map(([state, word]) => math.decoderStep(decoder, sentence, state, word)))""",
         cases,
     )
     gap = 0.0

@@ -1,4 +1,4 @@
-"""HardSampler: its numbers against attnlib, what its presets promise, its page. test_widgets*.py has the rest."""
+"""HardSampler: its numbers against attnlib.hard, what its presets promise, its page. test_widgets*.py has the rest."""
 
 import math
 import random
@@ -7,11 +7,12 @@ import re
 import pytest
 import torch
 from browser import frame
+from drawn import arithmetic
 
+from attnlib.softness import hard
 from attnlib.distributions import softmax
-from attnlib.softness import baselines, hard
-from attnlib.widgets import HardSampler, base
-from attnlib.widgets.hard_sampler import MAX_DRAWS, PRESETS, checkpoints, reach_of, uniforms
+from attnlib.widgets import HardSampler
+from attnlib.widgets.softness.hard_sampler import MAX_DRAWS, PRESETS, checkpoints, reach_of, uniforms
 
 
 def sampler(preset, **state):
@@ -45,7 +46,7 @@ def test_exact_slope_is_that_of_the_bound():
 def test_estimates_are_those_of_the_library_draw_by_draw(baseline):
     """Through attnlib's own loss and its own moving average, one draw a batch."""
     widget = HardSampler(logits=[0.3, -1.0, 1.2], rewards=[-1.0, -4.0, 0.5], draws=50, seed=9)
-    average, total = baselines.MovingAverage().double(), torch.zeros(3, dtype=torch.float64)
+    average, total = hard.MovingAverage().double(), torch.zeros(3, dtype=torch.float64)
     for position in widget._run()["positions"]:
         logits = torch.tensor(widget.logits, dtype=torch.float64, requires_grad=True)
         reward = torch.tensor([widget.rewards[position]], dtype=torch.float64)
@@ -245,26 +246,18 @@ def test_logits_move_by_keyboard_and_mouse(show):
     assert float(handle.get_attribute("aria-valuetext").replace("−", "-")) == pytest.approx(0, abs=0.06)
 
 
-@pytest.fixture
-def arithmetic(page):
-    page.goto("about:blank")
-    page.add_script_tag(content=f"{base._wrapped('attention')}window.attention = $attention;")
-    return page
-
-
-@pytest.mark.browser
-def test_numbers_and_draws_are_those_of_python(arithmetic):
+def test_numbers_and_draws_are_those_of_python():
+    call = arithmetic("hard")
     rng = random.Random(0)
     seeds = [0, 1, 2**31 - 1, *(rng.randrange(2**31) for _ in range(200))]
-    actual = arithmetic.evaluate("(seeds) => seeds.map((seed) => attention.uniforms(seed, 25))", seeds)
+    actual = call("(seeds) => seeds.map((seed) => math.uniforms(seed, 25))", seeds)
     assert actual == [uniforms(seed, 25) for seed in seeds]
     weights = [0.0, 0.25, 0.75, 0.0]
-    assert arithmetic.evaluate("(w) => attention.drawn(w, [0, 0.2499, 0.25, 0.999999])", weights) == [1, 1, 2, 2]
-    assert arithmetic.evaluate("() => attention.drawn([0, 0], [0, 0.9])") == [-1, -1]
+    assert call("(w) => math.drawn(w, [0, 0.2499, 0.25, 0.999999])", weights) == [1, 1, 2, 2]
+    assert call("() => math.drawn([0, 0], [0, 0.9])") == [-1, -1]
 
 
-@pytest.mark.browser
-def test_slopes_are_those_of_attnlib(arithmetic, record_property):
+def test_slopes_are_those_of_attnlib(record_property):
     """A thousand rows of weights, some behind the mask: the bound's slope and each estimate."""
     rng = random.Random(1)
     cases = []
@@ -273,9 +266,9 @@ def test_slopes_are_those_of_attnlib(arithmetic, record_property):
         logits = [-math.inf if rng.random() < 0.15 else rng.gauss(0, 2) for _ in range(size)]
         cases.append((logits, [rng.gauss(-2, 2) for _ in range(size)], rng.randrange(size), rng.gauss(0, 2)))
     weights = [softmax(torch.tensor(logits, dtype=torch.float64)).tolist() for logits, *_ in cases]
-    actual = arithmetic.evaluate(
+    actual = arithmetic("hard")(
         """(cases) => cases.map(([weights, rewards, ...draw]) =>
-            [attention.boundSlope(weights, rewards), attention.reinforceSlope(weights, rewards, ...draw)])""",
+            [math.boundSlope(weights, rewards), math.reinforceSlope(weights, rewards, ...draw)])""",
         [(row, *case[1:]) for row, case in zip(weights, cases, strict=True)],
     )
     gaps = []

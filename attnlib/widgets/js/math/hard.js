@@ -1,6 +1,6 @@
 // Hard attention as in attnlib.softness.hard.
 
-/** `count` numbers in [0, 1), the same for the same seed here and in attnlib.widgets.hard_sampler (mulberry32). */
+/** `count` numbers in [0, 1), the same for the same seed here and in the Python class (mulberry32). */
 export function uniforms(seed, count) {
   let state = seed | 0;
   return Array.from({ length: count }, () => {

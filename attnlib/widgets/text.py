@@ -1,0 +1,6 @@
+"""Numbers as text, as in ``js/text.js``."""
+
+
+def share(weight: float) -> str:
+    """A weight: an exact nought is told apart from what rounds to it."""
+    return "0" if weight == 0 else "< 0.0005" if weight < 5e-4 else f"{weight:.3f}"
