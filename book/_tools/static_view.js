@@ -59,9 +59,13 @@ class Element {
   addEventListener() {}
   removeEventListener() {}
   focus() {}
-  get isConnected() { return true; }
+  // Nothing has a place here: what a widget measures, it must be able to do without.
+  get isConnected() { return false; }
   get clientWidth() { return 480; }
-  get offsetWidth() { return 480; }
+  get offsetWidth() { return 0; }
+  get offsetHeight() { return 0; }
+  get offsetLeft() { return 0; }
+  get offsetTop() { return 0; }
   getBoundingClientRect() { return { left: 0, top: 0, width: 480, height: 480 }; }
 
   // What a browser keeps beside the attributes.

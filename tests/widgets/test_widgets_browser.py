@@ -19,7 +19,8 @@ from browser import PATIENCE, frame, served, watch
 from playwright.sync_api import TimeoutError
 
 import attnlib.widgets
-from attnlib.widgets import QueryTuner
+from attnlib.widgets import LocalWindow, QueryTuner
+from book._tools import static_view
 
 pytestmark = pytest.mark.browser
 
