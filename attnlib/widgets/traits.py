@@ -51,11 +51,10 @@ def _agree(sizes: dict[Any, int], name: Any, length: int) -> None:
         raise _Misfit
 
 
-def _number(spec: Mapping[str, Any], value: Any, kind: type | tuple[type, ...]) -> Any:
-    good = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or not value > spec.get("above", -math.inf):
+def _number(spec: Mapping[str, Any], value: Any, kind: Any) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool) or not math.isfinite(value):
         raise _Misfit
-    if not spec.get("least", -math.inf) <= value <= spec.get("most", math.inf):
+    if value <= spec.get("above", -math.inf) or not spec.get("least", -math.inf) <= value <= spec.get("most", math.inf):
         raise _Misfit
     return value
 

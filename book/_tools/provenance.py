@@ -12,9 +12,11 @@ that is public in it counts. What is no Python (a widget's script, stored weight
 
 import argparse
 import ast
+import contextlib
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -119,7 +121,8 @@ class Module:
     def public(self) -> list[str]:
         """The names in ``__all__``, or those without an underscore that are made here; ``stars`` bring more."""
         for statement in self.definitions.get("__all__", []) if not self.stars else []:
-            return list(ast.literal_eval(statement.value))  # type: ignore[attr-defined]
+            with contextlib.suppress(ValueError):  # a list that is made has names of its own
+                return list(ast.literal_eval(statement.value))  # type: ignore[attr-defined]
         return [name for name in self.definitions if not name.startswith("_")]
 
 
@@ -217,11 +220,24 @@ class Library:
             if star:
                 at = star
                 continue
+            if found := self._asked_for(at, name):
+                return found, rest[1:]
             below = self.module(f"{at.name}.{name}")
             if below is None:
                 break
             at, rest = below, rest[1:]
         return at, rest
+
+    def _asked_for(self, package: Module, name: str) -> Definition | None:
+        """A class that a package finds by its name when it is asked for, in a file that is named after it."""
+        if not (package.package and "__getattr__" in package.definitions):
+            return None
+        stem = re.sub(r"(?<=.)(?=[A-Z])", "_", name).lower()
+        for path in sorted(self.root.joinpath(*package.name.split(".")).rglob(f"{stem}.py")):
+            module = self.module(".".join(path.relative_to(self.root).with_suffix("").parts))
+            if module and name in module.definitions:
+                return Definition(module.name, name)
+        return None
 
     def public(self, module: Module) -> Iterator[Definition]:
         """All that is public in a module, and in the modules that are public in it."""

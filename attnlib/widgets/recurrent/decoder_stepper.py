@@ -240,8 +240,8 @@ class DecoderStepper(PresetWidget):
     """The decoder of a tiny RNNsearch, a step at a time; any word may be forced, and the decoding goes on from it.
 
     Args:
-        model: a trained :class:`attnlib.rnnsearch.RNNsearch` with at most 32 hidden units and 64 target words; one that
-            translates little English sentences into French unless given.
+        model: a trained :class:`attnlib.recurrent.rnnsearch.RNNsearch` with at most 32 hidden units and 64 target
+            words; one that translates little English sentences into French unless given.
         sentences: with a ``model``, what it is to translate, as texts or lists of words.
         source_words: with a ``model``, the words of the source by index, the four special ones first.
         target_words: the words of the target by index, likewise.

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from attnlib.softness import hard
 from attnlib.distributions import softmax
+from attnlib.softness import hard
 from attnlib.widgets.picture import Picture
 from attnlib.widgets.presets import Presets, PresetWidget, preset
 from attnlib.widgets.traits import Array, Choice, Output, Whole

@@ -70,7 +70,7 @@ class LocalWindow(PresetWidget):
         preset: the name of a preset to start from; what else is given comes on top.
         presets: what the reader can start from.
 
-    The outputs ``weights`` (one a key) and ``total`` (their sum) are recomputed in float64 with ``attnlib.local``.
+    The outputs ``weights`` (one a key) and ``total`` (their sum) are recomputed in float64 with attnlib.
 
     >>> window = LocalWindow(logits=[0.0] * 10, centre=4.0, half_width=2)
     >>> [round(weight, 3) for weight in window.weights[2:7]]

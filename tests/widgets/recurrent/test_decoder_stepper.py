@@ -1,4 +1,4 @@
-"""DecoderStepper: its outputs against attnlib.rnnsearch, what it refuses, what its presets promise, its arithmetic in
+"""DecoderStepper: its outputs against attnlib.recurrent, what it refuses, what its presets promise, its arithmetic in
 the page, and its page. test_widgets*.py has the rest."""
 
 import importlib.util

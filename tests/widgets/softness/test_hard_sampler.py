@@ -1,4 +1,4 @@
-"""HardSampler: its numbers against attnlib.hard, what its presets promise, its page. test_widgets*.py has the rest."""
+"""HardSampler: its numbers against attnlib, what its presets promise, its page. test_widgets*.py has the rest."""
 
 import math
 import random
@@ -9,8 +9,8 @@ import torch
 from browser import frame
 from drawn import arithmetic
 
-from attnlib.softness import hard
 from attnlib.distributions import softmax
+from attnlib.softness import baselines, hard
 from attnlib.widgets import HardSampler
 from attnlib.widgets.softness.hard_sampler import MAX_DRAWS, PRESETS, checkpoints, reach_of, uniforms
 
@@ -46,7 +46,7 @@ def test_exact_slope_is_that_of_the_bound():
 def test_estimates_are_those_of_the_library_draw_by_draw(baseline):
     """Through attnlib's own loss and its own moving average, one draw a batch."""
     widget = HardSampler(logits=[0.3, -1.0, 1.2], rewards=[-1.0, -4.0, 0.5], draws=50, seed=9)
-    average, total = hard.MovingAverage().double(), torch.zeros(3, dtype=torch.float64)
+    average, total = baselines.MovingAverage().double(), torch.zeros(3, dtype=torch.float64)
     for position in widget._run()["positions"]:
         logits = torch.tensor(widget.logits, dtype=torch.float64, requires_grad=True)
         reward = torch.tensor([widget.rewards[position]], dtype=torch.float64)
