@@ -376,3 +376,22 @@ def test_a_package_that_is_its_parts_is_followed_to_them(tmp_path):
     used = "from attnlib import scores\nfrom attnlib.scores import dot\nprint(dot(), scores.dot())\n"
     assert set(provenance.pieces(used, tmp_path)) == {"", "dot"}
     assert set(provenance.pieces(used + "print(vars(scores))", tmp_path)) == {"", "dot", "functions"}
+
+
+def test_a_class_that_a_package_finds_when_it_is_asked_for(tmp_path):
+    files = {
+        "__init__.py": "",
+        "shelf/__init__.py": "MADE = [1]\n__all__ = [*MADE]\ndef __getattr__(name): ...\n",
+        "shelf/upper/__init__.py": "",
+        "shelf/upper/two_words.py": "class TwoWords:\n    size = 1\n",
+        "shelf/other.py": "class Other:\n    size = 1\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / "attnlib" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    code = "from attnlib.shelf import TwoWords\nTwoWords()"
+    before = provenance.Library(tmp_path)
+    found = before.locate("attnlib.shelf.TwoWords")
+    assert found == (provenance.Definition("attnlib.shelf.upper.two_words", "TwoWords"), [])
+    assert set(provenance.pieces(code, tmp_path)) == {"", "TwoWords"}

@@ -52,27 +52,6 @@ def test_observers_see_the_weights_follow():
     assert seen == [[1.0, 0.0, 0.0]]
 
 
-@pytest.mark.parametrize(
-    ("state", "message"),
-    [
-        ({"logits": [1.0, 2.0]}, r"logits must be finite numbers of shape \(3\)"),
-        ({"logits": [1.0, 2.0, math.nan]}, "logits must be"),
-        ({"temperature": 0.0}, "temperature must be above 0"),
-        ({"alpha": 1.0}, "alpha must be above 1"),
-        ({"path": "beta"}, "path must be one of temperature, alpha"),
-        ({"wide": 1}, "wide must be True or False"),
-    ],
-)
-def test_bad_state_is_refused_and_changes_nothing(state, message):
-    with pytest.raises(ValueError, match=message):
-        DistributionLab(**state)
-    widget = DistributionLab()
-    before = widget.state(), widget.softmax
-    with pytest.raises(ValueError, match=message):
-        widget.update(**state)
-    assert (widget.state(), widget.softmax) == before
-
-
 # ---------------------------------------------------------------------------------------- what the presets say, is so
 
 

@@ -71,32 +71,6 @@ def test_keys_of_your_own_get_names_and_positions():
     assert len(widget.position_weight) == 2
 
 
-@pytest.mark.parametrize(
-    ("state", "message"),
-    [
-        ({"query": [1.0]}, r"query must be finite numbers of shape \(2\)"),
-        ({"key": []}, "key must be"),
-        ({"key": 3}, "key must be"),
-        ({"labels": ["A"]}, "labels has 1 rows but key has 5"),
-        ({"position_weight": [[1.0, 0.0]]}, "position_weight has 1 rows but key has 5"),
-        ({"position": 5}, "position must be below 5"),
-        ({"position": 1.5}, "position must be a whole number"),
-        ({"score": "cosine"}, "score must be one of dot"),
-        ({"width": 0}, "width must be above 0"),
-        ({"weight": [[1.0, 2.0]]}, r"weight must be finite numbers of shape \(2, 2\)"),
-        ({"offset": math.inf}, "offset must be a finite number"),
-    ],
-)
-def test_bad_state_is_refused_and_changes_nothing(state, message):
-    with pytest.raises(ValueError, match=message):
-        ScoreField(**state)
-    widget = ScoreField()
-    before = widget.state(), widget.energies
-    with pytest.raises(ValueError, match=message):
-        widget.update(**state)
-    assert (widget.state(), widget.energies) == before
-
-
 # ---------------------------------------------------------------------------------------- what the presets say, is so
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from drawn import draw
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import attnlib.widgets
 from attnlib import attend
@@ -153,6 +154,26 @@ def test_another_script_is_no_difference_and_another_state_or_drawing_is():
 def test_a_widget_that_cannot_draw_is_told():
     with pytest.raises(RuntimeError, match="local_window: Local window: centre must be a finite number"):
         static_view.stored([html(LocalWindow).replace('"centre":4.3', '"centre":"left"')])
+
+
+def test_a_picture_is_kept_where_the_widget_draws_the_same(monkeypatch):
+    taken = []
+    monkeypatch.setattr(static_view, "_shoot", taken.extend)
+
+    def notebook(text, **more):
+        output = new_output(
+            "display_data", data={"text/html": text, **more}, metadata={name: {"width": 9} for name in more}
+        )
+        return new_notebook(cells=[new_code_cell("widget", outputs=[output])])
+
+    drawn, other = static_view.stored([html(LocalWindow), LocalWindow(centre=4.4)._repr_html_()])
+    old = notebook(drawn, **{"image/png": "old"})
+    kept = static_view.photograph(notebook(drawn), old).cells[0].outputs[0]
+    assert (kept.data["image/png"], kept.metadata["image/png"]) == ("old", {"width": 9})
+    assert taken == []
+    for before in (old, None):
+        fresh = static_view.photograph(notebook(other), before)
+        assert taken.pop() is fresh.cells[0].outputs[0]
 
 
 # ------------------------------------------------------------------------------------------------------------- traits

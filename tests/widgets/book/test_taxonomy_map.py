@@ -53,7 +53,10 @@ def test_observers_see_what_remains():
         ({"types": [1]}, "types must be a list of texts"),
         ({"book": 7}, "book must be a text"),
         ({"entries": [{"name": "x"}]}, "entries must be a list of {kind, name, by, types, note, pages}"),
-        ({"criteria": [{"title": 1, "short": "", "question": "", "types": []}]}, "criteria must be records of texts"),
+        (
+            {"criteria": [{"title": 1, "short": "", "question": "", "types": []}]},
+            "criteria must be a list of {title,",
+        ),
     ],
 )
 def test_bad_state_is_refused_and_changes_nothing(state, message):

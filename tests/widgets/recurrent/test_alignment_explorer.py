@@ -113,7 +113,7 @@ def test_bad_sentences_are_refused(sentences, message):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({"index": 3}, "index must be below 3; got 3"),
+        ({"index": 3}, "index must be below 3, the length of sentences; got 3"),
         ({"index": -1}, "index must be a whole number"),
         ({"word": 12}, "word must be below 12; got 12"),
         ({"index": 2, "word": 7}, "word must be below 7; got 7"),

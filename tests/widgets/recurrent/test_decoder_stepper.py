@@ -115,11 +115,11 @@ def test_words_can_be_observed():
         ({"words": ["chat", "katze"]}, "words must be of target_words, the end mark last; got 'katze' at place 1"),
         ({"words": ["<eos>", "le"]}, "end mark last; got '<eos>' at place 0"),
         ({"words": ["<bos>"]}, "words must be of target_words"),
-        ({"words": ["le"] * 13}, "words must be at most 12; got 13"),
+        ({"words": ["le"] * 13}, "words must be a list of texts, n from 0 to 12"),
         ({"words": "le"}, "words must be a list of texts"),
-        ({"index": 3}, "index must be below 3; got 3"),
+        ({"index": 3}, "index must be below 3, the length of sentences; got 3"),
         ({"numbers": 1}, "numbers must be True or False"),
-        ({"target_words": ["a", "b"]}, "target_words must be 22 different words; got 2"),
+        ({"target_words": ["a", "b"]}, "has words="),
         ({"sentences": []}, "sentences must be a list of at least one encoded sentence"),
         ({"sentences": ["the cat"]}, "sentences must be a list of .*number 0 is not"),
         ({"decoder": {}}, "decoder must be {embedding"),
@@ -154,9 +154,9 @@ def test_a_decoder_that_does_not_fit_is_refused(name, change, message):
 def test_sentences_must_fit_the_decoder():
     widget = DecoderStepper()
     (first, *_) = widget.sentences
-    for name, message in (("annotations", "28 wide"), ("start", "14 wide")):
+    for name, message in (("annotations", "2 hidden=27"), ("start", "hidden=13")):
         value = [row[:-1] for row in first[name]] if name == "annotations" else first[name][:-1]
-        with pytest.raises(ValueError, match=f"sentences must fit the decoder: {name} of number 0 must be {message}"):
+        with pytest.raises(ValueError, match=f"sentences has {message} but decoder has "):
             widget.sentences = [{**first, name: value}]
     with pytest.raises(ValueError, match="a row a source word; number 0"):
         widget.sentences = [{**first, "source": first["source"][:-1]}]

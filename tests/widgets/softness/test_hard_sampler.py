@@ -76,28 +76,6 @@ def test_no_draws():
     assert not re.search("nan|inf", widget.picture().svg())
 
 
-@pytest.mark.parametrize(
-    ("state", "message"),
-    [
-        ({"logits": [1.0, 2.0]}, r"logits must be finite numbers of shape \(3\)"),
-        ({"rewards": [1.0, 2.0, math.nan]}, "rewards must be"),
-        ({"draws": MAX_DRAWS + 1}, "draws must be from 0 to 5000; got 5001"),
-        ({"draws": -1}, "draws must be a whole number"),
-        ({"draws": 1.5}, "draws must be a whole number"),
-        ({"seed": 2**31}, "seed must be from 0 to"),
-        ({"component": "D"}, "component must be one of A, B, C"),
-    ],
-)
-def test_bad_state_is_refused_and_changes_nothing(state, message):
-    with pytest.raises(ValueError, match=message):
-        HardSampler(**state)
-    widget = HardSampler()
-    before = widget.state(), widget.counts
-    with pytest.raises(ValueError, match=message):
-        widget.update(**state)
-    assert (widget.state(), widget.counts) == before
-
-
 # ---------------------------------------------------------------------------------------- what the presets say, is so
 
 
