@@ -403,7 +403,7 @@ def test_tuner_drags_with_a_finger_and_the_page_does_not_scroll(new_context, sho
 def test_tuner_by_keyboard_alone(show):
     page = show(QueryTuner())
     handle = page.get_by_role("slider", name="Query q")
-    for _ in range(2):
+    for _ in range(3):
         page.keyboard.press("Tab")
     assert handle.evaluate("(node) => node === document.activeElement")
     for key in ("ArrowLeft", "ArrowLeft", "Shift+ArrowUp", "ArrowDown"):
