@@ -1,7 +1,7 @@
-"""Claims: what a chapter tests, recorded where it is tested and gathered on one page.
+"""Claims: what a chapter tests, recorded where it is tested.
 
 A chapter calls :func:`record` under each experiment. The notebook then stores the claim beside the picture, and the
-appendix gathers every stored claim with :func:`collect`, so that a later chapter only adds its own.
+build of the book gathers every stored claim on one page, so that a later chapter only adds its own.
 
 Nobody types a verdict. A claim says what must be the case, as conditions on what was measured in each run, and
 :func:`record` decides: a condition holds when the 95 % interval of the *paired* difference over the runs lies on its
@@ -17,11 +17,9 @@ and the conditions of such a cell all the same.
 from __future__ import annotations
 
 import html
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -35,14 +33,11 @@ __all__ = [
     "Interval",
     "above",
     "below",
-    "chapters",
     "check",
-    "collect",
-    "counts",
     "interval",
     "near",
     "record",
-    "table",
+    "restore",
 ]
 
 MIME = "application/vnd.attnlib.claim+json"
@@ -58,7 +53,7 @@ Runs = Mapping[str, Tensor | float]
 
 
 class Claim(NamedTuple):
-    """One tested claim, as a notebook stores it; ``notebook`` and ``title`` say where it was found."""
+    """One tested claim, as a notebook stores it."""
 
     id: str
     claim: str
@@ -69,8 +64,15 @@ class Claim(NamedTuple):
     spread: Mapping[str, float | None]
     over: str
     tests: Sequence[Sequence[str]]
-    notebook: Path | None = None
-    title: str = ""
+
+    @property
+    def measured(self) -> str:
+        """Each arm's value and spread in words."""
+        parts = []
+        for arm, value in self.value.items():
+            spread = self.spread[arm]
+            parts.append(f"{arm} {_shown(value)}" + ("" if spread is None else f" ± {_shown(spread)}"))
+        return "; ".join(parts) + (f" ({self.over})" if self.over else "")
 
 
 class Interval(NamedTuple):
@@ -284,83 +286,14 @@ def _verdict(answers: Iterable[str]) -> str:
     return _ALONE[found.pop()] if len(found) == 1 else "mixed"
 
 
-def chapters(toc: str | Path) -> list[Path]:
-    """List the notebooks of a Jupyter Book in reading order.
-
-    Args:
-        toc: the ``_toc.yml``. Its ``root:`` and ``file:`` entries, relative to its folder, are read from top to bottom;
-            entries without a notebook (``.md`` pages) are left out.
-    """
-    toc = Path(toc)
-    entries = re.findall(r"^\s*(?:-\s*)?(?:root|file):\s*([^\s#]+)", toc.read_text("utf-8"), re.MULTILINE)
-    stems = [toc.parent / entry.strip("\"'").removesuffix(".ipynb") for entry in entries]
-    paths = [stem.with_name(stem.name + ".ipynb") for stem in stems]
-    return [path for path in paths if path.exists()]
-
-
-def collect(paths: Iterable[str | Path]) -> list[Claim]:
-    """Read the claims that notebooks have stored, in the order of ``paths`` and of the cells.
-
-    Args:
-        paths: notebooks, usually from :func:`chapters`.
+def restore(payload: object) -> Claim:
+    """The claim that :func:`record` has stored under ``MIME``, from what stands in the notebook.
 
     Raises:
-        ValueError: a stored claim is malformed, an id occurs twice, or a cell calls ``claims.record`` and has stored
-            nothing (the notebook was not executed). The message names the notebook and the cell.
+        TypeError: a field that should be a text is none.
+        ValueError: a field is missing, unknown or malformed, or the verdict is not what the tests say.
     """
-    found: dict[str, Claim] = {}
-    for path in map(Path, paths):
-        cells = json.loads(path.read_text("utf-8"))["cells"]
-        title = _title(cells) or path.stem
-        for number, cell in enumerate(cells):
-            for entry in _claims_in(cell, where=f"{path.name}, cell {number}"):
-                if entry.id in found:
-                    first = found[entry.id].notebook
-                    raise ValueError(f"{path.name}, cell {number}: id {entry.id!r} is already used in {first}")
-                found[entry.id] = entry._replace(notebook=path, title=title)
-    return list(found.values())
-
-
-def counts(claims: Iterable[Claim]) -> dict[str, int]:
-    """Count the claims of each verdict: ``{"supported": 3, "mixed": 0, "refuted": 1, "undecided": 0}``."""
-    verdicts = [entry.verdict for entry in claims]
-    return {verdict: verdicts.count(verdict) for verdict in VERDICTS}
-
-
-def table(claims: Iterable[Claim], *, relative_to: str | Path = ".") -> str:
-    """Render claims as Markdown: for each chapter its title, linked, and a table of claim, measurement and verdict.
-
-    Args:
-        claims: from :func:`collect`, in reading order.
-        relative_to: the folder of the page that shows the table; links to the chapters start there.
-    """
-    groups: dict[Path | None, list[Claim]] = {}
-    for entry in claims:
-        groups.setdefault(entry.notebook, []).append(entry)
-    return "\n\n".join(_group(notebook, entries, Path(relative_to)) for notebook, entries in groups.items())
-
-
-def _group(notebook: Path | None, entries: list[Claim], start: Path) -> str:
-    title = _escaped(entries[0].title or "Claims")
-    if notebook is not None:
-        title = f"[{title}]({_relative(notebook, start)})"
-    rows = ["| The claim, and who makes it | What we did, and what came out | Verdict |", "| :-- | :-- | :-- |"]
-    for entry in entries:
-        claim = f"{_escaped(entry.claim)} ({_escaped(entry.source)})"
-        measured = f"{_escaped(_sentence(entry.experiment))} **{_escaped(_measured(entry))}**. {_tally(entry)}"
-        rows.append(f"| {claim} | {measured} | **{entry.verdict}** |")
-    return f"**{title}**\n\n" + "\n".join(rows)
-
-
-def _claims_in(cell: dict[str, Any], where: str) -> list[Claim]:
-    payloads = [output["data"][MIME] for output in cell.get("outputs", []) if MIME in output.get("data", {})]
-    source = "".join(cell.get("source", ""))
-    if cell.get("cell_type") == "code" and "claims.record(" in source and not payloads:
-        raise ValueError(f"{where}: calls claims.record but has stored no claim; execute the notebook")
-    try:
-        return [_checked(_restored(payload)) for payload in payloads]
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}: malformed claim: {error}") from error
+    return _checked(_restored(payload))
 
 
 def _checked(payload: object) -> Claim:
@@ -408,21 +341,6 @@ def _edge(number: float) -> str:
     return _shown(float(f"{number:.9g}")).replace("-", "−")
 
 
-def _measured(entry: Claim) -> str:
-    parts = []
-    for arm, value in entry.value.items():
-        spread = entry.spread[arm]
-        parts.append(f"{arm} {_shown(value)}" + ("" if spread is None else f" ± {_shown(spread)}"))
-    return "; ".join(parts) + (f" ({entry.over})" if entry.over else "")
-
-
-def _tally(entry: Claim) -> str:
-    """How the conditions came out, counted; the card in the chapter has them with their numbers."""
-    answers = [answer for _, answer in entry.tests]
-    found = [f"{answers.count(answer)} {answer}" for answer in _ALONE if answer in answers]
-    return f"Of {len(answers)} condition{'s' if len(answers) > 1 else ''}: {', '.join(found)}."
-
-
 def _decided(entry: Claim) -> str:
     return "; ".join(f"{text}: {answer}" for text, answer in entry.tests)
 
@@ -443,13 +361,13 @@ def _restored(payload: object) -> object:
 
 def _plain(entry: Claim) -> str:
     head = f"Claim {entry.verdict}: {entry.claim} ({entry.source})"
-    return f"{head}\nExperiment: {entry.experiment}\nMeasured: {_measured(entry)}\nTested: {_decided(entry)}"
+    return f"{head}\nExperiment: {entry.experiment}\nMeasured: {entry.measured}\nTested: {_decided(entry)}"
 
 
 def _card(entry: Claim) -> str:
     """The card: colours are inherited, so that it reads in light and in dark; the verdict is a word, not a colour."""
     claim, source, experiment, measured = (
-        html.escape(text) for text in (entry.claim, entry.source, entry.experiment, _measured(entry))
+        html.escape(text) for text in (entry.claim, entry.source, entry.experiment, entry.measured)
     )
     frame = (
         "border:1px solid currentColor;border-left-width:0.4em;border-radius:0.25em;padding:0.6em 0.9em;margin:0.5em 0"
@@ -467,34 +385,6 @@ def _card(entry: Claim) -> str:
         f'{line}<strong>Tested</strong> (mean and 95 % interval):</p>\n<ul style="margin:0.3em 0">{tests}</ul>\n'
         "</div>"
     )
-
-
-def _title(cells: list[dict[str, Any]]) -> str:
-    """The first level-one heading of a notebook."""
-    for cell in cells:
-        if cell.get("cell_type") == "markdown":
-            match = re.search(r"^# +(.+)$", "".join(cell.get("source", "")), re.MULTILINE)
-            if match:
-                return match[1].strip()
-    return ""
-
-
-def _relative(path: Path, start: Path) -> str:
-    """A link from one folder to a file, with forward slashes on every system."""
-    here, there = start.resolve().parts, path.resolve().parts
-    shared = 0
-    while shared < min(len(here), len(there)) and here[shared] == there[shared]:
-        shared += 1
-    return "/".join([".."] * (len(here) - shared) + list(there[shared:]))
-
-
-def _escaped(text: str) -> str:
-    """Plain text as Markdown inside a table cell."""
-    return re.sub(r"([\\`*_{}\[\]<>|$#~^])", r"\\\1", " ".join(text.split()))
-
-
-def _sentence(text: str) -> str:
-    return text if text.rstrip().endswith((".", "!", "?")) else f"{text}."
 
 
 def _in_notebook() -> bool:

@@ -27,6 +27,5 @@ def files(entry: dict[str, Any]) -> list[str]:
 
 
 def notebooks(root: Path = ROOT) -> list[Path]:
-    """Every notebook of the book in reading order; the page of claims last, because it reads the others."""
-    found = [path for path in pages(root) if path.suffix == ".ipynb"]
-    return sorted(found, key=lambda path: path.stem == "claims")
+    """Every notebook of the book, in reading order."""
+    return [path for path in pages(root) if path.suffix == ".ipynb"]

@@ -1,8 +1,7 @@
-"""claims: the interval, the verdict, the card, the stored payload, and the gathering of stored notebooks."""
+"""claims: the interval, the verdict, the card and the stored payload."""
 
 import contextlib
 import io
-import json
 import math
 import re
 import types
@@ -59,17 +58,6 @@ def decided(module, runs, *holds):
         module.record("demo-one", claim="c", source="s", experiment="e", runs=runs, holds=holds)
     first, last = said.getvalue().splitlines()[0], said.getvalue().splitlines()[-1]
     return first.split()[1].removesuffix(":"), [test.rpartition(": ")[2] for test in last.split("; ")]
-
-
-def notebook(tmp_path, name, *payloads, title="A chapter", source="x = 1"):
-    outputs = [{"output_type": "display_data", "data": {claims.MIME: p}, "metadata": {}} for p in payloads]
-    cells = [
-        {"cell_type": "markdown", "metadata": {}, "source": ["(label)=\n", f"# {title}\n"]},
-        {"cell_type": "code", "metadata": {}, "source": [source], "outputs": outputs, "execution_count": 1},
-    ]
-    path = tmp_path / f"{name}.ipynb"
-    path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}), "utf-8")
-    return path
 
 
 # --- the interval and the answers: checks, and the mutants that they must see -----------------------------------------
@@ -298,7 +286,7 @@ def test_the_number_of_runs_is_told_in_the_words_given(capsys):
     assert "Measured: seven 7; five 5\n" in capsys.readouterr().out
 
 
-def test_a_kernel_stores_card_text_and_payload(tmp_path):
+def test_a_kernel_stores_card_text_and_payload():
     source = (
         "import torch\nfrom attnlib.book import claims\n"
         "claims.record('demo-one', claim='a < b & c', source='us', experiment='e', "
@@ -306,8 +294,6 @@ def test_a_kernel_stores_card_text_and_payload(tmp_path):
     )
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     NotebookClient(book, timeout=120, kernel_name="python3").execute()
-    path = tmp_path / "run.ipynb"
-    nbformat.write(book, path)
     (output,) = book.cells[0].outputs
     assert set(output.data) == {claims.MIME, "text/html", "text/plain"}
     assert output.data[claims.MIME]["value"] == [["q", 4], ["p", 0.123]]
@@ -315,16 +301,15 @@ def test_a_kernel_stores_card_text_and_payload(tmp_path):
     assert output.data[claims.MIME]["tests"] == [["p − q = −3.88 [−3.88, −3.88] > 0", "fails"]]
     assert "Claim refuted" in output.data["text/html"]
     assert "a &lt; b &amp; c" in output.data["text/html"]
-    (entry,) = claims.collect([path])
+    entry = claims.restore(output.data[claims.MIME])
     assert entry.verdict == "refuted"
     assert list(entry.value.items()) == [("q", 4), ("p", 0.123)]  # as they were given, though files sort their keys
     assert list(entry.spread.items()) == [("q", None), ("p", 0.000501)]
-    assert (entry.over, entry.notebook) == ("3 seeds", path)
+    assert entry.over == "3 seeds"
 
 
-def test_the_card_names_the_verdict_in_words_and_sets_no_colour(tmp_path):
-    (entry,) = claims.collect([notebook(tmp_path, "a", stored(tests=[["a & b < 1", "holds"]]))])
-    card = claims._card(entry)
+def test_the_card_names_the_verdict_in_words_and_sets_no_colour():
+    card = claims._card(claims.restore(stored(tests=[["a & b < 1", "holds"]])))
     assert "Claim supported" in card
     assert "a &amp; b &lt; 1: holds" in card
     assert "seven 7 ± 0.1; five 5 (3 seeds)" in card
@@ -379,23 +364,6 @@ def test_numbers_are_rounded_to_three_significant_digits_and_counts_are_not(numb
 # --- what is gathered -------------------------------------------------------------------------------------------------
 
 
-def test_collect_keeps_the_order_of_paths_and_cells(tmp_path):
-    first = notebook(tmp_path, "b", stored(id="b-two"), stored(id="b-one"), title="Second letter")
-    mixed = [["a", "holds"], ["b", "open"]]
-    second = notebook(tmp_path, "a", stored(id="a-one", verdict="mixed", tests=mixed))
-    found = claims.collect([first, second])
-    assert [entry.id for entry in found] == ["b-two", "b-one", "a-one"]
-    assert found[0].title == "Second letter"
-    assert found[0].notebook == first
-    assert claims.counts(found) == {"supported": 2, "mixed": 1, "refuted": 0, "undecided": 0}
-
-
-def test_collect_refuses_an_id_used_twice(tmp_path):
-    paths = [notebook(tmp_path, name, stored()) for name in ("a", "b")]
-    with pytest.raises(ValueError, match=r"b\.ipynb, cell 1: id 'demo-one' is already used in .*a\.ipynb"):
-        claims.collect(paths)
-
-
 @pytest.mark.parametrize(
     "payload",
     [
@@ -411,49 +379,12 @@ def test_collect_refuses_an_id_used_twice(tmp_path):
         stored(tests=[["a > b"]]),
         stored(tests=[["a > b", "perhaps"]]),
         stored(over=3),
+        stored(id=""),
+        stored(id="demo"),
         stored() | {"x": 1},
     ],
 )
-def test_collect_refuses_a_malformed_claim(tmp_path, payload):
-    with pytest.raises(ValueError, match=r"a\.ipynb, cell 1: malformed claim"):
-        claims.collect([notebook(tmp_path, "a", payload)])
-
-
-def test_collect_refuses_a_recording_cell_without_output(tmp_path):
-    with pytest.raises(ValueError, match="execute the notebook"):
-        claims.collect([notebook(tmp_path, "a", source="claims.record('x-y')")])
-
-
-def test_chapters_follow_the_table_of_contents(tmp_path):
-    (tmp_path / "deep").mkdir()
-    for name in ("deep/two", "deep/one"):
-        (tmp_path / f"{name}.ipynb").write_text("{}")
-    toc = tmp_path / "_toc.yml"
-    toc.write_text(
-        "format: jb-book\nroot: index\nparts:\n- caption: P\n  chapters:\n  - file: deep/two.ipynb\n"
-        "    sections:\n    - file: 'deep/one'  # last\n  - file: absent\n"
-    )
-    assert claims.chapters(toc) == [tmp_path / "deep/two.ipynb", tmp_path / "deep/one.ipynb"]
-
-
-def test_the_table_links_each_chapter_and_escapes_markdown(tmp_path):
-    (tmp_path / "deep").mkdir()
-    path = notebook(tmp_path / "deep", "one", stored(claim="a|b costs $3 for *x*"), title="Scores")
-    text = claims.table(claims.collect([path]), relative_to=tmp_path / "appendix")
-    assert text.startswith("**[Scores](../deep/one.ipynb)**\n\n| The claim")
-    assert r"a\|b costs \$3 for \*x\*" in text
-    assert "**supported**" in text
-    assert all(len(re.findall(r"(?<!\\)\|", row)) == 4 for row in text.splitlines()[2:])
-
-
-def test_no_claims_give_an_empty_table_and_zero_counts():
-    assert claims.table([]) == ""
-    assert claims.counts([]) == {"supported": 0, "mixed": 0, "refuted": 0, "undecided": 0}
-
-
-def test_the_table_counts_conditions_and_leaves_their_numbers_to_the_card(tmp_path):
-    tests = [["a = 1 > 0", "holds"], ["b = 2 > 3", "fails"], ["c = 2 > 1", "holds"]]
-    path = notebook(tmp_path, "one", stored(tests=tests, verdict="mixed"))
-    text = claims.table(claims.collect([path]), relative_to=tmp_path)
-    assert "Of 3 conditions: 2 holds, 1 fails." in text
-    assert "a = 1" not in text
+def test_a_malformed_claim_is_not_restored(payload):
+    assert claims.restore(stored()).verdict == "supported"
+    with pytest.raises((TypeError, ValueError)):
+        claims.restore(payload)

@@ -156,15 +156,14 @@ def test_a_cell_may_show_one_described_figure() -> None:
         normal.normalise(notebook_of(new_code_cell("draw()", outputs=outputs)))
 
 
-def test_the_table_of_contents_gives_pages_in_order_and_claims_last(tmp_path: Path) -> None:
+def test_the_table_of_contents_gives_pages_in_order(tmp_path: Path) -> None:
     (tmp_path / "_toc.yml").write_text(
-        "format: jb-book\nroot: index\nparts:\n"
-        "- chapters:\n  - file: claims\n  - file: b\n    sections:\n    - file: c\n"
+        "format: jb-book\nroot: index\nparts:\n- chapters:\n  - file: d\n  - file: b\n    sections:\n    - file: c\n"
     )
-    for name in ("index.md", "claims.ipynb", "b.ipynb", "c.ipynb"):
+    for name in ("index.md", "d.ipynb", "b.ipynb", "c.ipynb"):
         (tmp_path / name).touch()
-    assert [path.name for path in toc.pages(tmp_path)] == ["index.md", "claims.ipynb", "b.ipynb", "c.ipynb"]
-    assert [path.name for path in toc.notebooks(tmp_path)] == ["b.ipynb", "c.ipynb", "claims.ipynb"]
+    assert [path.name for path in toc.pages(tmp_path)] == ["index.md", "d.ipynb", "b.ipynb", "c.ipynb"]
+    assert [path.name for path in toc.notebooks(tmp_path)] == ["d.ipynb", "b.ipynb", "c.ipynb"]
     (tmp_path / "c.ipynb").unlink()
     with pytest.raises(FileNotFoundError, match="names c"):
         toc.pages(tmp_path)
