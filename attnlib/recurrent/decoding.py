@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-__all__ = ["Steps", "Translation", "beam", "greedy"]
+__all__ = ["Start", "Stepped", "Steps", "Translation", "beam", "greedy"]
 
 
 @runtime_checkable
