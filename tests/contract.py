@@ -120,6 +120,7 @@ class Book:
                 found |= {directive.options[key] for key in ("label", "name") if key in directive.options}
             for cell in page.code:
                 found |= {cell.metadata.get("mystnb", {}).get("figure", {}).get("name", "")}
+                found |= {f"claim-{o.data[CLAIM].get('id')}" for o in cell.outputs if CLAIM in o.get("data", {})}
         return found - {""}
 
     @cached_property

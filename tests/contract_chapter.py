@@ -20,6 +20,8 @@ from contract import (
 from contract_general import images
 from nbformat import NotebookNode
 
+from book._tools import places
+
 ASSERTS = r"^\s*assert\b|\bassert_close\(|\bassert_allclose\(|\bclaims\.check\("
 
 
@@ -77,6 +79,14 @@ def card(page: Page, book: Book) -> list[str]:
         for name in CARD
         if not re.search(rf"\*\*{name}\.?\*\*\s*(?!\*\*)[^\s`]", cards[0].body)
     ]
+
+
+def placed(page: Page, book: Book) -> list[str]:
+    try:
+        places.place(page.notebook)
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def derivation(page: Page, book: Book) -> list[str]:
@@ -183,6 +193,7 @@ CHAPTER: tuple[Check, ...] = (
     opening,
     stations_in_order,
     card,
+    placed,
     derivation,
     by_hand,
     in_code,

@@ -20,7 +20,7 @@ CARD = """\
 : A weighted mean.
 
 **Place in the taxonomy**
-: Soft.
+: *Soft*.
 
 **Cost**
 : Linear.
@@ -160,6 +160,11 @@ MUTANTS: dict[str, tuple[Callable[[NotebookNode], object], str]] = {
     "no card": (drop("station-card"), "0 cards"),
     "a card without its cost": (replace("**Cost**", "**Price**"), "under Cost"),
     "an empty field": (replace("\n: Linear.\n", "\n"), "under Cost"),
+    "no place": (replace(": *Soft*.", ": Soft."), "sets no type in emphasis"),
+    "an unknown place": (replace(": *Soft*.", ": *Aoft*."), "'aoft' is no place"),
+    "a place and none": (replace(": *Soft*.", ": *Soft*, *no place*."), "a place is told once"),
+    "two parts": (replace(": *Soft*.", ": The *frame* and its *score*."), "a place is told once"),
+    "a title that says more": (replace("# Lookup", "# Hard lookup"), "the title names hard"),
     "no numbered equation": (replace("\\tag{7}", ""), "derivation has no numbered"),
     "an equation nobody refers to": (replace("{ref}`Eq. 7 <eq-7>`", "it"), "nothing refers to eq-7"),
     "an equation under another label": (replace("(eq-7)=", "(eq-8)="), r"stands under \(eq-8\)"),

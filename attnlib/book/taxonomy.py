@@ -1,24 +1,21 @@
 """Where each mechanism stands: the article's Table 2 as data, and two surveys' taxonomies beside it.
 
-Four criteria, each with its types (``CRITERIA``); the works and the chapters of the book placed in them
-(``WORKS``, ``CHAPTERS``); and how other surveys cut the same field (``SURVEYS``). The figure, the table,
-the widget and the test of the chapters' cards all read from here, so a placement is written once.
+Four criteria, each with its types (``CRITERIA``); the works placed in them (``WORKS``); and how other surveys cut the
+same field (``SURVEYS``). The figure, the table and the widget read from here, so a placement is written once. Where a
+chapter of the book stands is said by its own card.
 
 A work may have several types of one criterion. ``global`` is given to a soft work whose average runs over *all* items.
 """
 
 import itertools
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 __all__ = [
-    "CHAPTERS",
     "CRITERIA",
     "SURVEYS",
     "WORKS",
-    "Chapter",
     "Criterion",
     "Placed",
     "Survey",
@@ -26,7 +23,6 @@ __all__ = [
     "Work",
     "cells",
     "criterion",
-    "named",
     "select",
     "unmatched",
 ]
@@ -162,27 +158,13 @@ class Placed:
 
 @dataclass(frozen=True, kw_only=True)
 class Work(Placed):
-    """A paper: its short name, authors, year, key in the bibliography, and the chapters that treat it."""
+    """A paper: its short name, authors, year, and key in the bibliography."""
 
     name: str
     authors: str
     year: int
     source: str
     note: str = ""
-    pages: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chapter(Placed):
-    """A chapter of the book: its page and title; the part of the unified model that it is about, if one.
-
-    ``beside`` are types that its card names for contrast, without being of them.
-    """
-
-    page: str
-    title: str
-    part: str = ""
-    beside: tuple[str, ...] = ()
 
 
 WORKS = (
@@ -196,7 +178,6 @@ WORKS = (
         input_representation="distinctive",
         output_representation="single-output",
         note="The decoder's state asks, the source's words answer.",
-        pages=("deep-learning/rnnsearch", "deep-learning/keys-queries-values", "deep-learning/scores"),
     ),
     Work(
         name="Show, attend and tell",
@@ -208,7 +189,6 @@ WORKS = (
         input_representation="distinctive",
         output_representation="single-output",
         note="Two variants of one captioner. The items are the cells of a grid over the image.",
-        pages=("taxonomy/softness/soft-and-hard",),
     ),
     Work(
         name="Global and local attention",
@@ -220,7 +200,6 @@ WORKS = (
         input_representation="distinctive",
         output_representation="single-output",
         note="Local is soft too: a window that moves.",
-        pages=("deep-learning/scores", "taxonomy/softness/global-and-local"),
     ),
     Work(
         name="RAM",
@@ -342,7 +321,6 @@ WORKS = (
         input_representation=("distinctive", "self"),
         output_representation="multi-head",
         note="Self in encoder and decoder, distinctive between them.",
-        pages=("deep-learning/scores",),
     ),
     Work(
         name="Structured self-attention",
@@ -379,33 +357,12 @@ WORKS = (
     ),
 )
 
-CHAPTERS = (
-    Chapter(
-        page="deep-learning/rnnsearch",
-        title="RNNsearch: attention learns to align",
-        softness=("soft", "global"),
-        input_form="item-wise",
-        input_representation="distinctive",
-        output_representation="single-output",
-    ),
-    Chapter(page="deep-learning/keys-queries-values", title="Keys, queries and values", part="frame", softness="soft"),
-    Chapter(page="deep-learning/scores", title="Scores: how a query meets a key", part="score"),
-    Chapter(page="deep-learning/distributions", title="Distribution functions", part="distribution", softness="soft"),
-    Chapter(page="taxonomy/softness/soft-and-hard", title="Soft and hard attention", softness=("soft", "hard")),
-    Chapter(
-        page="taxonomy/softness/global-and-local",
-        title="Global and local attention",
-        softness=("soft", "global", "local"),
-        beside=("hard",),
-    ),
-)
-
 
 def select(entries: Iterable[Any] = WORKS, **criteria: str | Iterable[str]) -> tuple[Any, ...]:
     """The entries that have every type asked for.
 
     Args:
-        entries: works or chapters.
+        entries: what to choose from; the works unless given.
         criteria: criterion to a type, or to several types, all of which an entry must have.
 
     Returns:
@@ -432,18 +389,6 @@ def cells(entry: Placed | None = None) -> tuple[tuple[str, ...], ...]:
     (('hard', 'location-wise', 'distinctive', 'single-output'),)
     """
     return tuple(itertools.product(*(entry.of(one.name) if entry else one.names for one in CRITERIA)))
-
-
-def named(text: str) -> tuple[str, ...]:
-    """The types that a text names, as words of their own, in the order of the table.
-
-    ``self-attention`` names ``self``; ``itself`` and ``non-local`` name nothing.
-
-    >>> named("Soft or hard; self-attention by itself.")
-    ('soft', 'hard', 'self')
-    """
-    every = itertools.chain.from_iterable(one.names for one in CRITERIA)
-    return tuple(name for name in every if re.search(rf"(?<![\w-]){name}(?!\w)", text, re.IGNORECASE))
 
 
 class Survey(NamedTuple):

@@ -112,7 +112,8 @@ class Library(_Generated):
         names = [module for module in modules() if folder(module) == wanted]
         if not names:
             raise self.error(f"{PACKAGE} has no folder {wanted!r}")
-        first = [f"{PACKAGE}.{name}" for name in self.options.get("first", "").split()]
+        within = ".".join(filter(None, (PACKAGE, wanted)))
+        first = [within, *(f"{within}.{name}" for name in self.options.get("first", "").split())]
         if unknown := [name for name in first if name not in names]:
             raise self.error(f"there is no {', '.join(unknown)}")
         order = sorted(names, key=lambda name: first.index(name) if name in first else len(first))

@@ -34,3 +34,8 @@ def files(entry: dict[str, Any], root: Path = ROOT) -> list[str]:
 def notebooks(root: Path = ROOT) -> list[Path]:
     """Every notebook of the book, in reading order."""
     return [path for path in pages(root) if path.suffix == ".ipynb"]
+
+
+def chapters(root: Path = ROOT) -> list[Path]:
+    """The notebooks that explain something: all but those of the appendix."""
+    return [path for path in notebooks(root) if path.parent.name != "appendix"]

@@ -1,27 +1,15 @@
-"""The taxonomy against a table written apart from it, its questions and errors, and the cards of the chapters."""
+"""The taxonomy against a table written apart from it, its questions and its errors."""
 
 import itertools
 import re
 
 import pytest
-from contract import CARD, Page, directives
 
 from attnlib.book import taxonomy
-from attnlib.book.taxonomy import CHAPTERS, CRITERIA, SURVEYS, WORKS, Chapter, Placed, Work, cells, named, select
+from attnlib.book.taxonomy import CRITERIA, SURVEYS, WORKS, Placed, cells, select
 from book._tools import toc
 
 BOOK = toc.ROOT / "book"
-NOTEBOOKS = {
-    path.relative_to(BOOK).with_suffix("").as_posix(): path
-    for path in toc.notebooks()
-    if path.parent.name != "appendix" and path.stem != "index"
-}
-PARTS = {
-    "frame": "the frame itself",
-    "score": "the first of the three parts",
-    "distribution": "the second of the three parts",
-}
-
 # Each work's place, written by hand from the papers: softness; input form; input representation; output representation.
 TABLE = """
 bahdanau2015   soft global        item-wise      distinctive               single-output
@@ -73,11 +61,10 @@ def test_a_work_has_a_type_in_every_criterion():
 
 
 def test_what_the_types_mean_holds_among_them():
-    for entry in (*WORKS, *CHAPTERS):
-        averages = set(entry.softness) & {"global", "local"}
-        assert not averages or "soft" in entry.softness, "only an average runs over a window, or over all"
-        if isinstance(entry, Work):
-            assert set(entry.softness) & {"soft", "hard"}
+    for work in WORKS:
+        averages = set(work.softness) & {"global", "local"}
+        assert not averages or "soft" in work.softness, "only an average runs over a window, or over all"
+        assert set(work.softness) & {"soft", "hard"}
 
 
 def test_the_works_are_in_the_bibliography_under_their_year():
@@ -91,13 +78,10 @@ def test_the_works_are_in_the_bibliography_under_their_year():
         assert first in entry, f"{work.name}: {first} is no author of {work.source}"
 
 
-def test_names_and_pages_are_there_once():
-    for field, entries in (("name", WORKS), ("source", WORKS), ("page", CHAPTERS), ("title", CHAPTERS)):
-        values = [getattr(entry, field) for entry in entries]
+def test_names_are_there_once():
+    for field in ("name", "source"):
+        values = [getattr(work, field) for work in WORKS]
         assert len(set(values)) == len(values)
-    pages = {chapter.page for chapter in CHAPTERS}
-    assert not any(set(chapter.beside) & set(chapter.types) for chapter in CHAPTERS)
-    assert {page for work in WORKS for page in work.pages} <= pages
 
 
 # --------------------------------------------------------------------------------------------------- bad placements
@@ -171,7 +155,7 @@ def test_select_several_types_means_all_of_them():
     assert [work.source for work in select(softness=("hard", "soft"))] == ["xu2015"]
     assert [work.source for work in select(input_representation=("self", "hierarchical"))] == ["yang2016", "du2018"]
     assert select(softness=()) == select() == WORKS
-    assert select(CHAPTERS, softness="hard") == tuple(one for one in CHAPTERS if "hard" in one.softness)
+    assert [work.source for work in select(WORKS[:3], softness="hard")] == ["xu2015"]
 
 
 def test_cells_are_all_ways_to_take_one_type_a_criterion():
@@ -181,12 +165,6 @@ def test_cells_are_all_ways_to_take_one_type_a_criterion():
         assert len(found) == len(set(found))
         assert set(found) == {cell for cell in cells() if set(cell) <= set(work.types)}
     assert cells(Placed(softness="soft")) == ()
-
-
-def test_types_are_named_as_words():
-    assert named("Neither here nor there: scores of all kinds, itself included.") == ()
-    assert named("Hardly soften; non-local; globally; hard-won? softmax; selfish; hierarchically") == ("hard",)
-    assert named("*Multi-head* self-attention, **global**") == ("global", "self", "multi-head")
 
 
 def test_surveys_name_our_types_and_leave_known_gaps():
@@ -201,50 +179,3 @@ def test_surveys_name_our_types_and_leave_known_gaps():
     assert brauwers[0] == ("item-wise", "location-wise")
     assert "multi-hop" in brauwers[1]
     assert "multi-head" not in brauwers[1]
-
-
-# ------------------------------------------------------------------------------------------------ the chapters' cards
-
-
-def card_field(page: Page, name: str) -> str:
-    """What the card of a chapter says under a name."""
-    (card,) = [box for box in directives(page.prose) if "card" in box.options.get("class", "").split()]
-    found = re.search(rf"\*\*{name}\.?\*\*(.*?)(?=\*\*(?:{'|'.join(CARD)})\.?\*\*|\Z)", card.body, re.S)
-    assert found, f"the card says nothing under {name}"
-    return " ".join(found[1].split())
-
-
-def complaints(chapter: Chapter, said: str) -> list[str]:
-    """Where a chapter's title and its card's place in the taxonomy differ from the data."""
-    told, meant = set(named(f"{chapter.title}: {said}")), {*chapter.types, *chapter.beside}
-    found = [f"the card names {name}, the data do not" for name in sorted(told - meant)]
-    found += [f"the data have {name}, the card does not" for name in sorted(meant - told)]
-    if chapter.part and PARTS[chapter.part] not in said.lower():
-        found.append(f"the card does not say that this is {PARTS[chapter.part]}")
-    return found
-
-
-def test_every_chapter_has_a_place_and_every_place_a_chapter():
-    assert {chapter.page for chapter in CHAPTERS} == set(NOTEBOOKS)
-
-
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.page.rpartition("/")[2])
-def test_the_card_says_what_the_data_say(chapter):
-    page = Page.read(NOTEBOOKS[chapter.page])
-    assert re.search(r"^# (.+?)\s*$", page.prose, re.M)[1] == chapter.title
-    assert complaints(chapter, card_field(page, "Place in the taxonomy")) == []
-
-
-@pytest.mark.parametrize(
-    ("said", "complaint"),
-    [
-        ("The second of the three parts. All are *soft* and *global*.", "the card names global, the data do not"),
-        ("The second of the three parts of the model.", "the data have soft, the card does not"),
-        ("All of these are soft.", "the card does not say that this is the second of the three parts"),
-    ],
-)
-def test_a_card_that_says_something_else_is_refused(said, complaint):
-    chapter = Chapter(page="x", title="X", part="distribution", softness="soft")
-    assert complaints(chapter, said) == [complaint]
-    assert complaints(chapter, "The second of the three parts; soft.") == []
-    assert complaints(Chapter(page="x", title="Soft", softness="soft", beside=("hard",)), "Not hard.") == []

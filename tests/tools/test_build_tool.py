@@ -23,7 +23,7 @@ def small(tmp_path: Path) -> Path:
     """A book of one page with this book's configuration and extensions, in a folder with a space in its name."""
     root = tmp_path / "a small book"
     (root / "book").mkdir(parents=True)
-    for name in ("_ext", "_static", "_templates"):
+    for name in ("_ext", "_static", "_templates", "_tools"):
         shutil.copytree(toc.ROOT / "book" / name, root / "book" / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(toc.ROOT / "book/references.bib", root / "book")
     shutil.copy(toc.ROOT / "_config.yml", root)
