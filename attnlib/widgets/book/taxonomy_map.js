@@ -1,11 +1,20 @@
 // TaxonomyMap: tick types, see which works and chapters of the book have them all, and open the chapter.
 //
-// Links lead to other pages of the built book, so they are links in a static page only; with a kernel they are text.
+// The chapters are no part of the state: the build of the book leaves them in the page, and elsewhere there are none.
 
 import { button, toggle } from "../js/controls.js";
 import { html, write } from "../js/dom.js";
 
 const KINDS = ["work", "chapter"];
+
+/** The chapters that the page names: {title, href, by, types, works}, the works by their names. */
+const chaptersHere = () => JSON.parse(globalThis.document?.getElementById?.("attnlib-chapters")?.textContent ?? "[]");
+
+/** The works, each with the chapters that treat it, and then the chapters. */
+const withChapters = (works, chapters) => [
+  ...works.map((work) => ({ ...work, kind: "work", pages: chapters.filter((each) => each.works.includes(work.name)) })),
+  ...chapters.map((each) => ({ ...each, kind: "chapter", name: each.title, note: "", pages: [each] })),
+];
 
 /** The entries that have every wanted type. */
 const select = (entries, wanted) => entries.filter(({ types }) => wanted.every((name) => types.includes(name)));
@@ -41,7 +50,7 @@ function makeFilters(view, criteria, wanted) {
 }
 
 /** The card of an entry: whose it is, its types by criterion, a note, and where the book treats it. */
-function makeCard(entry, criteria, addresses) {
+function makeCard(entry, criteria) {
   const types = new Map();
   const rows = criteria.map(({ short, types: known }) => {
     const own = known.filter((name) => entry.types.includes(name));
@@ -52,9 +61,8 @@ function makeCard(entry, criteria, addresses) {
     });
     return html("div", {}, html("dt", { text: short }), html("dd", {}, ...(own.length ? words : ["any"])));
   });
-  const links = entry.pages.flatMap(({ page, title }, i) => {
-    const link = html("a", { class: "attnlib-map-link", text: title });
-    addresses.push({ link, page });
+  const links = entry.pages.flatMap(({ href, title }, i) => {
+    const link = html("a", { class: "attnlib-map-link", href, text: title });
     return i ? ["; ", link] : [link];
   });
   const treated = html("p", { class: "attnlib-map-pages" }, entry.kind === "work" ? "In this book: " : "Open: ", ...links);
@@ -76,12 +84,12 @@ function makeCard(entry, criteria, addresses) {
 
 function build(view, first) {
   let wanted = first.types;
-  const { criteria, entries } = first;
-  const addresses = [];
+  const { criteria } = first;
+  const entries = withChapters(first.entries, chaptersHere());
   const filters = makeFilters(view, criteria, () => wanted);
   const clear = button({ label: "Untick all", onClick: () => view.set({ types: [] }) });
   const news = html("p", { class: "attnlib-map-news" });
-  const cards = new Map(entries.map((entry) => [entry, makeCard(entry, criteria, addresses)]));
+  const cards = new Map(entries.map((entry) => [entry, makeCard(entry, criteria)]));
   const sections = KINDS.map((kind) => {
     const count = html("p", { class: "attnlib-map-count" });
     const list = html("ul", { class: "attnlib-map-cards", "aria-label": kind === "work" ? "Works" : "Chapters of this book" });
@@ -91,22 +99,9 @@ function build(view, first) {
   view.root.append(filters.node, html("div", { class: "attnlib-map-bar" }, news, clear.node));
   for (const { count, list } of sections) view.root.append(count, list);
 
-  // Only now is the view put into the page, and only there can it be told whether this is the built book.
-  let linked = false;
-  let way = first.book;
-  const point = () => {
-    for (const { link, page } of addresses) write(link, { href: linked ? `${way}/${page}.html` : null });
-  };
-  queueMicrotask(() => {
-    linked = Boolean(view.root.closest(".attnlib-static"));
-    point();
-  });
-
   let said = "";
   return (state) => {
     wanted = state.types;
-    way = state.book;
-    point();
     const remaining = new Set(select(entries, wanted));
     for (const [entry, card] of cards) card.update(remaining.has(entry), wanted);
     const works = [...remaining].filter(({ kind }) => kind === "work");
@@ -114,7 +109,7 @@ function build(view, first) {
     clear.update({ disabled: wanted.length === 0 });
     for (const { kind, count, list, all } of sections) {
       const left = all.filter((entry) => remaining.has(entry)).length;
-      write(count, { text: `${left} of ${plural(all.length, "chapter")} of this book`, hidden: kind === "work" });
+      write(count, { text: `${left} of ${plural(all.length, "chapter")} of this book`, hidden: kind === "work" || all.length === 0 });
       write(list, { hidden: left === 0 });
     }
     const asked = wanted.length ? `Asked for: ${listed(wanted)}. ` : "Nothing asked for. ";

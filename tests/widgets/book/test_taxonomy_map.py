@@ -1,6 +1,7 @@
 """TaxonomyMap: what remains, what its presets promise, and its page. test_widgets*.py has the rest."""
 
 import itertools
+import json
 import random
 import re
 
@@ -11,16 +12,30 @@ from playwright.sync_api import expect
 from attnlib.book import taxonomy
 from attnlib.widgets import TaxonomyMap
 from attnlib.widgets.book.taxonomy_map import PRESETS
-from book._tools import toc
 
 EVERY = [name for one in taxonomy.CRITERIA for name in one.names]
 
 
+CHAPTERS = [  # as the build leaves them in the page
+    {
+        "title": "Both",
+        "href": "a/both.html",
+        "by": "chapter",
+        "types": ["soft", "hard"],
+        "works": ["RAM", "HAN"],
+    },
+    {"title": "All </scores>", "href": "../scores.html", "by": "chapter on the score", "types": [], "works": ["HAN"]},
+]
+
+
 def remaining(*types):
-    """The works and chapters that have all of these types, asked of the taxonomy."""
+    """The works that have all of these types, asked of the taxonomy."""
     asked = {one.name: [name for name in types if name in one.names] for one in taxonomy.CRITERIA}
-    works = [work.name for work in taxonomy.select(taxonomy.WORKS, **asked)]
-    return works, [chapter.title for chapter in taxonomy.select(taxonomy.CHAPTERS, **asked)]
+    return [work.name for work in taxonomy.select(taxonomy.WORKS, **asked)]
+
+
+def chapters(*types):
+    return [chapter["title"] for chapter in CHAPTERS if set(types) <= set(chapter["types"])]
 
 
 def by_preset(name):
@@ -35,7 +50,7 @@ def test_what_remains_is_what_the_taxonomy_selects():
     for count in (0, 1, 2):
         for types in itertools.combinations(EVERY, count):
             widget.types = types
-            assert (widget.works, widget.chapters) == remaining(*types)
+            assert widget.works == remaining(*types)
 
 
 def test_observers_see_what_remains():
@@ -51,8 +66,7 @@ def test_observers_see_what_remains():
         ({"types": ["Aoft"]}, "types must be of soft, hard, global, .*; got 'Aoft'"),
         ({"types": "soft"}, "types must be a list of texts"),
         ({"types": [1]}, "types must be a list of texts"),
-        ({"book": 7}, "book must be a text"),
-        ({"entries": [{"name": "x"}]}, "entries must be a list of {kind, name, by, types, note, pages}"),
+        ({"entries": [{"name": "x"}]}, "entries must be a list of {name, by, types, note}"),
         (
             {"criteria": [{"title": 1, "short": "", "question": "", "types": []}]},
             "criteria must be a list of {title,",
@@ -83,20 +97,20 @@ def test_the_picture_names_every_work_and_dots_those_that_remain():
 
 def test_preset_soft_and_hard_at_once():
     assert len(by_preset("Soft and hard at once").works) == 1
-    assert len(remaining("soft", "local")[0]) == 1
+    assert len(remaining("soft", "local")) == 1
 
 
 def test_preset_nothing_asked_for():
     assert by_preset("Nothing asked for").works == [work.name for work in taxonomy.WORKS]
-    assert sum(len(remaining(name)[0]) == 1 for name in EVERY) == 2
+    assert sum(len(remaining(name)) == 1 for name in EVERY) == 2
 
 
 def test_preset_where_the_choice_is_hard():
     hard = by_preset("Where the choice is hard").works
-    places = remaining("location-wise")[0]
+    places = remaining("location-wise")
     assert len(set(hard) - set(places)) == 1
     assert len(set(places) - set(hard)) == 1
-    assert set(places) - set(hard) <= set(remaining("soft")[0])
+    assert set(places) - set(hard) <= set(remaining("soft"))
 
 
 def test_preset_two_inputs_in_one_work():
@@ -114,18 +128,17 @@ def test_preset_an_empty_place():
 
 @pytest.fixture
 def show(tmp_path, page):
-    """Open a page that stands where the chapter stands in a built book, with the pages that it may link to."""
-    folder = tmp_path / "book" / "taxonomy"
-    folder.mkdir(parents=True)
+    """Open a page with the map, after the chapters as the build of the book leaves them."""
     record = watch(page)
 
-    def open_page(widget, kernel=False):
+    def open_page(widget, built=True):
         html = widget._repr_html_()
-        if kernel:  # a kernel's page puts the view into no element of the static page
-            html = html.replace('class="attnlib-static"', "")
+        if built:
+            data = json.dumps(CHAPTERS).replace("</", "<\\/")
+            html = f'<script type="application/json" id="attnlib-chapters">{data}</script>{html}'
         head = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Map</title></head>'
-        (folder / "index.html").write_text(f"{head}<body><main>{html}</main></body></html>", encoding="utf-8")
-        page.goto((folder / "index.html").as_uri())
+        (tmp_path / "index.html").write_text(f"{head}<body><main>{html}</main></body></html>", encoding="utf-8")
+        page.goto((tmp_path / "index.html").as_uri())
         return page
 
     yield open_page
@@ -151,14 +164,14 @@ def test_page_shows_what_the_taxonomy_selects(show):
         boxes[name].press("Space")
         ticked ^= {name}
         frame(page)
-        works, chapters = remaining(*ticked)
-        assert shown(page) == (works, chapters), ticked
+        works = remaining(*ticked)
+        assert shown(page) == (works, chapters(*ticked)), ticked
         for other, box in boxes.items():
-            count = len(remaining(*ticked, other)[0] if other not in ticked else works)
+            count = len(remaining(*ticked, other) if other not in ticked else works)
             assert box.evaluate("(node) => node.labels[0].textContent") == f"{other} ({count})"
     page.get_by_role("button", name="Untick all").click()
     frame(page)
-    assert shown(page) == remaining()
+    assert shown(page) == (remaining(), chapters())
 
 
 @pytest.mark.browser
@@ -168,7 +181,7 @@ def test_presets_of_the_page_are_those_of_python(show, preset):
     page.get_by_label("Start from").select_option(preset)
     frame(page)
     widget = TaxonomyMap(preset=preset)
-    assert shown(page) == (widget.works, widget.chapters)
+    assert shown(page) == (widget.works, chapters(*widget.types))
     asked = set(page.locator("[data-asked]:visible").all_inner_texts())
     assert asked == (set(widget.types) if widget.works else set())
 
@@ -183,19 +196,20 @@ def test_an_empty_place_is_said_and_announced(show):
 
 
 @pytest.mark.browser
-def test_links_lead_to_the_chapters_from_where_the_page_stands(show):
+def test_works_and_chapters_link_to_what_the_page_names(show):
     page = show(TaxonomyMap(types=[]))
-    page.wait_for_selector("a.attnlib-map-link[href]")
-    places = page.eval_on_selector_all("a.attnlib-map-link", "links => links.map((link) => link.href)")
-    start = page.url.removesuffix("taxonomy/index.html")
-    pages = {path.relative_to(toc.ROOT / "book").with_suffix(".html").as_posix() for path in toc.pages()}
-    assert {place.removeprefix(start) for place in places} <= pages
-    assert len(places) == sum(len(work.pages) for work in taxonomy.WORKS) + len(taxonomy.CHAPTERS)
+    links = page.eval_on_selector_all(
+        "a.attnlib-map-link",
+        "links => links.map((a) => [a.closest('li').querySelector('strong').textContent, a.getAttribute('href')])",
+    )
+    both, scores = (chapter["href"] for chapter in CHAPTERS)
+    assert links == [["RAM", both], ["HAN", both], ["HAN", scores], ["Both", both], ["All </scores>", scores]]
+    expect(page.locator(".attnlib-map-count:visible")).to_have_text("2 of 2 chapters of this book")
 
 
 @pytest.mark.browser
-def test_with_a_kernel_the_links_are_text(show):
-    page = show(TaxonomyMap(types=[]), kernel=True)
+def test_where_no_build_has_left_chapters_there_are_works_alone(show):
+    page = show(TaxonomyMap(types=["soft"]), built=False)
     frame(page)
-    assert page.locator("a.attnlib-map-link").count() > 3
-    assert page.locator("a[href]").count() == 0
+    assert shown(page) == (remaining("soft"), [])
+    assert page.locator("a.attnlib-map-link, .attnlib-map-count:visible").count() == 0
