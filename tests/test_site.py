@@ -23,7 +23,7 @@ BUDGET = 6_000_000  # bytes of one page with everything that it asks for
 # Not looked at stroke by stroke: formulas, which carry their own MathML (as do headers that hold one, which axe takes
 # for empty), and code, whose colours are the same everywhere and are looked at on one page.
 UNREAD = ("mjx-container", "th:has(mjx-container)", ".highlight")
-CODE = "book/appendix/claims.html"
+CODE = "book/taxonomy/index.html"
 # axe takes its time for each node of a page, and far more of it for contrast: what is not read keeps its box and loses
 # its nodes, and contrast is looked at in the first visible text of each kind (tags, classes and styles up to the root).
 THIN_OUT = """(code) => {
@@ -161,7 +161,7 @@ def test_the_search_finds(page: Page, base: str) -> None:
 @pytest.mark.browser
 def test_code_can_be_copied(page: Page, origin: str) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    visit(page, origin + "book/appendix/api.html")
+    visit(page, origin + "book/appendix/api/scores.html")
     block = page.locator("div.highlight:has(button.copybtn)").first
     block.hover()
     block.locator("button.copybtn").click()

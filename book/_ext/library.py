@@ -95,7 +95,7 @@ class _Generated(SphinxDirective):
     """A directive whose content is written here."""
 
     def parse(self, text: str) -> list[nodes.Node]:
-        root = nodes.section()
+        root = nodes.section()  # what has no heading comes in here; headings find their own place in the page
         root.document = self.state.document
         self.state.nested_parse(StringList(text.splitlines(), self.get_location()), 0, root, match_titles=True)
         return root.children
@@ -125,7 +125,7 @@ class Library(_Generated):
         others = {homes()[f"{module}.{name}"].rpartition(".")[0] for name in offered(module) if name not in names}
         also = " and ".join(f":py:mod:`{other}`" for other in sorted(others))
         note = f"\nWhat it offers is shown under {also}.\n" if also else ""
-        return f"# {module}\n\n```{{eval-rst}}\n.. automodule:: {module}\n   {members}\n{note}```\n"
+        return f"## {module}\n\n```{{eval-rst}}\n.. automodule:: {module}\n   {members}\n{note}```\n"
 
 
 class Modules(_Generated):
