@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+__all__ = ["member", "module", "script", "style", "to_json"]
+
 HERE = Path(__file__).parent
 _SHARED = HERE / "js"
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "(\.[\w./]+\.js)";\n', re.MULTILINE)

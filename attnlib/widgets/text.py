@@ -1,5 +1,7 @@
 """Numbers as text, as in ``js/text.js``."""
 
+__all__ = ["share"]
+
 
 def share(weight: float) -> str:
     """A weight: an exact nought is told apart from what rounds to it."""
