@@ -339,12 +339,6 @@ function legend() {
   };
 }
 
-/** A preset's notice speaks of its score: with another one the field is the reader's own. */
-function named(state) {
-  const start = state.presets.find(({ name }) => name === state.preset)?.state.score;
-  return start === undefined || start === state.score ? state : { ...state, preset: "" };
-}
-
 function build(view, first) {
   let state = first;
   let spot = first.key[0];

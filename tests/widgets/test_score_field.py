@@ -227,21 +227,6 @@ def test_page_shows_the_numbers_of_attnlib(show, name):
 
 
 @pytest.mark.browser
-def test_a_notice_goes_with_its_score(show):
-    page = show(ScoreField(preset="Half planes"))
-    start, score = page.get_by_label("Start from"), page.get_by_label("Score function")
-    assert start.input_value() == "Half planes"
-    score.select_option("gaussian")
-    frame(page)
-    assert start.input_value() == ""
-    assert "twice" not in page.locator(".attnlib-notice").inner_text()
-    score.select_option("dot")
-    frame(page)
-    assert start.input_value() == "Half planes"
-    assert "twice" in page.locator(".attnlib-notice").inner_text()
-
-
-@pytest.mark.browser
 def test_colours_of_a_field_that_is_zero(show):
     widget = ScoreField(score="similarity", query=[0.0, 0.0])
     assert "colours from −1 to 1" in widget.picture().svg()

@@ -11,6 +11,8 @@ import { button } from "./controls.js";
 import { checker } from "./check.js";
 import { html, pool, uid, write } from "./dom.js";
 
+const alike = (one, other) => one === other || JSON.stringify(one) === JSON.stringify(other);
+
 function announcer(node) {
   let timer = 0;
   return (text) => {
@@ -90,9 +92,8 @@ export function define({ name, schema }, { build, unnamed, hint }) {
       say: announcer(status),
       /** What a preset says is true of its state only: it goes with the first change. */
       set(changes) {
-        const moved = Object.keys(changes).some((trait) => changes[trait] !== model.get(trait));
-        if (!moved) return;
-        const all = "preset" in changes || !("preset" in schema) ? changes : { ...changes, preset: "" };
+        const moved = Object.keys(changes).some((trait) => !alike(changes[trait], model.get(trait)));
+        const all = moved && "preset" in schema ? { preset: "", ...changes } : changes;
         for (const [trait, value] of Object.entries(all)) model.set(trait, value);
         dirty = true;
         schedule();
