@@ -4,7 +4,8 @@
 // `view.root` once and returns `update(state)`, which only writes attributes and text. A control calls
 // `view.set({ trait: value })`: model, kernel and picture follow in the next frame. Values in the model are replaced,
 // never edited in place. `view.news(text, more)` writes both into `view.caption`, which the member puts where it wants
-// it, and tells a screen reader the text when it has changed, politely and not too often. `unnamed` is what the list of
+// it, and tells a screen reader the text when it has changed, politely and not too often. `view.schema` says what each
+// trait may be, bounds and names of choices too. `unnamed` is what the list of
 // presets says of a state that is none of them, `hint` the line that stands beside it.
 
 import { button } from "./controls.js";
@@ -88,6 +89,7 @@ export function define({ name, schema }, { build, unnamed, hint }) {
     const check = checker(schema);
     const view = {
       root,
+      schema,
       caption: html("p", { class: "attnlib-caption" }),
       say: announcer(status),
       /** What a preset says is true of its state only: it goes with the first change. */

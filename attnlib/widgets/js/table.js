@@ -2,20 +2,37 @@
 
 import { html, pool, write } from "./dom.js";
 
-/**
- * `columns` are the heads. `update(rows, { caption, sums, shown })`: rows of texts, each led by its name; a row of sums
- * below; which rows are marked as shown.
- */
-export function table({ columns, caption = "", kind = "", sums = false }) {
-  const row = () => {
-    const cells = columns.map((_, i) =>
-      i ? html("td", { class: "attnlib-number" }) : html("th", { scope: "row" }),
-    );
-    return { node: html("tr", {}, ...cells), cells };
+const plain = (node) => ({ node, put: (text) => write(node, { text }) });
+
+/** A cell with a bar under its number, as long as its part of one: it takes { text, part }. */
+function barred() {
+  const [words, bar] = [html("span"), html("span")];
+  const node = html("td", {}, words, html("span", { class: "attnlib-track", "aria-hidden": "true" }, bar));
+  return {
+    node,
+    put({ text, part }) {
+      write(words, { text });
+      write(node, { "data-zero": part === 0 });
+      write(bar, { style: `width:${(100 * part).toFixed(2)}%` });
+    },
   };
-  const fill = ({ cells }, texts) => cells.forEach((cell, i) => write(cell, { text: texts[i] }));
+}
+
+/**
+ * `columns` are the heads, the first `bars` of them after the name with bars. `update(rows, { caption, sums, shown, kind })`:
+ * rows of texts, each led by its name; a row of sums below; which rows are marked as shown; the class of a row.
+ */
+export function table({ columns, caption = "", kind = "", sums = false, bars = 0 }) {
+  const row = () => {
+    const cells = columns.map((_, i) => {
+      if (i && i <= bars) return barred();
+      return plain(i ? html("td", { class: "attnlib-number" }) : html("th", { scope: "row" }));
+    });
+    return { node: html("tr", {}, ...cells.map(({ node }) => node)), cells };
+  };
+  const fill = ({ cells }, values) => cells.forEach(({ put }, i) => put(values[i]));
   const words = html("caption", { text: caption });
-  const heads = columns.map((text, i) => html("th", { scope: "col", text, class: i ? "attnlib-number" : null }));
+  const heads = columns.map((text, i) => html("th", { scope: "col", text, class: i > bars ? "attnlib-number" : null }));
   const body = html("tbody");
   const lines = pool(body, row);
   const last = sums ? row() : null;
@@ -23,11 +40,11 @@ export function table({ columns, caption = "", kind = "", sums = false }) {
   if (last) node.append(html("tfoot", {}, last.node));
   return {
     node,
-    update(rows, { caption: retold, sums: total, shown } = {}) {
+    update(rows, { caption: retold, sums: total, shown, kind: classes } = {}) {
       if (retold !== undefined) write(words, { text: retold });
       lines(rows.length).forEach((line, i) => {
         fill(line, rows[i]);
-        write(line.node, { "data-shown": shown ? shown(i) : null });
+        write(line.node, { "data-shown": shown ? shown(i) : null, class: classes ? classes(i) : null });
       });
       if (last && total) fill(last, total);
     },

@@ -1,310 +1,146 @@
 // HardSampler: three positions, draws one by one or by the thousand, and the REINFORCE estimates on their way to the
 // exact slope. The draws are those of the Python class: the same generator, the same seed.
 
+import { bars, chart, levers, line, total, within } from "../js/bars.js";
 import { button, choice, slider } from "../js/controls.js";
 import { html, svg, write } from "../js/dom.js";
 import { softmax } from "../js/math/distributions.js";
-import { boundSlope, drawn, reinforceSlope, uniforms } from "../js/math/hard.js";
-import { point } from "../js/plane.js";
-import { number } from "../js/text.js";
+import { boundSlope, drawn, movingAverage, reinforceSlope, runningMeans, uniforms } from "../js/math/hard.js";
+import { table } from "../js/table.js";
+import { number, share } from "../js/text.js";
 
-const LETTERS = ["A", "B", "C"];
-const LIMIT = 4; // of a logit
-const MAX_DRAWS = 5000;
-const MAX_SEED = 2147483647;
-const DECAY = 0.9;
-const BARS = { width: 440, height: 300, top: 34, bottom: 262, strip: 132, wide: 36 };
-const PLOT = { width: 440, height: 300, left: 12, right: 12, top: 14, bottom: 28 };
-
-// ----------------------------------------------------------------------------------------------------- arithmetic
-
-/** Numbers of draws at which a curve has a point: each up to 40, then in even steps of the logarithm. */
-function checkpoints(draws) {
-  const spots = new Set(draws ? [draws] : []);
-  for (let n = 1; n <= Math.min(draws, 40); n += 1) spots.add(n);
-  for (let step = 0; step <= 120; step += 1) {
-    const n = Math.floor(40 * 125 ** (step / 120));
-    if (n <= draws) spots.add(n);
-  }
-  return [...spots].sort((a, b) => a - b);
-}
-
-let kept = { seed: null, numbers: [] };
-
-/** The first `count` numbers of a seed, made once. */
-function numbersOf(seed, count) {
-  if (kept.seed !== seed || kept.numbers.length < count) {
-    kept = { seed, numbers: uniforms(seed, Math.max(count, kept.seed === seed ? MAX_DRAWS : count)) };
-  }
-  return kept.numbers.slice(0, count);
-}
+const SIZE = { width: 440, height: 300 };
+const [LEFT, RIGHT] = [34, 430];
+const AT = [0, 1, 2].map((i) => LEFT + ((RIGHT - LEFT) / 3) * (i + 0.5));
+const PLOT = { top: 14, middle: 143, half: 129 };
 
 /** Everything that is shown, from the state. */
 function run({ logits, rewards, draws, seed }) {
   const weights = softmax(logits);
-  const exact = boundSlope(weights, rewards);
-  const positions = drawn(weights, numbersOf(seed, draws));
-  const slopes = rewards.map((_, i) => reinforceSlope(weights, rewards, i)); // without a baseline, once a position
-  const scores = rewards.map((_, i) => weights.map((weight, j) => (i === j ? 1 : 0) - weight));
-  const at = checkpoints(draws);
-  const counts = [0, 0, 0];
-  const sums = { plain: [0, 0, 0], steadied: [0, 0, 0] };
-  const squares = { plain: [0, 0, 0], steadied: [0, 0, 0] };
-  const lines = { plain: [], steadied: [] };
-  let baseline = 0;
-  let next = 0;
-  positions.forEach((position, k) => {
-    counts[position] += 1;
-    for (let j = 0; j < 3; j += 1) {
-      const plain = slopes[position][j];
-      const steadied = plain - baseline * scores[position][j];
-      sums.plain[j] += plain;
-      sums.steadied[j] += steadied;
-      squares.plain[j] += plain * plain;
-      squares.steadied[j] += steadied * steadied;
-    }
-    baseline = DECAY * baseline + (1 - DECAY) * rewards[position];
-    if (k + 1 === at[next]) {
-      for (const name of ["plain", "steadied"]) lines[name].push(sums[name].map((sum) => sum / (k + 1)));
-      next += 1;
-    }
-  });
-  const spread = (name, j) =>
-    draws > 1 ? Math.sqrt(Math.max(squares[name][j] - sums[name][j] ** 2 / draws, 0) / (draws - 1)) : NaN;
-  return { weights, exact, counts, at, lines, spread, baseline };
-}
-
-/** Half the height of the plot: what the curves leave the exact value by, from the fifth draw on. */
-function reachOf(exact, at, ...lines) {
-  const far = lines.flatMap((line) => line.filter((_, i) => at[i] >= 5).map((value) => Math.abs(value - exact)));
-  return Math.max(0.1, 1.15 * (far.length ? Math.max(...far) : 1));
-}
-
-// -------------------------------------------------------------------------------------------------------- drawing
-
-/** Energies to drag on the left; beside them, weights as outlines and drawn shares as bars. */
-function bars(onMove) {
-  const node = svg("svg", {
-    class: "attnlib-plane attnlib-hard-bars",
-    viewBox: `0 0 ${BARS.width} ${BARS.height}`,
-    role: "group",
-    "aria-label": "Logits, weights and drawn shares of three positions",
-  });
-  const still = node.appendChild(svg("g", { "aria-hidden": "true" }));
-  const text = (x, y, words, kind = "attnlib-hard-soft", anchor = "middle") =>
-    still.appendChild(svg("text", { x, y, class: kind, "text-anchor": anchor, text: words }));
-  const slots = [0, 1, 2].map((i) => 30 + 38 * i);
-  const height = (value) => (BARS.top + BARS.bottom) / 2 - (value / LIMIT) * ((BARS.bottom - BARS.top) / 2);
-  for (const value of [-4, -2, 0, 2, 4]) {
-    still.append(
-      svg("line", { class: value ? "attnlib-hard-rule" : "attnlib-hard-axis", x1: 8, x2: BARS.strip, y1: height(value), y2: height(value) }),
-    );
-  }
-  still.append(svg("line", { class: "attnlib-hard-axis", x1: 152, x2: BARS.width - 10, y1: BARS.bottom, y2: BARS.bottom }));
-  text(70, 20, "Logits: drag");
-  text(294, 20, "Drawn (full), weight (outline)");
-  const now = [0, 0, 0];
-  const handles = LETTERS.map((letter, i) => {
-    text(slots[i], BARS.height - 14, letter, "attnlib-hard-letter");
-    const board = {
-      limit: LIMIT,
-      x: () => slots[i],
-      y: height,
-      at(event) {
-        const box = node.getBoundingClientRect();
-        const y = ((event.clientY - box.top) / box.height) * BARS.height;
-        return [now[i], ((BARS.top + BARS.bottom) / 2 - y) / ((BARS.bottom - BARS.top) / 2) * LIMIT];
-      },
-    };
-    // Only up and down count; the keys to the right and left, Home and End mean up and down too.
-    const handle = point({
-      plane: board,
-      name: `Logit ${letter}`,
-      mark: svg("circle", { class: "attnlib-hard-handle", r: 8 }),
-      onMove: ([x, y]) => onMove(i, x + y - now[i]),
-    });
-    const stem = still.appendChild(svg("line", { class: "attnlib-hard-stem", x1: slots[i], x2: slots[i], y1: height(0) }));
-    node.append(handle.node);
-    return { handle, stem };
-  });
-  const columns = LETTERS.map((letter, i) => {
-    const x = 166 + 90 * i;
-    text(x + 40, BARS.height - 14, letter, "attnlib-hard-letter");
-    return {
-      share: still.appendChild(svg("rect", { class: "attnlib-hard-drawn", x, width: BARS.wide })),
-      weight: still.appendChild(svg("rect", { class: "attnlib-hard-weight", x: x + 42, width: BARS.wide })),
-      shareText: text(x + 17, 0, ""),
-      weightText: text(x + 61, 0, ""),
-    };
-  });
+  const positions = drawn(weights, uniforms(seed, draws));
+  const baselines = movingAverage(positions.map((i) => rewards[i]));
+  const single = [() => 0, (k) => baselines[k]].map((baseline) =>
+    positions.map((i, k) => reinforceSlope(weights, rewards, i, baseline(k))),
+  );
   return {
-    node,
-    update(state, { weights, counts }) {
-      const full = BARS.bottom - BARS.top;
-      LETTERS.forEach((letter, i) => {
-        now[i] = state.logits[i];
-        const { handle, stem } = handles[i];
-        handle.update([now[i], now[i]], `Logit ${letter}`, number(now[i]));
-        write(stem, { y2: height(now[i]) });
-        const share = state.draws ? counts[i] / state.draws : 0;
-        write(columns[i].share, { y: BARS.bottom - full * share, height: full * share });
-        write(columns[i].weight, { y: BARS.bottom - full * weights[i], height: full * weights[i] });
-        write(columns[i].shareText, { y: BARS.bottom - full * share - 5, text: state.draws ? number(share) : "" });
-        write(columns[i].weightText, { y: BARS.bottom - full * weights[i] - 5, text: number(weights[i]) });
-      });
+    weights,
+    exact: boundSlope(weights, rewards),
+    counts: logits.map((_, i) => positions.filter((position) => position === i).length),
+    single,
+    means: single.map(runningMeans),
+    baseline: baselines.at(-1),
+  };
+}
+
+function deviation(values) {
+  const mean = total(values) / values.length;
+  return Math.sqrt(total(values.map((value) => (value - mean) ** 2)) / (values.length - 1));
+}
+
+function shares(names, { least, most }, onMove) {
+  const drawing = chart({ label: "Logits, weights and drawn shares", ...SIZE });
+  const place = { at: AT, left: LEFT, right: RIGHT, top: 14, height: 104, least, most };
+  const lever = levers({ chart: drawing, names: names.map((name) => `Logit ${name}`), ...place, onMove });
+  const [foot, height] = [272, 116];
+  const rules = drawing.layer("attnlib-grid");
+  for (const value of [0, 1]) {
+    const y = foot - value * height;
+    rules.append(svg("line", { class: value ? null : "attnlib-axis", x1: LEFT, x2: RIGHT, y1: y, y2: y }));
+    rules.append(svg("text", { x: LEFT - 6, y: y + 5, "text-anchor": "end", text: value }));
+  }
+  const draw = bars({ layer: drawing.layer("attnlib-bars"), foot, height });
+  return {
+    node: drawing.node,
+    update({ logits, draws }, { weights, counts }) {
+      lever(logits);
+      const bar = (outline, i) => ({ x: AT[i], half: 30, value: counts[i] / Math.max(draws, 1), outline, name: names[i], strong: true });
+      draw(weights.map(bar), 1);
     },
   };
 }
 
 /** The two running estimates against the number of draws, about the exact slope. */
 function estimates() {
-  const node = svg("svg", { class: "attnlib-plane attnlib-hard-plot", viewBox: `0 0 ${PLOT.width} ${PLOT.height}`, "aria-hidden": "true" });
-  const middle = (PLOT.top + PLOT.height - PLOT.bottom) / 2;
-  const right = PLOT.width - PLOT.right;
-  node.append(svg("line", { class: "attnlib-hard-exact", x1: PLOT.left, x2: right, y1: middle, y2: middle }));
-  const plain = node.appendChild(svg("polyline", { class: "attnlib-hard-plain" }));
-  const steadied = node.appendChild(svg("polyline", { class: "attnlib-hard-steadied" }));
-  const text = (x, y, anchor) => node.appendChild(svg("text", { class: "attnlib-hard-soft", x, y, "text-anchor": anchor }));
-  const high = text(PLOT.left + 4, PLOT.top + 12, "start");
-  const low = text(PLOT.left + 4, PLOT.height - PLOT.bottom - 4, "start");
-  const said = text(right - 4, PLOT.top + 12, "end");
-  const one = text(PLOT.left, PLOT.height - 8, "start");
-  const last = text(right, PLOT.height - 8, "end");
+  const { node, layer } = chart({ label: "Estimates of the slope as the draws go on", ...SIZE });
+  const { top, middle, half } = PLOT;
+  const lines = layer("attnlib-hard-lines");
+  lines.append(svg("line", { x1: LEFT, x2: RIGHT, y1: middle, y2: middle }));
+  const curves = ["attnlib-hard-plain", "attnlib-hard-steadied"].map((kind) => lines.appendChild(svg("polyline", { class: kind })));
+  const words = layer("attnlib-hard-words");
+  const text = (x, y, anchor) => words.appendChild(svg("text", { x, y, "text-anchor": anchor }));
+  const [high, low] = [text(LEFT, top, "start"), text(LEFT, middle + half, "start")];
+  const [level, first, last] = [text(RIGHT, top, "end"), text(LEFT, 292, "start"), text(RIGHT, 292, "end")];
+  write(first, { text: 1 });
   return {
     node,
-    update(state, { exact, at, lines }) {
-      const j = LETTERS.indexOf(state.component);
-      const both = [lines.plain, lines.steadied].map((line) => line.map((values) => values[j]));
-      const reach = reachOf(exact[j], at, ...both);
-      const ends = Math.max(state.draws, 10);
-      const half = (PLOT.height - PLOT.bottom - PLOT.top) / 2;
-      const line = (values) =>
-        values
-          .map((value, i) => {
-            const x = PLOT.left + (right - PLOT.left) * (Math.log(at[i]) / Math.log(ends));
-            const y = middle - half * Math.min(Math.max((value - exact[j]) / reach, -1), 1);
-            return `${x.toFixed(1)},${y.toFixed(1)}`;
-          })
-          .join(" ");
-      write(plain, { points: line(both[0]) });
-      write(steadied, { points: line(both[1]) });
-      write(high, { text: number(exact[j] + reach) });
-      write(low, { text: number(exact[j] - reach) });
-      write(said, { text: `level line: exactly ${number(exact[j])}` });
-      write(one, { text: "1" });
+    update({ draws }, exact, means) {
+      // A point for each of the first 40 draws, then for each step of the logarithm, and for the last.
+      const step = (n) => Math.floor(25 * Math.log(n));
+      const at = means[0].flatMap((_, k) => (k < 40 || k === draws - 1 || step(k + 1) > step(k) ? [k] : []));
+      const far = means.flatMap((values) => at.filter((k) => k > 3).map((k) => Math.abs(values[k] - exact)));
+      const reach = Math.max(0.1, 1.15 * Math.max(...(far.length ? far : [1])));
+      const ends = Math.max(draws, 10);
+      const x = (k) => LEFT + (RIGHT - LEFT) * (Math.log(k + 1) / Math.log(ends));
+      const y = (value) => middle - half * within((value - exact) / reach, -1, 1);
+      curves.forEach((curve, i) => write(curve, { points: line(at.map((k) => [x(k), y(means[i][k])])) }));
+      write(high, { text: number(exact + reach) });
+      write(low, { text: number(exact - reach) });
+      write(level, { text: `level line: exactly ${number(exact)}` });
       write(last, { text: `${ends} draws` });
     },
   };
 }
 
-/** One row a position: what it earns, how often it came, and the slopes. */
-function table() {
-  const body = html("tbody");
-  const rows = LETTERS.map((letter) => {
-    const cells = Array.from({ length: 5 }, () => html("td", { class: "attnlib-number" }));
-    const row = html("tr", {}, html("th", { scope: "row", text: letter }), ...cells);
-    body.append(row);
-    return { row, cells };
-  });
-  const heads = ["", "Weight", "Drawn", "Slope, exact", "no baseline", "with one"];
-  const head = html("tr", {}, ...heads.map((text, i) => html("th", { scope: "col", class: i ? "attnlib-number" : null, text: text || "Position" })));
-  const node = html(
-    "table",
-    { class: "attnlib-table attnlib-hard-numbers" },
-    html("caption", { text: "Draws, and the slope of the bound by each logit" }),
-    html("thead", {}, head),
-    body,
-  );
-  return {
-    node,
-    update(state, { weights, counts, exact, lines }) {
-      rows.forEach(({ row, cells }, i) => {
-        const last = (line) => (line.length ? number(line[line.length - 1][i]) : "–");
-        const words = [number(weights[i], 3), String(counts[i]), number(exact[i]), last(lines.plain), last(lines.steadied)];
-        cells.forEach((cell, k) => write(cell, { text: words[k] }));
-        write(row, { "data-shown": LETTERS[i] === state.component });
-      });
-    },
-  };
-}
-
 function build(view, first) {
-  const current = { ...first };
-  const bounded = (value, limit) => Number(Math.min(Math.max(value, -limit), limit).toFixed(3));
-  const replaced = (list, i, value) => list.map((old, j) => (j === i ? value : old));
-  const shares = bars((i, value) => view.set({ logits: replaced(current.logits, i, bounded(value, LIMIT)) }));
+  const { component: components, draws: bounds, seed: seeds, logits: logit, rewards: reward } = view.schema;
+  const { names } = components;
+  let now = first;
+  const replace = (trait, i) => (value) => view.set({ [trait]: now[trait].map((old, j) => (j === i ? value : old)) });
+  const picture = shares(names, logit, (i, value) => replace("logits", i)(value));
   const plot = estimates();
-  const caption = html("p", { class: "attnlib-hard-caption" });
-  const key = html(
-    "p",
-    { class: "attnlib-hard-caption" },
-    ...[
-      ["attnlib-hard-sign attnlib-hard-dashed", "without a baseline"],
-      ["attnlib-hard-sign", "with the moving average"],
-    ].flatMap(([sign, words]) => [
-      html("span", { class: "attnlib-hard-key" }, html("span", { class: sign, "aria-hidden": "true" }), words),
-      " ",
-    ]),
+  const more = [["Draw one", 1], ["Draw 10", 10], ["Draw 1,000", 1000]].map(([label, count]) =>
+    button({ label, onClick: () => view.set({ draws: Math.min(now.draws + count, bounds.most) }) }),
   );
-  const draw = (count) => () => view.set({ draws: Math.min(current.draws + count, MAX_DRAWS) });
-  const buttons = [
-    button({ label: "Draw one", onClick: draw(1) }),
-    button({ label: "Draw 10", onClick: draw(10) }),
-    button({ label: "Draw 1,000", onClick: draw(1000) }),
-    button({ label: "Start again", onClick: () => view.set({ draws: 0 }) }),
-    button({ label: "Other numbers", onClick: () => view.set({ seed: (current.seed + 1) % MAX_SEED }) }),
-  ];
-  const rewards = LETTERS.map((letter, i) =>
-    slider({
-      label: `Reward of ${letter}`,
-      min: -8,
-      max: 2,
-      step: 0.1,
-      onInput: (value) => view.set({ rewards: replaced(current.rewards, i, value) }),
-    }),
-  );
-  const component = choice({
-    label: "Draw the slope by",
-    options: LETTERS.map((letter) => [letter, `logit ${letter}`]),
-    onInput: (value) => view.set({ component: value }),
+  const again = button({ label: "Start again", onClick: () => view.set({ draws: 0 }) });
+  const other = button({ label: "Other numbers", onClick: () => view.set({ seed: (now.seed + 1) % seeds.most }) });
+  const rewards = names.map((name, i) => {
+    const range = { min: reward.least, max: reward.most, step: 0.1 };
+    return slider({ label: `Reward of ${name}`, ...range, onInput: replace("rewards", i) });
   });
-  const numbers = table();
-  const spread = html("p", { class: "attnlib-hard-caption" });
+  const options = names.map((name) => [name, `logit ${name}`]);
+  const component = choice({ label: "Draw the slope by", options, onInput: (value) => view.set({ component: value }) });
+  const columns = ["Position", "Weight", "Drawn", "Slope, exact", "no baseline", "with one"];
+  const numbers = table({ columns, caption: "Draws, and the slope of the bound by each logit" });
+  const under = (text) => html("p", { class: "attnlib-caption", text });
   view.root.append(
-    html("div", { class: "attnlib-hard-buttons" }, ...buttons.map(({ node }) => node)),
-    html(
-      "div",
-      { class: "attnlib-hard" },
-      html("div", {}, shares.node, caption),
-      html("div", {}, plot.node, key),
-    ),
+    html("div", { class: "attnlib-hard-buttons" }, ...[...more, again, other].map(({ node }) => node)),
+    html("div", { class: "attnlib-pair" },
+      html("div", {}, picture.node, under("Above, the logits. Full bars are drawn shares, dashed outlines the weights.")),
+      html("div", {}, plot.node, under("The dashed curve has no baseline, the full one the moving average."))),
     html("div", { class: "attnlib-controls" }, ...[...rewards, component].map(({ node }) => node)),
     numbers.node,
-    spread,
+    view.caption,
   );
 
-  let said = "";
   return (state) => {
-    Object.assign(current, state);
-    const result = run(state);
-    shares.update(state, result);
-    plot.update(state, result);
-    numbers.update(state, result);
+    now = state;
+    const { weights, exact, counts, single, means, baseline } = run(state);
+    const { draws, component: name } = state;
+    const j = names.indexOf(name);
+    picture.update(state, { weights, counts });
+    plot.update(state, exact[j], means.map((rows) => rows.map((row) => row[j])));
+    const last = (i) => means.map((rows) => (draws ? number(rows.at(-1)[i]) : "–"));
+    const row = (letter, i) => [letter, share(weights[i]), counts[i], number(exact[i]), ...last(i)];
+    numbers.update(names.map(row), { shown: (i) => i === j });
     rewards.forEach((control, i) => control.update(state.rewards[i]));
-    component.update(state.component);
-    buttons.slice(0, 3).forEach((each) => each.update({ disabled: state.draws >= MAX_DRAWS }));
-    buttons[3].update({ disabled: state.draws === 0 });
-    write(caption, { text: `${state.draws} of at most ${MAX_DRAWS} draws; number series ${state.seed}.` });
-    const j = LETTERS.indexOf(state.component);
-    const words = (name) => number(result.spread(name, j));
-    const told =
-      state.draws > 1
-        ? `One draw's estimate of the slope by logit ${state.component} spreads by ${words("plain")} (standard deviation) without a baseline, by ${words("steadied")} with one; the baseline stands at ${number(result.baseline)}.`
-        : "Draw at least twice to see how much single draws spread.";
-    write(spread, { text: told });
-    const news = `${state.draws} draws. ${LETTERS.map((letter, i) => `${letter} ${result.counts[i]}`).join(", ")}. ${told}`;
-    if (said && said !== news) view.say(news);
-    said = news;
+    component.update(name);
+    for (const each of more) each.update({ disabled: draws >= bounds.most });
+    again.update({ disabled: draws === 0 });
+    const [plain, steadied] = single.map((rows) => number(deviation(rows.map((each) => each[j]))));
+    const spread = `One draw's estimate of the slope by logit ${name} spreads by ${plain} (standard deviation) without a baseline, by ${steadied} with one; the baseline stands at ${number(baseline)}.`;
+    const told = draws > 1 ? spread : "Draw at least twice to see how much single draws spread.";
+    const found = names.map((letter, i) => `${letter} ${counts[i]}`).join(", ");
+    view.news(`${draws} draws: ${found}. ${told}`, `At most ${bounds.most} draws; number series ${state.seed}.`);
   };
 }
 

@@ -35,3 +35,16 @@ export function reinforceSlope(weights, rewards, position, baseline = 0) {
   if (position < 0) return weights.map(() => 0);
   return weights.map((weight, i) => (rewards[position] - baseline) * ((i === position ? 1 : 0) - weight));
 }
+
+/** The moving-average baseline before each draw that earned one of `rewards` and, last, after all of them. */
+export function movingAverage(rewards, decay = 0.9) {
+  const all = [0];
+  for (const reward of rewards) all.push(decay * all.at(-1) + (1 - decay) * reward);
+  return all;
+}
+
+/** The means of the first row, of the first two, and so on. */
+export function runningMeans(rows) {
+  const sums = rows.length ? rows[0].map(() => 0) : [];
+  return rows.map((row, k) => row.map((value, j) => (sums[j] += value) / (k + 1)));
+}
