@@ -14,7 +14,7 @@ const SIGNS = {
   entmax: ["path", { d: "M0 -8.5L8.5 0L0 8.5L-8.5 0Z" }],
   sparsemax: ["rect", { x: -6, y: -6, width: 12, height: 12 }],
 };
-const PATHS = { temperature: "temperature, T from ∞ to 0", alpha: "α of entmax, from 1 to ∞" };
+const PATHS = { temperature: "T, from ∞ to 0", alpha: "α, from 1 to ∞" };
 const ROUTES = {
   temperature: "Paths: T from ∞ (the middle, all alike) down to 0; the ring moves on the dashed ray.",
   alpha: "Path: α from 1 (softmax) through 2 (sparsemax) to ∞.",
@@ -107,10 +107,10 @@ function build(view, first) {
     alpha.update(state.alpha);
     path.update(state.path);
     wide.update(state.wide);
-    const kept = Object.keys(SIGNS).map((name) => `${words(name, state)} ${weights[name].filter((part) => part > 0).length}`);
+    const kept = Object.keys(SIGNS).map((name) => `${weights[name].filter((part) => part > 0).length} by ${name}`);
     const out = drawing.outside() ? ", now outside the picture and held on its border" : "";
     view.news(
-      `Keys that are kept: ${kept.join("; ")}. Sigmoid weighs each on its own: its weights sum to ${number(total(weights.sigmoid), 3)}, and need not lie on the simplex.`,
+      `Keys that are kept: ${kept.join(", ")}. Sigmoid weighs each on its own: its weights sum to ${number(total(weights.sigmoid), 3)}, and need not lie on the simplex.`,
       `${ROUTES[state.path]} The ring is the logits over T${out}; support is the number of keys that sparsemax keeps for a ring in that region.`,
     );
   };

@@ -1,9 +1,8 @@
-"""TaxonomyMap: tick types of the taxonomy, see which works have them all, and in the book which chapters."""
+"""TaxonomyMap: tick types of the taxonomy and see which works have them all; in the book, open the chapters."""
 
 from typing import Any, ClassVar
 
 from attnlib.book import taxonomy
-from attnlib.widgets.picture import Picture
 from attnlib.widgets.presets import Presets, PresetWidget, preset
 from attnlib.widgets.traits import Output, Record, StateError, Text, Texts
 
@@ -39,24 +38,7 @@ PRESETS = [
     ),
 ]
 
-_COLUMNS = {"softness": 214, "input_form": 352, "input_representation": 456, "output_representation": 626}
-
 _MANY = (("", 0, None),)
-
-
-def _criteria() -> list[dict[str, Any]]:
-    return [
-        {"title": one.title, "short": one.short, "question": one.question, "types": list(one.names)}
-        for one in taxonomy.CRITERIA
-    ]
-
-
-def _entries() -> list[dict[str, Any]]:
-    """The works, as the page reads them."""
-    return [
-        {"name": work.name, "by": f"{work.authors}, {work.year}", "types": list(work.types), "note": work.note}
-        for work in taxonomy.WORKS
-    ]
 
 
 class TaxonomyMap(PresetWidget):
@@ -79,12 +61,25 @@ class TaxonomyMap(PresetWidget):
 
     types = Texts([])
     criteria = Record(
-        {"title": Text(""), "short": Text(""), "question": Text(""), "types": Texts([])}, _criteria(), shape=_MANY
+        {"title": Text(""), "short": Text(""), "question": Text(""), "types": Texts([])},
+        [
+            {"title": one.title, "short": one.short, "question": one.question, "types": list(one.names)}
+            for one in taxonomy.CRITERIA
+        ],
+        shape=_MANY,
     )
-    entries = Record({"name": Text(""), "by": Text(""), "types": Texts([]), "note": Text("")}, _entries(), shape=_MANY)
-    sample: ClassVar = {"types": ["local", "self"]}
+    entries = Record(
+        {"name": Text(""), "by": Text(""), "types": Texts([]), "note": Text("")},
+        [
+            {"name": work.name, "by": f"{work.authors}, {work.year}", "types": list(work.types), "note": work.note}
+            for work in taxonomy.WORKS
+        ],
+        shape=_MANY,
+    )
     presets = Presets(PRESETS)
     works = Output("names of the works that remain")
+
+    sample: ClassVar = {"types": ["local", "self"]}
 
     def _check(self, state: dict[str, Any]) -> None:
         known = [name for one in state["criteria"] for name in one["types"]]
@@ -102,26 +97,3 @@ class TaxonomyMap(PresetWidget):
         asked = f"Asked for: {', '.join(self.types)}" if self.types else "Nothing asked for"
         names = ": " + ", ".join(self.works) if 0 < len(self.works) < total else ""
         return f"{asked}. {len(self.works)} of {total} works in the taxonomy remain{names}."
-
-    def picture(self) -> Picture:
-        """Every work and its types by criterion; what does not remain is grey and has no dot."""
-        works = self.entries
-        drawing = Picture(760, 82 + 23 * len(works))
-        asked = ", ".join(self.types) if self.types else "nothing"
-        drawing.text(16, 26, f"Asked for: {asked}. {len(self.works)} of {len(works)} works remain.", size=14, bold=True)
-        for left, one in zip(_COLUMNS.values(), self.criteria, strict=False):
-            drawing.text(left, 54, one["short"], bold=True)
-        drawing.line([(16, 62), (744, 62)], stroke="edge")
-        for row, work in enumerate(works):
-            self._draw_row(drawing, work, 80 + 23 * row)
-        return drawing
-
-    def _draw_row(self, drawing: Picture, work: dict[str, Any], y: int) -> None:
-        remains = work["name"] in self.works
-        ink = "ink" if remains else "soft"
-        if remains:
-            drawing.circle(22, y - 4, 5, fill="query")
-        drawing.text(34, y, work["name"], fill=ink, bold=remains)
-        for left, one in zip(_COLUMNS.values(), self.criteria, strict=False):
-            own = [name for name in one["types"] if name in work["types"]]
-            drawing.text(left, y, ", ".join(own), fill=ink)

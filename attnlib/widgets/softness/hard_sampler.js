@@ -12,7 +12,7 @@ import { number, share } from "../js/text.js";
 const SIZE = { width: 440, height: 300 };
 const [LEFT, RIGHT] = [34, 430];
 const AT = [0, 1, 2].map((i) => LEFT + ((RIGHT - LEFT) / 3) * (i + 0.5));
-const PLOT = { top: 14, middle: 143, half: 129 };
+const PLOT = { left: 12, right: 428, top: 20, middle: 146, half: 126 };
 
 /** Everything that is shown, from the state. */
 function run({ logits, rewards, draws, seed }) {
@@ -62,14 +62,14 @@ function shares(names, { least, most }, onMove) {
 /** The two running estimates against the number of draws, about the exact slope. */
 function estimates() {
   const { node, layer } = chart({ label: "Estimates of the slope as the draws go on", ...SIZE });
-  const { top, middle, half } = PLOT;
+  const { left, right, top, middle, half } = PLOT;
   const lines = layer("attnlib-hard-lines");
-  lines.append(svg("line", { x1: LEFT, x2: RIGHT, y1: middle, y2: middle }));
+  lines.append(svg("line", { x1: left, x2: right, y1: middle, y2: middle }));
   const curves = ["attnlib-hard-plain", "attnlib-hard-steadied"].map((kind) => lines.appendChild(svg("polyline", { class: kind })));
   const words = layer("attnlib-hard-words");
   const text = (x, y, anchor) => words.appendChild(svg("text", { x, y, "text-anchor": anchor }));
-  const [high, low] = [text(LEFT, top, "start"), text(LEFT, middle + half, "start")];
-  const [level, first, last] = [text(RIGHT, top, "end"), text(LEFT, 292, "start"), text(RIGHT, 292, "end")];
+  const [high, low] = [text(left, top, "start"), text(left, middle + half, "start")];
+  const [level, first, last] = [text(right, top, "end"), text(left, 292, "start"), text(right, 292, "end")];
   write(first, { text: 1 });
   return {
     node,
@@ -80,12 +80,12 @@ function estimates() {
       const far = means.flatMap((values) => at.filter((k) => k > 3).map((k) => Math.abs(values[k] - exact)));
       const reach = Math.max(0.1, 1.15 * Math.max(...(far.length ? far : [1])));
       const ends = Math.max(draws, 10);
-      const x = (k) => LEFT + (RIGHT - LEFT) * (Math.log(k + 1) / Math.log(ends));
+      const x = (k) => left + (right - left) * (Math.log(k + 1) / Math.log(ends));
       const y = (value) => middle - half * within((value - exact) / reach, -1, 1);
       curves.forEach((curve, i) => write(curve, { points: line(at.map((k) => [x(k), y(means[i][k])])) }));
       write(high, { text: number(exact + reach) });
       write(low, { text: number(exact - reach) });
-      write(level, { text: `level line: exactly ${number(exact)}` });
+      write(level, { text: `exact slope ${number(exact)}` });
       write(last, { text: `${ends} draws` });
     },
   };
@@ -110,7 +110,7 @@ function build(view, first) {
   const options = names.map((name) => [name, `logit ${name}`]);
   const component = choice({ label: "Draw the slope by", options, onInput: (value) => view.set({ component: value }) });
   const columns = ["Position", "Weight", "Drawn", "Slope, exact", "no baseline", "with one"];
-  const numbers = table({ columns, caption: "Draws, and the slope of the bound by each logit" });
+  const numbers = table({ columns, caption: "Draws, and the slope of the bound by each logit", kind: "attnlib-hard-numbers" });
   const under = (text) => html("p", { class: "attnlib-caption", text });
   view.root.append(
     html("div", { class: "attnlib-hard-buttons" }, ...[...more, again, other].map(({ node }) => node)),

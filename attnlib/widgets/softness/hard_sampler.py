@@ -128,7 +128,7 @@ class HardSampler(PresetWidget):
             number(slopes["ABC".index(self.component)]) for slopes in (self.exact, self.plain, self.steadied)
         )
         return (
-            f"weights {shares}; {self.draws} draws: {counts}; slope of the bound by logit {self.component}: exactly "
+            f"weights {shares}; {self.draws} draws: {counts}; slope of the bound by logit {self.component}: exact "
             f"{exact}, estimated {plain} without a baseline, {steadied} with one"
         )
 

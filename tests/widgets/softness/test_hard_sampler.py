@@ -1,4 +1,5 @@
-"""HardSampler: its numbers against attnlib, what its presets promise, its page. test_widgets*.py has the rest."""
+"""HardSampler: its numbers against attnlib, what its presets promise, its arithmetic in the page, and its page.
+test_widgets*.py has the rest."""
 
 import math
 import random
@@ -7,18 +8,33 @@ import re
 import pytest
 import torch
 from browser import frame
-from drawn import arithmetic
+from drawn import arithmetic, draw, found, rows, text
 
 from attnlib.distributions import softmax
 from attnlib.softness import baselines, hard
 from attnlib.widgets import HardSampler
-from attnlib.widgets.softness.hard_sampler import MAX_DRAWS, PRESETS, checkpoints, reach_of, uniforms
+from attnlib.widgets.softness.hard_sampler import uniforms
+from attnlib.widgets.text import number, share
+
+MOST = 5000
+call = arithmetic("hard")
 
 
-def sampler(preset, **state):
-    widget = HardSampler(preset=preset)
-    widget.update(**state)
-    return widget
+def slopes(logits, rewards, positions, *, average=None):
+    """What each draw makes of attnlib's own loss, one draw a batch."""
+    made = []
+    for position in positions:
+        row = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
+        reward = torch.tensor([rewards[position]], dtype=torch.float64)
+        before = average(reward) if average else 0.0
+        loss = hard.reinforce_loss(reward, softmax(row).log()[position : position + 1], baseline=before)
+        made.append(-torch.autograd.grad(loss, row)[0])
+    return torch.stack(made)
+
+
+def drawn(widget):
+    edges = torch.tensor(widget.weights, dtype=torch.float64).cumsum(0).tolist()
+    return [sum(u >= edge for edge in edges[:2]) for u in uniforms(widget.seed, widget.draws)]
 
 
 # ----------------------------------------------------------------------------------------------------------- outputs
@@ -28,211 +44,100 @@ def test_numbers_are_those_of_the_known_generator():
     """Golden values of mulberry32 with seed 1; no seed gives a number outside [0, 1)."""
     assert uniforms(1, 2) == [0.6270739405881613, 0.002735721180215478]
     for seed in (0, 7, 2**31 - 1):
-        numbers = torch.tensor(uniforms(seed, 4000))
-        assert (numbers >= 0).all()
-        assert (numbers < 1).all()
-        assert abs(numbers.mean() - 0.5) < 5 * math.sqrt(1 / 12 / 4000)
+        numbers = uniforms(seed, 4000)
+        assert all(0 <= u < 1 for u in numbers)
+        assert abs(sum(numbers) / 4000 - 0.5) < 5 * math.sqrt(1 / 12 / 4000)
 
 
-def test_exact_slope_is_that_of_the_bound():
-    widget = HardSampler(logits=[0.3, -1.0, 1.2], rewards=[-1.0, -4.0, 0.5])
-    logits = torch.tensor(widget.logits, dtype=torch.float64, requires_grad=True)
-    bound = softmax(logits) @ torch.tensor(widget.rewards, dtype=torch.float64)
-    (wanted,) = torch.autograd.grad(bound, logits)
-    assert widget.exact == pytest.approx(wanted.tolist(), abs=1e-12)
-
-
-@pytest.mark.parametrize("baseline", ["plain", "steadied"])
-def test_estimates_are_those_of_the_library_draw_by_draw(baseline):
-    """Through attnlib's own loss and its own moving average, one draw a batch."""
+def test_outputs_are_those_of_the_library_draw_by_draw():
     widget = HardSampler(logits=[0.3, -1.0, 1.2], rewards=[-1.0, -4.0, 0.5], draws=50, seed=9)
-    average, total = baselines.MovingAverage().double(), torch.zeros(3, dtype=torch.float64)
-    for position in widget._run()["positions"]:
-        logits = torch.tensor(widget.logits, dtype=torch.float64, requires_grad=True)
-        reward = torch.tensor([widget.rewards[position]], dtype=torch.float64)
-        before = average(reward) if baseline == "steadied" else 0.0
-        loss = hard.reinforce_loss(reward, softmax(logits).log()[position : position + 1], baseline=before)
-        total -= torch.autograd.grad(loss, logits)[0]
-    assert getattr(widget, baseline) == pytest.approx((total / 50).tolist(), abs=1e-9)
+    logits = torch.tensor(widget.logits, dtype=torch.float64, requires_grad=True)
+    (exact,) = torch.autograd.grad(softmax(logits) @ torch.tensor(widget.rewards, dtype=torch.float64), logits)
+    assert widget.exact == pytest.approx(exact.tolist(), abs=1e-12)
+    positions = drawn(widget)
+    assert widget.counts == [positions.count(i) for i in range(3)]
+    for name, average in (("plain", None), ("steadied", baselines.MovingAverage().double())):
+        mean = slopes(widget.logits, widget.rewards, positions, average=average).mean(0)
+        assert getattr(widget, name) == pytest.approx(mean.tolist(), abs=1e-9)
 
 
 def test_counts_come_to_the_weights():
-    widget = HardSampler(logits=[1.0, 0.0, -1.5], draws=MAX_DRAWS)
+    widget = HardSampler(logits=[1.0, 0.0, -1.5], draws=MOST)
     for count, weight in zip(widget.counts, widget.weights, strict=True):
-        assert abs(count / MAX_DRAWS - weight) < 5 * math.sqrt(weight * (1 - weight) / MAX_DRAWS)
-    assert sum(widget.counts) == MAX_DRAWS
+        assert abs(count / MOST - weight) < 5 * math.sqrt(weight * (1 - weight) / MOST)
 
 
-def test_more_draws_keep_the_first():
-    few, more = HardSampler(draws=20), HardSampler(draws=21)
-    assert more._run()["positions"][:20] == few._run()["positions"]
-    assert sum(abs(a - b) for a, b in zip(few.counts, more.counts, strict=True)) == 1
-
-
-def test_no_draws():
-    widget = HardSampler(draws=0)
-    assert widget.counts == [0, 0, 0]
-    assert widget.plain == widget.steadied == [0.0, 0.0, 0.0]
-    assert not re.search("nan|inf", widget.picture().svg())
+def test_bounds():
+    for state in ({"draws": MOST + 1}, {"seed": 2**31}, {"logits": [4.1, 0, 0]}, {"rewards": [0, 0, -8.1]}):
+        with pytest.raises(ValueError, match=f"{next(iter(state))} must be .* to "):
+            HardSampler(**state)
 
 
 # ---------------------------------------------------------------------------------------- what the presets say, is so
 
 
-def error(widget, name):
-    j = "ABC".index(widget.component)
-    return abs(getattr(widget, name)[j] - widget.exact[j])
-
-
-def spread(widget, name):
-    return widget._run()["single"][name][:, "ABC".index(widget.component)].std().item()
-
-
-def test_preset_far_below_zero():
-    widget = sampler("Far below zero")
-    assert all(abs(reward + 6) <= 0.5 for reward in widget.rewards)
-    assert spread(widget, "plain") > 2 * spread(widget, "steadied")
-    assert error(widget, "steadied") < error(widget, "plain")
-
-
-def test_preset_nothing_to_learn():
-    widget = sampler("Nothing to learn", draws=1000)
-    assert widget.exact == pytest.approx([0, 0, 0], abs=1e-12)
-    single = widget._run()["single"]
-    assert single["steadied"][200:].abs().max() < 1e-6
-    assert single["plain"][200:].abs().max() > 0.5
-
-
-def test_preset_rare_and_right():
-    widget = sampler("Rare and right")
-    assert widget.weights[2] < 0.02
-    assert widget.counts[2] == 0
-    assert widget.rewards[2] == max(widget.rewards)
-    assert sampler("Rare and right", draws=1000).counts[2] > 0
-
-
-def test_preset_rewards_about_zero():
-    widget = sampler("Rewards about zero")
-    mean = sum(weight * reward for weight, reward in zip(widget.weights, widget.rewards, strict=True))
-    assert abs(mean) < 0.25
-    assert spread(widget, "steadied") == pytest.approx(spread(widget, "plain"), rel=0.25)
+def spreads(widget):
+    """What the page says of single draws: the standard deviation without a baseline, and with one."""
+    (view,) = draw(widget)
+    told = re.search(r"spreads by ([\d.]+) .*, by ([\d.]+) with one", text(found(view, "attnlib-caption")[-1]))
+    return float(told[1]), float(told[2])
 
 
 def test_preset_three_draws():
-    assert sampler("Three draws").draws == 3
+    assert HardSampler(preset="Three draws").draws == 3
 
 
-# ----------------------------------------------------------------------------------------------------------- picture
+def test_preset_far_below_zero():
+    widget = HardSampler(preset="Far below zero")
+    assert all(abs(reward + 6) <= 0.5 for reward in widget.rewards)
+    plain, steadied = spreads(widget)
+    assert plain > 2 * steadied
+    j = "ABC".index(widget.component)
+    assert abs(widget.steadied[j] - widget.exact[j]) < abs(widget.plain[j] - widget.exact[j])
 
 
-@pytest.mark.parametrize("draws", [0, 1, 7, MAX_DRAWS])
-@pytest.mark.parametrize("logits", [[0.8, 0.0, -0.8], [0.0, 0.0, 0.0], [1e3, 0.0, -1e3]])
-def test_picture_is_drawn_for_every_state(draws, logits):
-    text = HardSampler(draws=draws, logits=logits).picture().svg()
-    assert not re.search("nan|inf", text)
-    assert text.count("without a baseline") == 1
+def test_preset_nothing_to_learn():
+    widget = HardSampler(preset="Nothing to learn")
+    assert len(set(widget.rewards)) == 1
+    assert widget.exact == pytest.approx([0, 0, 0], abs=1e-12)
+    average = baselines.MovingAverage().double()
+    single = {
+        steady: slopes(widget.logits, widget.rewards, drawn(widget), average=steady) for steady in (None, average)
+    }
+    assert single[None][200:].abs().max() > 0.5
+    assert single[average][200:].abs().max() < 1e-6
 
 
-def test_checkpoints_hold_the_first_and_the_last():
-    for draws in (1, 39, 41, 977, MAX_DRAWS):
-        spots = checkpoints(draws)
-        assert spots[:3] == list(range(1, min(draws, 3) + 1))
-        assert spots[-1] == draws
-        assert len(spots) < 170
-    assert checkpoints(0) == []
-    assert reach_of(0.0, [1, 2], [9.0, 9.0]) == 1.15
-    assert reach_of(1.0, [1, 5], [9.0, 3.0]) == 2.3
+def test_preset_rare_and_right():
+    widget = HardSampler(preset="Rare and right")
+    assert widget.weights[2] < 0.02
+    assert widget.counts[2] == 0
+    assert widget.rewards[2] == max(widget.rewards)
+    widget.draws = 1000
+    assert widget.counts[2] > 0
 
 
-# -------------------------------------------------------------------------------------------------------------- page
+def test_preset_rewards_about_zero():
+    widget = HardSampler(preset="Rewards about zero")
+    assert abs(sum(weight * reward for weight, reward in zip(widget.weights, widget.rewards, strict=True))) < 0.25
+    plain, steadied = spreads(widget)
+    assert steadied == pytest.approx(plain, rel=0.25)
 
 
-def told(value, digits=2):
-    text = f"{abs(value):.{digits}f}"
-    return f"−{text}" if value < 0 and float(text) else text
+# ------------------------------------------------------------------------------------------------ the page, in numbers
 
 
-def cells(page):
-    rows = page.locator(".attnlib-hard-numbers tbody tr").all()
-    return [[cell.inner_text() for cell in row.locator("td").all()] for row in rows]
-
-
-def expected_cells(widget):
-    return [
-        [
-            f"{widget.weights[i]:.3f}",
-            str(widget.counts[i]),
-            told(widget.exact[i]),
-            told(widget.plain[i]) if widget.draws else "–",
-            told(widget.steadied[i]) if widget.draws else "–",
-        ]
-        for i in range(3)
-    ]
-
-
-@pytest.mark.browser
-def test_page_shows_the_numbers_of_attnlib(show):
-    page = show(HardSampler())
-    for preset in PRESETS:
-        page.get_by_label("Start from").select_option(preset["name"])
-        frame(page)
-        assert cells(page) == expected_cells(HardSampler(preset=preset["name"]))
-
-
-@pytest.mark.browser
-def test_buttons_draw_and_start_again(show):
-    page = show(HardSampler(draws=0, seed=5))
-    state = {"draws": 0, "seed": 5}
-    presses = [("Draw one", "draws", 1), ("Draw 1,000", "draws", 1001), ("Draw 10", "draws", 1011)]
-    presses += [("Other numbers", "seed", 6), ("Start again", "draws", 0), ("Draw one", "draws", 1)]
-    for name, trait, value in presses:
-        page.get_by_role("button", name=name, exact=True).click()
-        frame(page)
-        state[trait] = value
-        assert cells(page) == expected_cells(HardSampler(**state)), name
-    for _ in range(5):
-        page.get_by_role("button", name="Draw 1,000").click()
-        frame(page)
-    assert cells(page) == expected_cells(HardSampler(draws=MAX_DRAWS, seed=6))
-    assert page.get_by_role("button", name="Draw one").get_attribute("aria-disabled") == "true"
-
-
-@pytest.mark.browser
-def test_logits_move_by_keyboard_and_mouse(show):
-    page = show(HardSampler(logits=[0.8, 0.0, -0.8], draws=200))
-    handle = page.get_by_role("slider", name="Logit B")
-    handle.focus()
-    for key in ("ArrowUp", "ArrowRight", "Shift+ArrowUp", "ArrowDown"):
-        page.keyboard.press(key)
-    frame(page)
-    assert handle.get_attribute("aria-valuetext") == "0.60"
-    assert cells(page) == expected_cells(HardSampler(logits=[0.8, 0.6, -0.8], draws=200))
-    page.keyboard.press("Home")
-    frame(page)
-    assert handle.get_attribute("aria-valuetext") == "−4.00"
-    page.keyboard.press("End")
-    frame(page)
-    assert handle.get_attribute("aria-valuetext") == "4.00"
-    box = handle.locator(".attnlib-target").bounding_box()
-    board = page.locator(".attnlib-hard-bars").bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + 30, board["y"] + board["height"] * 148 / 300, steps=5)
-    page.mouse.up()
-    frame(page)
-    assert float(handle.get_attribute("aria-valuetext").replace("−", "-")) == pytest.approx(0, abs=0.06)
-
-
-def test_numbers_and_draws_are_those_of_python():
-    call = arithmetic("hard")
+def test_numbers_draws_and_baselines_are_those_of_python():
     rng = random.Random(0)
     seeds = [0, 1, 2**31 - 1, *(rng.randrange(2**31) for _ in range(200))]
-    actual = call("(seeds) => seeds.map((seed) => math.uniforms(seed, 25))", seeds)
-    assert actual == [uniforms(seed, 25) for seed in seeds]
-    weights = [0.0, 0.25, 0.75, 0.0]
-    assert call("(w) => math.drawn(w, [0, 0.2499, 0.25, 0.999999])", weights) == [1, 1, 2, 2]
+    assert call("(seeds) => seeds.map((seed) => math.uniforms(seed, 25))", seeds) == [
+        uniforms(seed, 25) for seed in seeds
+    ]
+    assert call("(w) => math.drawn(w, [0, 0.2499, 0.25, 0.999999])", [0.0, 0.25, 0.75, 0.0]) == [1, 1, 2, 2]
     assert call("() => math.drawn([0, 0], [0, 0.9])") == [-1, -1]
+    rewards, average = torch.randn(50, dtype=torch.float64), baselines.MovingAverage().double()
+    wanted = [average(reward).item() for reward in rewards[:, None]] + [average.value.item()]
+    assert call("(rewards) => math.movingAverage(rewards)", rewards.tolist()) == pytest.approx(wanted, abs=1e-12)
 
 
 def test_slopes_are_those_of_attnlib(record_property):
@@ -244,7 +149,7 @@ def test_slopes_are_those_of_attnlib(record_property):
         logits = [-math.inf if rng.random() < 0.15 else rng.gauss(0, 2) for _ in range(size)]
         cases.append((logits, [rng.gauss(-2, 2) for _ in range(size)], rng.randrange(size), rng.gauss(0, 2)))
     weights = [softmax(torch.tensor(logits, dtype=torch.float64)).tolist() for logits, *_ in cases]
-    actual = arithmetic("hard")(
+    actual = call(
         """(cases) => cases.map(([weights, rewards, ...draw]) =>
             [math.boundSlope(weights, rewards), math.reinforceSlope(weights, rewards, ...draw)])""",
         [(row, *case[1:]) for row, case in zip(weights, cases, strict=True)],
@@ -263,3 +168,79 @@ def test_slopes_are_those_of_attnlib(record_property):
             gaps.append((torch.tensor(estimate, dtype=torch.float64) - wanted).abs().max().item())
     record_property("measured", f"{max(gaps):.1e} largest gap to attnlib  slopes of hard attention")
     assert max(gaps) < 1e-6
+
+
+def test_page_shows_the_numbers_of_attnlib():
+    """Of each preset, and of states far out; the curves stay in the picture, end at the last draw and are not long."""
+    widgets = [HardSampler(preset=item["name"]) for item in HardSampler().presets]
+    for i, draws in enumerate((0, 1, 2, 40, 41, 977, MOST)):
+        logits = [[0.0, 0.0, 0.0], [4.0, 0.5, -4.0]][i % 2]
+        widgets.append(
+            HardSampler(logits=logits, rewards=[-8.0, 2.0, 0.0], draws=draws, seed=i, component="ABC"[i % 3])
+        )
+    for widget, view in zip(widgets, draw(*widgets), strict=True):
+        parts = zip("ABC", widget.weights, widget.counts, widget.exact, widget.plain, widget.steadied, strict=True)
+        assert rows(view) == [
+            [
+                letter,
+                share(weight),
+                str(count),
+                number(exact),
+                *(number(each) if widget.draws else "–" for each in means),
+            ]
+            for letter, weight, count, exact, *means in parts
+        ]
+        (marked,) = (row for row in view.iter("tr") if "data-shown" in row.attrib)
+        assert text(marked)[0] == widget.component
+        heights = [float(bar.get("height")) for bar in found(view, "attnlib-bar")]
+        assert heights == pytest.approx([116 * count / max(widget.draws, 1) for count in widget.counts], abs=0.01)
+        outlines = [float(bar.get("height")) for bar in found(view, "attnlib-bar-outline")]
+        assert outlines == pytest.approx([116 * weight for weight in widget.weights], abs=0.01)
+        for kind in ("attnlib-hard-plain", "attnlib-hard-steadied"):
+            places = [tuple(map(float, place.split(","))) for place in found(view, kind)[0].get("points").split()]
+            assert min(widget.draws, 40) <= len(places) < 170
+            assert all(12 <= x <= 428 and 20 <= y <= 272 for x, y in places)
+            assert widget.draws < 10 or places[-1][0] == 428
+
+
+# ----------------------------------------------------------------------------------------------- the page, in the hand
+
+
+def shown(page):
+    return [row.split("\t")[2] for row in page.locator("tbody tr").all_inner_texts()]
+
+
+@pytest.mark.browser
+def test_buttons_draw_and_start_again(show):
+    page = show(HardSampler(draws=0, seed=5))
+    state = {"draws": 0, "seed": 5}
+    presses = [("Draw one", "draws", 1), ("Draw 1,000", "draws", 1001), ("Draw 10", "draws", 1011)]
+    presses += [("Other numbers", "seed", 6), ("Start again", "draws", 0), ("Draw one", "draws", 1)]
+    presses += [("Draw 1,000", "draws", min(1001 + 1000 * i, MOST)) for i in range(5)]
+    for name, trait, value in presses:
+        page.get_by_role("button", name=name, exact=True).click()
+        frame(page)
+        state[trait] = value
+        assert shown(page) == [str(count) for count in HardSampler(**state).counts], name
+    assert page.get_by_role("button", name="Draw one").get_attribute("aria-disabled") == "true"
+
+
+@pytest.mark.browser
+def test_logits_move_by_keyboard_and_mouse(show):
+    page = show(HardSampler(logits=[0.8, 0.0, -0.8], draws=200))
+    lever = page.get_by_role("slider", name="Logit B")
+    lever.focus()
+    for keys, value in ((("ArrowUp", "ArrowRight", "Shift+ArrowUp", "ArrowDown"), 0.6), (("End",), 4), (("Home",), -4)):
+        for key in keys:
+            page.keyboard.press(key)
+        frame(page)
+        assert lever.get_attribute("aria-valuetext") == number(value)
+        assert shown(page) == [str(count) for count in HardSampler(logits=[0.8, value, -0.8], draws=200).counts]
+    box, board = lever.locator(".attnlib-target").bounding_box(), page.locator(".attnlib-chart").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 30, y - board["height"] * 52 / 300, steps=5)
+    page.mouse.up()
+    frame(page)
+    assert float(lever.get_attribute("aria-valuetext").replace("−", "-")) == pytest.approx(0, abs=0.06)
