@@ -19,9 +19,9 @@ function run({ logits, rewards, draws, seed }) {
   const weights = softmax(logits);
   const positions = drawn(weights, uniforms(seed, draws));
   const baselines = movingAverage(positions.map((i) => rewards[i]));
-  const single = [() => 0, (k) => baselines[k]].map((baseline) =>
-    positions.map((i, k) => reinforceSlope(weights, rewards, i, baseline(k))),
-  );
+  const plain = rewards.map((_, i) => reinforceSlope(weights, rewards, i)); // once a position
+  const steadied = positions.map((i, k) => reinforceSlope(weights, rewards, i, baselines[k]));
+  const single = [positions.map((i) => plain[i]), steadied];
   return {
     weights,
     exact: boundSlope(weights, rewards),
