@@ -88,7 +88,7 @@ function build(view, first) {
   const shares = table({ columns: ["Distribution", ...NAMES, "Sum"], caption: "Weights side by side", kind, bars: 3 });
   const controls = [...logits, temperature, alpha, path, wide].map(({ node }) => node);
   view.root.append(
-    html("div", { class: "attnlib-pair" }, drawing.node, html("div", { class: "attnlib-controls" }, ...controls)),
+    html("div", { class: "attnlib-two" }, drawing.node, html("div", { class: "attnlib-controls" }, ...controls)),
     view.caption,
     shares.node,
   );

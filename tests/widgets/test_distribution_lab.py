@@ -123,7 +123,7 @@ def test_page_shows_the_numbers_of_attnlib_and_marks_the_zeros():
         assert len([cell for cell in view.iter("td") if "data-zero" in cell.attrib]) == sum(
             weight == 0 for weights in every.values() for weight in weights
         )
-        lengths = [float(bar.find("span").get("style")[6:-1]) for bar in found(view, "attnlib-track")]
+        lengths = [float(bar.find("span").get("style")[6:-1]) for bar in found(view, "attnlib-gauge")]
         assert lengths == pytest.approx([100 * weight for weights in every.values() for weight in weights], abs=0.0051)
         for name, mark in zip(ON_SIMPLEX, found(view, "attnlib-lab-signs")[0], strict=True):
             mixed = [sum(w * at[i] for w, at in zip(every[name], corners(view), strict=True)) for i in (0, 1)]

@@ -4,9 +4,9 @@
 // `view.root` once and returns `update(state)`, which only writes attributes and text. A control calls
 // `view.set({ trait: value })`: model, kernel and picture follow in the next frame. Values in the model are replaced,
 // never edited in place. `view.news(text, more)` writes both into `view.caption`, which the member puts where it wants
-// it, and tells a screen reader the text when it has changed, politely and not too often. `view.schema` says what each
-// trait may be, bounds and names of choices too. `unnamed` is what the list of
-// presets says of a state that is none of them, `hint` the line that stands beside it.
+// it, and tells a screen reader the text when it has changed, politely and not too often; `view.schema` holds the rules
+// of the traits. `unnamed` is what the list of presets says of a state that is none of them, `hint` the line that stands
+// beside it.
 
 import { button } from "./controls.js";
 import { checker } from "./check.js";

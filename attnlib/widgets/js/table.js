@@ -7,7 +7,7 @@ const plain = (node) => ({ node, put: (text) => write(node, { text }) });
 /** A cell with a bar under its number, as long as its part of one: it takes { text, part }. */
 function barred() {
   const [words, bar] = [html("span"), html("span")];
-  const node = html("td", {}, words, html("span", { class: "attnlib-track", "aria-hidden": "true" }, bar));
+  const node = html("td", {}, words, html("span", { class: "attnlib-gauge", "aria-hidden": "true" }, bar));
   return {
     node,
     put({ text, part }) {

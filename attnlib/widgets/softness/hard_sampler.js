@@ -114,7 +114,7 @@ function build(view, first) {
   const under = (text) => html("p", { class: "attnlib-caption", text });
   view.root.append(
     html("div", { class: "attnlib-hard-buttons" }, ...[...more, again, other].map(({ node }) => node)),
-    html("div", { class: "attnlib-pair" },
+    html("div", { class: "attnlib-two" },
       html("div", {}, picture.node, under("Above, the logits. Full bars are drawn shares, dashed outlines the weights.")),
       html("div", {}, plot.node, under("The dashed curve has no baseline, the full one the moving average."))),
     html("div", { class: "attnlib-controls" }, ...[...rewards, component].map(({ node }) => node)),
