@@ -32,9 +32,10 @@ const along = ({ path }) =>
 
 function picture(onMove) {
   const triangle = simplex({ label: "The simplex in the plane of logits", names: NAMES, onMove });
-  const polylines = (layer, kinds) => kinds.map((kind) => layer.appendChild(svg("polyline", { class: kind })));
   const names = Object.keys(SIGNS);
-  const [ray, drop, ...paths] = polylines(triangle.layer("attnlib-lab-paths"), ["attnlib-lab-ray", "attnlib-lab-drop", ...names.map(kindOf)]);
+  const lines = triangle.layer("attnlib-lab-paths");
+  const polyline = (name) => lines.appendChild(svg("polyline", { class: kindOf(name) }));
+  const [ray, drop, ...paths] = ["ray", "drop", ...names].map(polyline);
   const signs = triangle.layer("attnlib-lab-signs");
   const marks = names.map((name) => signs.appendChild(svg(SIGNS[name][0], { class: kindOf(name), ...SIGNS[name][1] })));
   let drawn = "";
@@ -110,8 +111,10 @@ function build(view, first) {
     const kept = Object.keys(SIGNS).map((name) => `${weights[name].filter((part) => part > 0).length} by ${name}`);
     const out = drawing.outside() ? ", now outside the picture and held on its border" : "";
     view.news(
-      `Keys that are kept: ${kept.join(", ")}. Sigmoid weighs each on its own: its weights sum to ${number(total(weights.sigmoid), 3)}, and need not lie on the simplex.`,
-      `${ROUTES[state.path]} The ring is the logits over T${out}; support is the number of keys that sparsemax keeps for a ring in that region.`,
+      `Keys that are kept: ${kept.join(", ")}. Sigmoid weighs each on its own: its weights sum to ` +
+        `${number(total(weights.sigmoid), 3)}, and need not lie on the simplex.`,
+      `${ROUTES[state.path]} The ring is the logits over T${out}; support is the number of keys that sparsemax keeps ` +
+        "for a ring in that region.",
     );
   };
 }

@@ -30,7 +30,9 @@ function filters(criteria, onInput) {
   return {
     node: html("div", { class: "attnlib-map-criteria" }, ...groups),
     update(types, works) {
-      for (const [name, box] of boxes) box.update(types.includes(name), { label: `${name} (${select(works, [name]).length})` });
+      for (const [name, box] of boxes) {
+        box.update(types.includes(name), { label: `${name} (${select(works, [name]).length})` });
+      }
     },
   };
 }
@@ -43,8 +45,9 @@ function card({ name, by, types, note, pages, open }, criteria) {
     return html("div", {}, html("dt", { text: short }), html("dd", {}, ...(own.length ? joined(own, ", ") : ["any"])));
   });
   const links = pages.map(({ href, title }) => html("a", { class: "attnlib-map-link", href, text: title }));
-  const title = html("p", { class: "attnlib-map-name" }, html("strong", { text: name }), html("span", { text: ` ${by}` }));
-  const node = html("li", { class: "attnlib-map-card" }, title, html("dl", {}, ...rows));
+  const title = [html("strong", { text: name }), html("span", { text: ` ${by}` })];
+  const head = html("p", { class: "attnlib-map-name" }, ...title);
+  const node = html("li", { class: "attnlib-map-card" }, head, html("dl", {}, ...rows));
   if (note) node.append(html("p", { text: note }));
   if (links.length) node.append(html("p", {}, `${open}: `, ...joined(links, "; ")));
   return {
@@ -67,10 +70,12 @@ function build(view, first) {
   const treat = ({ name }) => chapters.filter(({ works }) => works.includes(name));
   const works = cards(first.entries.map((work) => ({ ...work, pages: treat(work), open: "In this book" })));
   const treated = cards(chapters.map((each) => ({ ...each, name: each.title, note: "", pages: [each], open: "Open" })));
-  const list = (label, all) => html("ul", { class: "attnlib-map-cards", "aria-label": label }, ...all.map(({ node }) => node));
+  const list = (label, all) =>
+    html("ul", { class: "attnlib-map-cards", "aria-label": label }, ...all.map(({ node }) => node));
   const count = html("p", { class: "attnlib-caption" });
   const lists = [list("Works", works), list("Chapters of this book", treated)];
-  view.root.append(boxes.node, html("div", { class: "attnlib-map-bar" }, view.caption, clear.node), lists[0], count, lists[1]);
+  const bar = html("div", { class: "attnlib-map-bar" }, view.caption, clear.node);
+  view.root.append(boxes.node, bar, lists[0], count, lists[1]);
 
   return (state) => {
     wanted = state.types;

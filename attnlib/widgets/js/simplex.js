@@ -12,6 +12,7 @@ const [WIDTH, HEIGHT] = [440, 360];
 const [X, Y] = [220, 214]; // the middle of the triangle
 const MARGIN = 16;
 const CORNERS = [[1, 0, 0], [0, 1, 0], [0, 0, 1]];
+const RING = "M-11 0H-4M4 0H11M0 -11V-4M0 4V11M-4 0A4 4 0 1 0 4 0A4 4 0 1 0 -4 0";
 const EDGES = [[0, 1], [0, 2], [1, 2]];
 const middle = (places) => [0, 1].map((i) => total(places.map((place) => place[i])) / places.length);
 
@@ -50,7 +51,7 @@ export function simplex({ label, names, onMove }) {
       return [(x - X) / unit, (Y - y) / unit];
     },
   };
-  const mark = svg("path", { class: "attnlib-simplex-ring", d: "M-11 0H-4M4 0H11M0 -11V-4M0 4V11M-4 0A4 4 0 1 0 4 0A4 4 0 1 0 -4 0" });
+  const mark = svg("path", { class: "attnlib-simplex-ring", d: RING });
   const ring = point({ plane: board, name: "Logits over temperature", mark, onMove: (to) => onMove(lifted(to)) });
 
   function paint({ wide, last, end, low }) {
@@ -64,14 +65,15 @@ export function simplex({ label, names, onMove }) {
     write(inside, { points: line(corners) });
     const quarters = [0.25, 0.5, 0.75].flatMap((part) =>
       CORNERS.map((_, i) => {
-        const ends = [1, 2].map((step) => pixels(CORNERS.map((_, k) => (k === i ? part : k === (i + step) % 3 ? 1 - part : 0))));
-        return `M${line([ends[0]])}L${line([ends[1]])}`;
+        const along = (step) => CORNERS.map((_, k) => (k === i ? part : k === (i + step) % 3 ? 1 - part : 0));
+        return `M${line([pixels(along(1))])}L${line([pixels(along(2))])}`;
       }),
     );
     write(rules, { d: wide ? null : quarters.join("") });
     const texts = corners.map(([x, y], i) => {
       const named = last.length === 1 && last[0] === i ? `${names[i]}, ${end}` : names[i];
-      return { text: named, x: x + [-9, 9, 0][i], y: y + [19, 19, -12][i], "text-anchor": ["end", "start", "middle"][i], "data-strong": true };
+      const anchor = ["end", "start", "middle"][i];
+      return { text: named, x: x + [-9, 9, 0][i], y: y + [19, 19, -12][i], "text-anchor": anchor, "data-strong": true };
     });
     const plain = (text, [x, y]) => texts.push({ text, x, y, "text-anchor": "middle", "data-strong": null });
     if (last.length === 2) plain(end, beside(last.map((i) => corners[i])));
@@ -100,7 +102,8 @@ export function simplex({ label, names, onMove }) {
       if (all !== painted) paint(how);
       painted = all;
       write(ring.node, { "data-outside": held < 1 });
-      ring.update(place, "Logits over temperature", numbers.map((value, i) => `${names[i]} ${number(value)}`).join(", "));
+      const told = numbers.map((value, i) => `${names[i]} ${number(value)}`).join(", ");
+      ring.update(place, "Logits over temperature", told);
     },
   };
 }

@@ -53,7 +53,8 @@ function shares(names, { least, most }, onMove) {
     node: drawing.node,
     update({ logits, draws }, { weights, counts }) {
       lever(logits);
-      const bar = (outline, i) => ({ x: AT[i], half: 30, value: counts[i] / Math.max(draws, 1), outline, name: names[i], strong: true });
+      const value = (i) => counts[i] / Math.max(draws, 1);
+      const bar = (outline, i) => ({ x: AT[i], half: 30, value: value(i), outline, name: names[i], strong: true });
       draw(weights.map(bar), 1);
     },
   };
@@ -65,7 +66,8 @@ function estimates() {
   const { left, right, top, middle, half } = PLOT;
   const lines = layer("attnlib-hard-lines");
   lines.append(svg("line", { x1: left, x2: right, y1: middle, y2: middle }));
-  const curves = ["attnlib-hard-plain", "attnlib-hard-steadied"].map((kind) => lines.appendChild(svg("polyline", { class: kind })));
+  const kinds = ["attnlib-hard-plain", "attnlib-hard-steadied"];
+  const curves = kinds.map((kind) => lines.appendChild(svg("polyline", { class: kind })));
   const words = layer("attnlib-hard-words");
   const text = (x, y, anchor) => words.appendChild(svg("text", { x, y, "text-anchor": anchor }));
   const [high, low] = [text(left, top, "start"), text(left, middle + half, "start")];
@@ -110,13 +112,16 @@ function build(view, first) {
   const options = names.map((name) => [name, `logit ${name}`]);
   const component = choice({ label: "Draw the slope by", options, onInput: (value) => view.set({ component: value }) });
   const columns = ["Position", "Weight", "Drawn", "Slope, exact", "no baseline", "with one"];
-  const numbers = table({ columns, caption: "Draws, and the slope of the bound by each logit", kind: "attnlib-hard-numbers" });
+  const caption = "Draws, and the slope of the bound by each logit";
+  const numbers = table({ columns, caption, kind: "attnlib-hard-numbers" });
   const under = (text) => html("p", { class: "attnlib-caption", text });
+  const charts = [
+    [picture.node, under("Above, the logits. Full bars are drawn shares, dashed outlines the weights.")],
+    [plot.node, under("The dashed curve has no baseline, the full one the moving average.")],
+  ];
   view.root.append(
     html("div", { class: "attnlib-hard-buttons" }, ...[...more, again, other].map(({ node }) => node)),
-    html("div", { class: "attnlib-two" },
-      html("div", {}, picture.node, under("Above, the logits. Full bars are drawn shares, dashed outlines the weights.")),
-      html("div", {}, plot.node, under("The dashed curve has no baseline, the full one the moving average."))),
+    html("div", { class: "attnlib-two" }, ...charts.map((parts) => html("div", {}, ...parts))),
     html("div", { class: "attnlib-controls" }, ...[...rewards, component].map(({ node }) => node)),
     numbers.node,
     view.caption,
@@ -137,8 +142,11 @@ function build(view, first) {
     for (const each of more) each.update({ disabled: draws >= bounds.most });
     again.update({ disabled: draws === 0 });
     const [plain, steadied] = single.map((rows) => number(deviation(rows.map((each) => each[j]))));
-    const spread = `One draw's estimate of the slope by logit ${name} spreads by ${plain} (standard deviation) without a baseline, by ${steadied} with one; the baseline stands at ${number(baseline)}.`;
-    const told = draws > 1 ? spread : "Draw at least twice to see how much single draws spread.";
+    const told =
+      draws > 1
+        ? `One draw's estimate of the slope by logit ${name} spreads by ${plain} (standard deviation) without a ` +
+          `baseline, by ${steadied} with one; the baseline stands at ${number(baseline)}.`
+        : "Draw at least twice to see how much single draws spread.";
     const found = names.map((letter, i) => `${letter} ${counts[i]}`).join(", ");
     view.news(`${draws} draws: ${found}. ${told}`, `At most ${bounds.most} draws; number series ${state.seed}.`);
   };
