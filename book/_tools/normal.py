@@ -13,6 +13,7 @@ from nbformat import NotebookNode
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
+import folding
 import provenance
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -48,7 +49,7 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
         cell.outputs = [tidy(output, cell.execution_count) for output in merge_streams(cell.outputs)]
         cell.outputs = [output for output in cell.outputs if output.get("data", True)]
         describe_figure(cell)
-    return notebook
+    return folding.fold(notebook)
 
 
 def merge_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
