@@ -20,6 +20,8 @@ from contract import (
 from contract_general import images
 from nbformat import NotebookNode
 
+from book._tools import budget
+
 ASSERTS = r"^\s*assert\b|\bassert_close\(|\bassert_allclose\(|\bclaims\.check\("
 
 
@@ -77,6 +79,12 @@ def card(page: Page, book: Book) -> list[str]:
         for name in CARD
         if not re.search(rf"\*\*{name}\.?\*\*\s*(?!\*\*)[^\s`]", cards[0].body)
     ]
+
+
+def affordable(page: Page, book: Book) -> list[str]:
+    """No more in sight than a reader has time for."""
+    name = budget.key(page.path) if page.path.is_absolute() else page.path.stem
+    return budget.complaints(name, page.notebook)
 
 
 def derivation(page: Page, book: Book) -> list[str]:
@@ -183,6 +191,7 @@ CHAPTER: tuple[Check, ...] = (
     opening,
     stations_in_order,
     card,
+    affordable,
     derivation,
     by_hand,
     in_code,
