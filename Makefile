@@ -63,6 +63,7 @@ chromium: $(READY)
 check: $(READY)  ## style and types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check --config book/notebooks.toml book
 	@$(PY) -m ruff format --check --config book/notebooks.toml book
 	@$(PY) -m mypy
 
