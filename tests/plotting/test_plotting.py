@@ -308,6 +308,23 @@ def test_in_a_notebook_the_figure_is_displayed_with_its_words():
     assert output.metadata["image/png"] == {"width": 562}
 
 
+def test_words_may_stand_in_the_cell_s_metadata():
+    from IPython.testing.globalipapp import start_ipython
+    from IPython.utils.capture import capture_output
+
+    with pytest.raises(ValueError, match="caption stands in the cell's metadata"):
+        plotting.heatmap(WEIGHTS, alt=plotting.TOLD, caption="Rows sum to one.")
+    shell = start_ipython()
+    try:
+        with capture_output() as captured:
+            assert plotting.heatmap(WEIGHTS, alt=plotting.TOLD) is None
+    finally:
+        shell.__class__.clear_instance()
+    (output,) = captured.outputs
+    assert output.metadata == {"image/png": {"width": 562}}
+    assert output.data["text/plain"] == "Figure"
+
+
 def test_attnlib_itself_imports_no_plotting():
     code = "import sys, attnlib; assert not {'matplotlib', 'seaborn', 'IPython'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
