@@ -62,9 +62,12 @@ chromium: $(READY)
 
 check: $(READY)  ## style and types
 	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check --config book/notebooks.toml book
+	@$(PY) -m ruff format --check --config book/notebooks.toml book
 	@$(PY) -m mypy
 
-notebooks: $(READY) chromium  ## execute the notebooks in place and normalise them (NB=path for one)
+notebooks: $(READY) chromium  ## format the notebooks, execute them in place and normalise them (NB=path for one)
 	@$(PY) book/_tools/notebooks.py $(NB)
 
 pins: $(READY)  ## write requirements.txt from the environment as it is

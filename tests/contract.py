@@ -31,6 +31,7 @@ CLAIM = "application/vnd.attnlib.claim+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 ASSERTIONS = 5
 BYTES = 1_500_000
+LINES = 60  # of a cell
 
 TARGET = re.compile(r"^\(([^()\s]+)\)=\s*$", re.M)
 FORMULA = re.compile(r"(?:^\(([^()\s]+)\)=\s*\n\s*)?^\$\$(.*?)\$\$", re.M | re.S)

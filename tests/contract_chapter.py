@@ -20,7 +20,7 @@ from contract import (
 from contract_general import images
 from nbformat import NotebookNode
 
-from book._tools import places
+from book._tools import budget, places
 
 ASSERTS = r"^\s*assert\b|\bassert_close\(|\bassert_allclose\(|\bclaims\.check\("
 
@@ -87,6 +87,12 @@ def placed(page: Page, book: Book) -> list[str]:
     except ValueError as error:
         return [str(error)]
     return []
+
+
+def affordable(page: Page, book: Book) -> list[str]:
+    """No more in sight than a reader has time for."""
+    name = budget.key(page.path) if page.path.is_absolute() else page.path.stem
+    return budget.complaints(name, page.notebook)
 
 
 def derivation(page: Page, book: Book) -> list[str]:
@@ -194,6 +200,7 @@ CHAPTER: tuple[Check, ...] = (
     stations_in_order,
     card,
     placed,
+    affordable,
     derivation,
     by_hand,
     in_code,

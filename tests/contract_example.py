@@ -165,6 +165,13 @@ MUTANTS: dict[str, tuple[Callable[[NotebookNode], object], str]] = {
     "a place and none": (replace(": *Soft*.", ": *Soft*, *no place*."), "a place is told once"),
     "two parts": (replace(": *Soft*.", ": The *frame* and its *score*."), "a place is told once"),
     "a title that says more": (replace("# Lookup", "# Hard lookup"), "the title names hard"),
+    "too many words": (lambda nb: nb.cells.append(prose("word " * 3501)), r"3,5\d\d words in sight, more than 3,500"),
+    "too much code": (
+        lambda nb: nb.cells.extend([code("a = 1\n" * 59) for _ in range(3)]),
+        r"lines of code in sight, more than 120"),
+    "too many formulas": (
+        replace("Three tokens.", "$$\n" + "a = b \\\\\n" * 200 + "$$"), r"4\d minutes in sight, more than 35"),
+    "a long cell": (with_cell("print(2)", lambda c: c.update(source="a = 1\n" * 61)), "61 lines, more than 60"),
     "no numbered equation": (replace("\\tag{7}", ""), "derivation has no numbered"),
     "an equation nobody refers to": (replace("{ref}`Eq. 7 <eq-7>`", "it"), "nothing refers to eq-7"),
     "an equation under another label": (replace("(eq-7)=", "(eq-8)="), r"stands under \(eq-8\)"),

@@ -6,6 +6,7 @@ from contract import (
     BYTES,
     CITE,
     FORMULA,
+    LINES,
     LINK,
     PATHS,
     ROLE,
@@ -56,6 +57,12 @@ def stored_clean(page: Page, book: Book) -> list[str]:
 def small_enough(page: Page, book: Book) -> list[str]:
     size = page.path.stat().st_size if page.path.exists() else 0
     return [f"{size:,} bytes, more than {BYTES:,}"] if size > BYTES else []
+
+
+def cells_short(page: Page, book: Book) -> list[str]:
+    """A thought a cell."""
+    sizes = ((cell, len(source(cell).splitlines())) for cell in page.code)
+    return [named(cell, f"{size} lines, more than {LINES}: split it") for cell, size in sizes if size > LINES]
 
 
 def figures_described(page: Page, book: Book) -> list[str]:
@@ -135,6 +142,7 @@ def links_resolve(page: Page, book: Book) -> list[str]:
 GENERAL: tuple[Check, ...] = (
     stored_clean,
     small_enough,
+    cells_short,
     figures_described,
     citations_resolve,
     equations_kept,

@@ -5,7 +5,7 @@ not finished. In a notebook the figure is displayed and the call returns ``None`
 ``matplotlib.figure.Figure``. Nothing is drawn through ``pyplot``, so no setting of yours is read or changed.
 """
 
-from attnlib.plotting.canvas import PALETTE, figure, png, show, style
+from attnlib.plotting.canvas import PALETTE, TOLD, figure, png, show, style
 from attnlib.plotting.charts import bars, curves
 from attnlib.plotting.diagrams import matrix, network, tree
 from attnlib.plotting.maps import alignment, heatmap
@@ -13,6 +13,7 @@ from attnlib.plotting.planes import plane, simplex
 
 __all__ = [
     "PALETTE",
+    "TOLD",
     "alignment",
     "bars",
     "curves",

@@ -25,6 +25,7 @@ DASHES = ("-", (0, (5, 2)), (0, (1, 1.3)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---", "ooo")
 WIDTH = 5.2  # inches: 11 pt type is then 10 px high on a screen of 390 px
 PIXELS_PER_INCH = 108  # of the page; the file holds twice as many for sharp screens
+TOLD = "told in the cell's metadata"  # given as alt: the words stand under `mystnb`, and the contract looks for them
 SEQUENTIAL, DIVERGING = "mako_r", "vlag"  # seaborn's: light is little; white is zero
 
 _RC: dict[Any, Any] = {
@@ -82,13 +83,17 @@ def show(figure: Figure, *, alt: str, caption: str | None = None) -> Figure | No
 
     Args:
         figure: what to show. It is not changed.
-        alt: what the figure shows, in words, for a reader who does not see it.
+        alt: what the figure shows, in words, for a reader who does not see it. ``plotting.TOLD`` where a cell of a
+            notebook says it, and the caption, in its metadata (``mystnb``: ``image.alt`` and ``figure.caption``), so
+            that long texts need not stand in the code.
         caption: the sentence under the figure.
 
     Raises:
-        ValueError: ``alt`` or ``caption`` is empty.
+        ValueError: ``alt`` or ``caption`` is empty, or the caption stands here and the words elsewhere.
     """
     said = {"alt": words("alt", alt)}
+    if caption is not None and alt == TOLD:
+        raise ValueError("caption stands in the cell's metadata where alt is plotting.TOLD")
     if caption is not None:
         said["caption"] = words("caption", caption)
     if not _in_notebook():
@@ -96,8 +101,10 @@ def show(figure: Figure, *, alt: str, caption: str | None = None) -> Figure | No
     from IPython.display import display
 
     width = round(figure.get_size_inches()[0] * PIXELS_PER_INCH)  # the height follows, on narrow screens too
-    data = {"image/png": base64.b64encode(png(figure)).decode(), "text/plain": f"Figure: {said['alt']}"}
-    metadata = {"attnlib": said, "image/png": {"width": width}}
+    elsewhere = said["alt"] == TOLD
+    text = "Figure" if elsewhere else f"Figure: {said['alt']}"
+    data = {"image/png": base64.b64encode(png(figure)).decode(), "text/plain": text}
+    metadata = {"image/png": {"width": width}} | ({} if elsewhere else {"attnlib": said})
     display(data, raw=True, metadata=metadata)  # type: ignore[no-untyped-call]
     return None
 

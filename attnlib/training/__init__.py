@@ -1,3 +1,7 @@
-"""One small training loop, and the record of a run."""
+"""Small training loops: a data set by epochs with checkpoints (``fit``), a loss by steps on a page (``descend``)."""
 
-from .fit import *
+from .batching import *
+from .descent import *
+from .loop import *
+from .record import *
+from .start import *

@@ -1,14 +1,18 @@
 """Files that are whole or not there, and checkpoints that know which run they belong to."""
 
+import ast
 import hashlib
+import inspect
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 MAGIC = b"attnlib checkpoint 1 "
 
@@ -62,3 +66,32 @@ def load(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
             "delete it to start again"
         )
     return content
+
+
+def settings_of(thing: Optimizer | LRScheduler) -> str:
+    """An optimizer or a schedule in words: its kind and its numbers."""
+    if isinstance(thing, Optimizer):
+        told: Any = [{k: v for k, v in group.items() if k != "params"} for group in thing.param_groups]
+    else:
+        told = thing.state_dict()
+    return f"{type(thing).__name__} {json.dumps(told, default=str)}"
+
+
+def codes(objects: Iterable[Any]) -> dict[str, str]:
+    """The hash of the code, comments apart, of each file in which the objects are written.
+
+    What is typed into a notebook has none.
+    """
+    found = {}
+    for thing in objects:
+        thing = inspect.unwrap(getattr(thing, "func", thing))
+        try:
+            text = Path(inspect.getsourcefile(thing) or "").read_text("utf-8")
+            found[thing.__module__] = short_hash(ast.dump(ast.parse(text)))
+        except (TypeError, OSError, AttributeError):
+            continue
+    return found
+
+
+def short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

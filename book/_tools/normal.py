@@ -13,6 +13,7 @@ from nbformat import NotebookNode
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
+import folding
 import provenance
 import static_view
 
@@ -52,7 +53,7 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
     shown = static_view.widgets(notebook)
     for output, html in zip(shown, static_view.stored([each.data["text/html"] for each in shown]), strict=True):
         output.data["text/html"] = html
-    return notebook
+    return folding.fold(notebook)
 
 
 def merge_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:

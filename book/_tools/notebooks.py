@@ -1,4 +1,4 @@
-"""Execute notebooks in place, top to bottom on a fresh kernel, and write them in their one normal form.
+"""Format notebooks, execute them in place from the top on a fresh kernel, and write them in their one normal form.
 
     python book/_tools/notebooks.py [--fresh] [--jobs N] [NOTEBOOK ...]
 
@@ -21,6 +21,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 sys.path.insert(0, str(Path(__file__).parent))
 import environment
+import layout
 import normal
 import static_view
 import toc
@@ -28,9 +29,14 @@ import toc
 SECONDS = 60  # the budget of one notebook on two cores
 
 
+def read(path: Path) -> nbformat.NotebookNode:
+    """The notebook with its code set by the formatter."""
+    return layout.formatted(nbformat.read(path, as_version=4))
+
+
 def execute(path: Path) -> nbformat.NotebookNode:
     """The notebook run from the top on a new kernel, in its own folder."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -64,7 +70,7 @@ def make(path: Path, *, fresh: bool = False) -> str:
     """Execute and normalise one notebook; a line for the terminal."""
     start = time.perf_counter()
     notebook = normal.stamped(normal.normalise(execute(path)))
-    old = None if fresh else normal.normalise(nbformat.read(path, as_version=4))
+    old = None if fresh else normal.normalise(read(path))
     notebook = static_view.photograph(notebook, old)
     if old is not None:
         notebook = normal.keep_unchanged(notebook, old)

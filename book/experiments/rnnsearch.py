@@ -4,7 +4,6 @@
     python book/experiments/rnnsearch.py --jobs 2        the same, two at a time
     python book/experiments/rnnsearch.py NAME            one of them, such as RNNsearch-25-0 (model, longest, seed)
     python book/experiments/rnnsearch.py --trials        what the setting was chosen by, too
-    torchrun --nproc-per-node 2 book/experiments/rnnsearch.py NAME
 
 A run that was killed goes on where it was. What is trained lies in ``runs/rnnsearch``, what the book reads is written
 to ``results/rnnsearch``: the metrics, one small model, and some held-out verses with everybody's alignments.
@@ -30,7 +29,7 @@ from attnlib.alignment import AlignmentError, IBMModel1, alignment_error_rate, d
 from attnlib.data import BOS, EOS, PAD, UNK, Pair, Vocabulary, collate, new_testament, split
 from attnlib.recurrent.decoding import beam
 from attnlib.recurrent.rnnsearch import RNNencdec, RNNsearch
-from attnlib.training import Record, best_device, fit, is_main_process, seed_everything
+from attnlib.training import Batched, Record, best_device, fit, seed_everything
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from book._tools import provenance
@@ -103,18 +102,9 @@ def vocabularies(setting: dict[str, Any]) -> tuple[Vocabulary, Vocabulary]:
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-class Declining(torch.optim.Adam):
-    """Adam whose rate rises for 50 steps and then falls in a straight line to 0; its state knows how far it is."""
-
-    def __init__(self, parameters: Iterable[torch.nn.Parameter], *, rate: float, steps: int) -> None:
-        super().__init__(parameters, lr=rate)
-        self.param_groups[0].update(top=rate, steps=steps, taken=0)
-
-    def step(self, closure: Any = None) -> Any:
-        group = self.param_groups[0]
-        group["taken"] += 1
-        group["lr"] = group["top"] * min(1.0, group["taken"] / 50) * max(0.0, 1 - group["taken"] / (group["steps"] + 1))
-        return super().step(closure)
+def declining(taken: int, *, rate: float, steps: int) -> float:
+    """The rate after so many steps: it rises for 50 and then falls in a straight line to 0."""
+    return rate * min(1.0, (taken + 1) / 50) * max(0.0, 1 - (taken + 1) / (steps + 1))
 
 
 def build(kind: str, setting: dict[str, Any], sizes: tuple[int, int]) -> RNNsearch | RNNencdec:
@@ -152,22 +142,25 @@ def train(kind: str, longest: int, seed: int, setting: dict[str, Any], folder: P
     seed_everything(seed)
     model = build(kind, setting, (len(words[0]), len(words[1]))).to(best_device())
     epochs = max(1, round(steps * setting["batch"] / len(pairs)))
-    declining = functools.partial(Declining, rate=setting["rate"], steps=epochs * -(-len(pairs) // setting["batch"]))
+    data = Batched(
+        pairs,
+        setting["batch"],
+        functools.partial(_collate, words=words),
+        lambda pair: (len(pair.target), len(pair.source)),
+    )
+    rate_of = functools.partial(declining, rate=setting["rate"], steps=epochs * -(-len(pairs) // setting["batch"]))
     fit(
         model,
         functools.partial(loss, forget=setting["forget"]),
-        pairs,
+        data,
         epochs=epochs,
-        batch_size=setting["batch"],
-        collate=functools.partial(_collate, words=words),
-        length=lambda pair: (len(pair.target), len(pair.source)),
         seed=seed,
-        optimizer=declining,
+        optimizer=functools.partial(torch.optim.Adam, lr=1.0),  # times what the schedule says
+        schedule=functools.partial(torch.optim.lr_scheduler.LambdaLR, lr_lambda=rate_of),
         evaluate=lambda model: judge(model, short_enough(dev, longest), words),
         patience=PATIENCE,
         folder=folder,
         configuration={"model": kind, "longest": longest, "steps": steps, **setting},
-        progress=True,
     )
 
 
@@ -325,7 +318,7 @@ def run(name: str, runs: Path, steps: int) -> None:
     kind, longest, seed = parsed(name)
     folder, start = runs / name, time.perf_counter()
     train(kind, longest, seed, SETTING, folder, steps)
-    if not is_main_process() or (folder / "test.json").exists():
+    if (folder / "test.json").exists():
         return
     model, words = trained(kind, folder, SETTING), vocabularies(SETTING)
     metrics = evaluate(model, corpus(SETTING["source"])[2], words)

@@ -198,6 +198,42 @@ def test_a_network_has_a_box_a_node_and_an_arrow_an_edge_from_its_start_to_its_e
     assert thick[2] < thick[0] < thick[1]
 
 
+def test_curves_in_panels_share_points_and_legend_and_have_their_own_y_axes():
+    panels = {"loss": {"one": WEIGHTS, "two": WEIGHTS[0]}, "error": {"one": WEIGHTS[1], "two": WEIGHTS[0]}}
+    figure = plotting.curves([1, 2, 3], panels, alt="two panels", xlabel="step", span={"error": (-1, 4)})
+    left, right = figure.axes
+    assert [ax.get_ylabel() for ax in figure.axes] == ["loss", "error"]
+    assert [ax.get_xlabel() for ax in figure.axes] == ["step", "step"]
+    assert right.get_ylim() == (-1, 4)
+    assert left.get_ylim() != (-1, 4)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["one", "two"]
+    np.testing.assert_allclose(right.lines[0].get_ydata(), WEIGHTS[1])
+    assert [len(ax.collections) for ax in figure.axes] == [1, 0]
+
+
+def test_a_curve_may_have_points_of_its_own():
+    x = {"short": [1, 2], "long": [10, 20, 30]}
+    ax = plotting.curves(x, {"short": [1, 2], "long": WEIGHTS}, alt="a", xlabel="x", ylabel="y").axes[0]
+    assert [line.get_xdata().tolist() for line in ax.lines] == [[1, 2], [10, 20, 30]]
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_curves_have_named_ticks_and_lines_that_say_a_limit(scale):
+    figure = plotting.curves(
+        [1, 2, 4], {"one": [3, 2, 1]}, alt="a", xlabel="x", ylabel="y", span=(0.5, 9), ticks=["a", "b", 4],
+        limits={1.5: "trained"}, scale=(scale, scale),
+    )  # fmt: skip
+    plotting.png(figure)
+    ax = figure.axes[0]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "b", "4"]
+    assert ax.get_xticks().tolist() == [1, 2, 4]
+    assert ax.get_xminorticklabels() == []
+    assert list(ax.lines[1].get_xdata()) == [1.5, 1.5]
+    assert texts(figure) == {"trained"}
+    assert ax.get_ylim() == (0.5, 9)
+
+
 def test_tensors_that_need_gradients_and_half_precision_are_drawn():
     weights = WEIGHTS.to(torch.bfloat16).requires_grad_()
     assert plotting.heatmap(weights, alt="a map") is not None
@@ -222,6 +258,16 @@ def test_tensors_that_need_gradients_and_half_precision_are_drawn():
         (lambda: plotting.bars(["a"], {"one": [1, 2]}, alt="a"), r"series 'one' must be \(1,\)"),
         (lambda: plotting.curves([1, 2], {"one": [1]}, alt="a", xlabel="x", ylabel="y"), "series 'one' must be"),
         (lambda: plotting.curves([[1]], {"one": [1]}, alt="a", xlabel="x", ylabel="y"), "x must be one axis"),
+        (lambda: plotting.curves([1, 2], {"one": [1, 2]}, alt="a", xlabel="x"), "ylabel is missing"),
+        (
+            lambda: plotting.curves([1], {"y": {"one": [1]}}, alt="a", xlabel="x", ylabel="y"),
+            "series has panels, .* beside ylabel='y'",
+        ),
+        (
+            lambda: plotting.curves([1, 2], {"one": [1, 2]}, alt="a", xlabel="x", ylabel="y", ticks=["a"]),
+            "ticks has 1 names for 2 places",
+        ),
+        (lambda: plotting.curves({"one": [1]}, {"one": [1, 2]}, alt="a", xlabel="x", ylabel="y"), "'one' must be"),
         (lambda: plotting.simplex({"p": [1, 0]}, alt="a"), "'p' must hold three weights"),
         (lambda: plotting.simplex({"p": [1, 1, 1]}, alt="a"), "'p' is not on the simplex"),
         (lambda: plotting.simplex(alt="a", corners=["a"]), "corners has 1 names for 3 places"),
@@ -260,6 +306,23 @@ def test_in_a_notebook_the_figure_is_displayed_with_its_words():
     assert output.data["text/plain"] == "Figure: two rows"
     assert base64.b64decode(output.data["image/png"]).startswith(b"\x89PNG")
     assert output.metadata["image/png"] == {"width": 562}
+
+
+def test_words_may_stand_in_the_cell_s_metadata():
+    from IPython.testing.globalipapp import start_ipython
+    from IPython.utils.capture import capture_output
+
+    with pytest.raises(ValueError, match="caption stands in the cell's metadata"):
+        plotting.heatmap(WEIGHTS, alt=plotting.TOLD, caption="Rows sum to one.")
+    shell = start_ipython()
+    try:
+        with capture_output() as captured:
+            assert plotting.heatmap(WEIGHTS, alt=plotting.TOLD) is None
+    finally:
+        shell.__class__.clear_instance()
+    (output,) = captured.outputs
+    assert output.metadata == {"image/png": {"width": 562}}
+    assert output.data["text/plain"] == "Figure"
 
 
 def test_attnlib_itself_imports_no_plotting():

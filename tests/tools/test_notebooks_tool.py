@@ -156,6 +156,13 @@ def test_a_cell_may_show_one_described_figure() -> None:
         normal.normalise(notebook_of(new_code_cell("draw()", outputs=outputs)))
 
 
+def test_words_in_the_metadata_of_a_cell_stay_where_the_code_tells_none() -> None:
+    about = {"image": {"alt": "A line that rises"}, "figure": {"caption": "It rises."}}
+    output = new_output("display_data", data={"image/png": png(), "text/plain": "Figure"})
+    cell = new_code_cell("draw()", outputs=[output], metadata={"mystnb": about})
+    assert normal.normalise(notebook_of(cell)).cells[1].metadata.mystnb == about
+
+
 def test_the_table_of_contents_gives_pages_in_order(tmp_path: Path) -> None:
     (tmp_path / "_toc.yml").write_text(
         "format: jb-book\nroot: index\nparts:\n- chapters:\n  - file: d\n  - file: b\n    sections:\n    - file: c\n"

@@ -1,4 +1,4 @@
-"""The loop: it learns, it is the same again, it survives being killed, it is the same on two processes; bad input."""
+"""The loop: it learns, it is the same again, it survives being killed; bad input."""
 
 import errno
 import functools
@@ -20,8 +20,8 @@ from torch import nn
 from torch.testing import assert_close
 
 import attnlib
-from attnlib import _checkpoint, training
-from attnlib.training import Record, batches, fit, seed_everything
+from attnlib import training
+from attnlib.training import Batched, Record, _checkpoint, _run, batches, batching, fit, progress, seed_everything
 
 ROOT = Path(__file__).parents[2]
 TIMES = ("seconds", "tokens_per_second")
@@ -50,9 +50,9 @@ def squares(model, batch):
     return (model(batch[:, :1]) - batch[:, 1:]).square().sum(), len(batch)
 
 
-def fit_line(model=None, loss=squares, items=POINTS, **options):
-    options = {"epochs": 2, "batch_size": 3, "collate": torch.tensor, **options}
-    return fit(line() if model is None else model, loss, items, **options)
+def fit_line(model=None, loss=squares, items=POINTS, batch_size=3, collate=torch.tensor, length=None, **options):
+    data = Batched(items, batch_size, collate, length)
+    return fit(line() if model is None else model, loss, data, **{"epochs": 2, **options})
 
 
 @functools.cache
@@ -82,10 +82,10 @@ def interrupted_after(steps, loss=train_small.loss):
 def run_interrupted(folder, steps, **options):
     """``train_small.run``, which gives up after so many steps."""
     training.seed_everything(options.get("seed", 0))
-    settings = {"epochs": train_small.EPOCHS, "batch_size": train_small.BATCH, "length": len, "folder": folder}
-    settings |= {"collate": train_small.collate, "evaluate": train_small.evaluate, **options}
+    settings = {"epochs": train_small.EPOCHS, "folder": folder, "evaluate": train_small.evaluate}
+    settings |= {"schedule": train_small.falling, **options}
     with pytest.raises(Interrupted):
-        fit(train_small.Small(), interrupted_after(steps), train_small.sentences(), **settings)
+        fit(train_small.Small(), interrupted_after(steps), train_small.data(), **settings)
 
 
 # --- it learns --------------------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def test_loss_of_an_epoch_is_per_token():
 
 def test_it_trains_on_each_device(device):
     model = line().to(device)
-    fit_line(model, epochs=3, mixed_precision=True)
+    fit_line(model, epochs=3)
     assert next(model.parameters()).device.type == device.type
 
 
@@ -237,7 +237,7 @@ def test_every_item_is_trained_on_once_an_epoch():
 @pytest.mark.parametrize("steps", [5, 13, 20, 26])
 def test_interrupted_and_resumed_is_uninterrupted(tmp_path, monkeypatch, steps):
     """In the middle of an epoch, at its end, and twice."""
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(_run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     whole = uninterrupted()
     run_interrupted(tmp_path, steps)
     if steps == 5:
@@ -253,7 +253,7 @@ def test_without_checkpoints_within_an_epoch_it_starts_the_epoch_again(tmp_path)
 
 def test_a_finished_run_is_only_read(tmp_path):
     whole = train_small.run(tmp_path)
-    again = train_small.run(tmp_path, progress=False)
+    again = train_small.run(tmp_path)
     assert_same_run(whole, again)
     assert again[1] == whole[1] == Record.load(tmp_path / "record.json")
     state = torch.load(tmp_path / "model.pt", weights_only=True)
@@ -271,11 +271,12 @@ def test_more_epochs_go_on_and_fewer_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"batch_size": 7}, "batch_size was 8, is 7"),
+        ({"batched": {"batch_size": 7}}, "batch_size was 8, is 7"),
         ({"seed": 5}, "seed was 0, is 5"),
         ({"clip": None}, "clip was 1.0, is None"),
         ({"patience": 3}, "patience was None, is 3"),
-        ({"length": None}, "lengths was"),
+        ({"batched": {"length": None}}, "lengths was"),
+        ({"schedule": None}, "schedule was 'Cosine"),
         ({"optimizer": functools.partial(torch.optim.Adam, lr=0.1)}, "optimizer was 'Adam"),
         ({"configuration": {"dropout": 0.2}}, "configuration dropout was None, is 0.2"),
     ],
@@ -295,7 +296,9 @@ def test_a_checkpoint_of_another_version_of_the_code_is_refused(tmp_path, monkey
         with pytest.raises(RuntimeError, match=r"version of attnlib was '.*', is '0.0.0'"):
             train_small.run(tmp_path, epochs=1)
     source = Path.read_text
-    monkeypatch.setattr(Path, "read_text", lambda self, *a: source(self, *a) + "#" * (self.name == "train_small.py"))
+    monkeypatch.setattr(
+        Path, "read_text", lambda self, *a: source(self, *a) + "\nx = 1" * (self.name == "train_small.py")
+    )
     with pytest.raises(RuntimeError, match="code of train_small was"):
         train_small.run(tmp_path, epochs=1)
 
@@ -338,17 +341,25 @@ def order_of_epoch_0(lengths, batch_size, *, seed, epoch):
 @pytest.mark.parametrize(
     ("place", "name", "wrong"),
     [
-        (training, "seed_everything", forget),
+        (_run, "seed_everything", forget),
         (torch.optim.Adam, "load_state_dict", forget),
+        (torch.optim.lr_scheduler.CosineAnnealingLR, "load_state_dict", forget),
         (nn.Module, "load_state_dict", forget),
         (nn.utils, "clip_grad_norm_", lambda *_: random.random() * 0),
-        (training, "batches", order_of_epoch_0),
+        (batching, "batches", order_of_epoch_0),
     ],
-    ids=["no seed a step", "optimizer forgotten", "parameters forgotten", "no clipping", "one order for all epochs"],
+    ids=[
+        "no seed a step",
+        "optimizer forgotten",
+        "schedule forgotten",
+        "parameters forgotten",
+        "no clipping",
+        "one order for all epochs",
+    ],
 )
 def test_a_run_that_forgets_something_is_told(tmp_path, monkeypatch, place, name, wrong):
     """Known wrong versions of the loop, which the comparison above must see."""
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(_run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     whole = train_small.run(None, clip=0.1)
     run_interrupted(tmp_path, 20, clip=0.1)
     monkeypatch.setattr(place, name, wrong)
@@ -356,9 +367,9 @@ def test_a_run_that_forgets_something_is_told(tmp_path, monkeypatch, place, name
         assert_same_run(train_small.run(tmp_path, clip=0.1), whole)
 
 
-def script(*arguments, launcher=()):
+def script(*arguments):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, *launcher, str(ROOT / "tests" / "training" / "train_small.py"), *map(str, arguments)]
+    command = [sys.executable, str(ROOT / "tests" / "training" / "train_small.py"), *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
 
@@ -376,27 +387,6 @@ def test_killed_by_the_system_and_resumed_is_uninterrupted(tmp_path):
     state = torch.load(tmp_path / "model.pt", weights_only=True)
     assert all(torch.equal(state[name], part) for name, part in model.state_dict().items())
     assert timeless(Record.load(tmp_path / "record.json")) == timeless(record)
-
-
-# --- several processes ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_two_processes_have_the_loss_curve_of_one(tmp_path):
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    result = script(tmp_path, "--plain", launcher=launcher)
-    assert result.returncode == 0, result.stderr
-    model, one = train_small.run(None, plain=True)
-    two = Record.load(tmp_path / "record.json")
-    assert two.processes == 2
-    assert two.losses == pytest.approx(one.losses, abs=1e-5)
-    losses = [[metrics["loss"] for metrics in record.metrics] for record in (one, two)]
-    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
-    state = torch.load(tmp_path / "model.pt", weights_only=True)
-    for name, part in model.state_dict().items():
-        assert_close(state[name], part, atol=1e-5, rtol=1e-4)
-    with pytest.raises(RuntimeError, match="processes was 2, is 1"):
-        train_small.run(tmp_path, plain=True)
 
 
 # --- evaluation, patience ---------------------------------------------------------------------------------------------
@@ -458,25 +448,15 @@ def test_the_record_says_what_happened(tmp_path):
     assert record.configuration["layers"] == [7, 11]
     assert (record.configuration["seed"], record.configuration["batch_size"]) == (0, 8)
     assert record.versions["torch"] == torch.__version__
-    assert (record.processes, record.n_parameters) == (1, sum(p.numel() for p in train_small.Small().parameters()))
+    assert record.n_parameters == sum(p.numel() for p in train_small.Small().parameters())
     assert len(record.losses) == len(record.seconds) == len(record.tokens_per_second) == len(record.metrics) == 3
     tokens = sum(map(len, train_small.sentences()))
     assert tokens / record.tokens_per_second[1] == pytest.approx(record.seconds[1], abs=6e-4)  # stored to 0.001 s
 
 
-def test_progress_is_quiet_unless_asked(capsys):
-    fit_line()
+def test_progress_is_quiet_where_there_is_no_terminal(capsys):
+    fit_line(evaluate=scripted([2.0, 1.0]))
     assert capsys.readouterr() == ("", "")
-    fit_line(progress=False)
-    assert capsys.readouterr() == ("", "")
-    fit_line(progress=True, evaluate=scripted([2.0, 1.0]))
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert len(err.splitlines()) == 2
-    assert err.startswith("epoch 1/2  loss ")
-    assert "tokens/s" in err
-    assert "loss 1" in err.splitlines()[1]
-    assert "\r" not in err
 
 
 def test_a_terminal_gets_a_living_line(monkeypatch):
@@ -485,13 +465,15 @@ def test_a_terminal_gets_a_living_line(monkeypatch):
             return True
 
     terminal = Terminal()
-    monkeypatch.setattr(training, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
     monkeypatch.setattr(sys, "stderr", terminal)
-    fit_line()
+    fit_line(evaluate=scripted([2.0, 1.0]))
     text = terminal.getvalue()
     assert text.count("\r") == 4 + 4 + 2
     assert "step 3/4" in text
     assert " left" in text
+    assert "epoch 2/2  loss " in text
+    assert "|  loss 1" in text
     assert text.endswith("\n")
     assert len({len(part.rstrip("\n")) for part in text.split("\r")[1:]}) == 1  # each hides the one before
 
@@ -524,6 +506,13 @@ def test_bad_input_is_named(options, message):
         fit_line(**options)
 
 
+def test_batches_of_nothing_are_named():
+    with pytest.raises(ValueError, match="lengths is empty"):
+        batches([], 3)
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        batches([1], 0)
+
+
 def test_what_cannot_be_written_is_named(unchecked):
     with pytest.raises(TypeError, match="configuration must be JSON-able"):
         fit_line(configuration={"model": object()})
@@ -542,12 +531,11 @@ def test_a_loss_that_is_no_number_stops_with_the_parameters_of_before(tmp_path, 
         stepped.append([part.detach().clone() for part in model.parameters()])
         return summed * (bad if len(stepped) == 4 else 1), count
 
-    model = train_small.Small()
-    settings = {"epochs": 2, "batch_size": 8, "length": len, "collate": train_small.collate, "folder": tmp_path}
+    model, settings = train_small.Small(), {"epochs": 2, "folder": tmp_path, "schedule": train_small.falling}
     with pytest.raises(
         FloatingPointError, match=rf"loss is {bad} in step 4 of epoch 2 \(seed 0\).* Lower the learning"
     ):
-        fit(model, loss, train_small.sentences(), **settings)
+        fit(model, loss, train_small.data(), **settings)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), stepped[3], strict=True))
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
     assert_same_run(train_small.run(tmp_path, epochs=1, evaluate=None), whole)

@@ -1,4 +1,4 @@
-"""A run to be killed, resumed and spread over processes: ``python train_small.py FOLDER [--plain] [--die N]``.
+"""A run to be killed and resumed: ``python train_small.py FOLDER [--die N]``.
 
 ``--die 20`` kills the process by SIGKILL when half of its 20th checkpoint stands on the disk; there is one a step.
 """
@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from attnlib import _checkpoint, training
+from attnlib import training
+from attnlib.training import _checkpoint, _run
 
-WORDS, EPOCHS, BATCH, N_ITEMS = 13, 3, 8, 97  # 97 = 12 * 8 + 1: two processes share one item in the last batch
+WORDS, EPOCHS, BATCH, N_ITEMS = 13, 3, 8, 97  # 97 = 12 * 8 + 1: one item in the last batch
 
 
 def sentences(n=N_ITEMS, seed=0):
@@ -60,13 +61,21 @@ def evaluate(model):
     return {"loss": float(summed / count), "draw": float(torch.rand(1))}
 
 
-def run(folder, *, plain=False, seed=0, **options):
+def falling(optimizer):
+    """A rate that differs from step to step, and whose state is more than the number of the step."""
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50)
+
+
+def data(**changed):
+    return training.Batched(**{"items": sentences(), "batch_size": BATCH, "collate": collate, "length": len, **changed})
+
+
+def run(folder, *, plain=False, seed=0, batched=None, **options):
     training.seed_everything(seed)
     model = Small(dropout=0.0 if plain else 0.2)
-    settings = {"epochs": EPOCHS, "batch_size": BATCH, "length": len, "seed": seed, "evaluate": evaluate}
-    settings |= {"collate": collate_plainly if plain else collate, "folder": folder, **options}
-    record = training.fit(model, loss, sentences(), **settings)
-    return model, record
+    batched = {"collate": collate_plainly if plain else collate, **(batched or {})}
+    settings = {"epochs": EPOCHS, "seed": seed, "evaluate": evaluate, "schedule": falling, "folder": folder, **options}
+    return model, training.fit(model, loss, data(**batched), **settings)
 
 
 def die_in_checkpoint(number):
@@ -85,14 +94,13 @@ def die_in_checkpoint(number):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--plain", action="store_true")
     parser.add_argument("--die", type=int)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    training.SECONDS_BETWEEN_CHECKPOINTS = 0.0  # after every step
+    _run.SECONDS_BETWEEN_CHECKPOINTS = 0.0  # after every step
     if arguments.die:
         die_in_checkpoint(arguments.die)
-    run(arguments.folder, plain=arguments.plain)
+    run(arguments.folder)
 
 
 if __name__ == "__main__":
