@@ -81,6 +81,6 @@ def script(member: Path, name: str, schema: Mapping[str, Any]) -> str:
 
 
 def style(member: Path) -> str:
-    """The style sheet of all widgets, then the member's own where it has one."""
-    sheets = [_SHARED / "widget.css", member.with_suffix(".css")]
+    """The style sheet of all widgets, then those of what the member imports and its own, where they have one."""
+    sheets = [_SHARED / "widget.css", *(path.with_suffix(".css") for path in [*_helpers(member), member])]
     return "".join(_source(sheet) for sheet in sheets if sheet.exists())

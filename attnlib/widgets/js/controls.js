@@ -1,6 +1,6 @@
 // Controls: each is { node, update(...) }, labelled, and has its value as text.
 
-import { html, uid, write } from "./dom.js";
+import { html, pool, uid, write } from "./dom.js";
 import { number } from "./text.js";
 
 const same = (x) => x;
@@ -18,41 +18,38 @@ export function slider({ label, min, max, step, log = false, text = (value) => n
     max: there(max),
     step: step ?? (there(max) - there(min)) / 200,
   });
-  const node = html(
-    "div",
-    { class: "attnlib-control attnlib-slider" },
-    html("label", { for: id, text: label }),
-    value,
-    input,
-  );
+  const name = html("label", { for: id, text: label });
+  const node = html("div", { class: "attnlib-control attnlib-slider" }, name, value, input);
   input.addEventListener("input", () => onInput(Number(back(Number(input.value)).toPrecision(6))));
   return {
     node,
-    update(current, { disabled = false, note = "" } = {}) {
+    /** `note` in place of the value's text; `label` and `most` where they change. */
+    update(current, { disabled = false, note = "", label: relabelled = label, most = max } = {}) {
       const words = note || text(current);
+      write(name, { text: relabelled });
       write(value, { text: words });
-      write(input, { "aria-valuetext": words, disabled });
+      write(input, { "aria-valuetext": words, disabled, max: there(most) });
       // Do not pull the handle about under the reader's hand for a rounding.
-      const position = there(Math.min(Math.max(current, min), max));
+      const position = there(Math.min(Math.max(current, min), most));
       if (Math.abs(Number(input.value) - position) > Number(input.step) / 2) input.value = position;
     },
   };
 }
 
-/** A labelled list to choose from; `options` is [value, words] pairs. */
-export function choice({ label, options, onInput }) {
+/** A labelled list to choose from; `options` is [value, words] pairs. With one or none of them it hides. */
+export function choice({ label, options = [], onInput }) {
   const id = uid();
-  const select = html("select", { id }, ...options.map(([value, words]) => html("option", { value, text: words })));
-  const node = html(
-    "div",
-    { class: "attnlib-control attnlib-choice" },
-    html("label", { for: id, text: label }),
-    select,
-  );
+  const select = html("select", { id });
+  const items = pool(select, () => ({ node: html("option") }));
+  const name = html("label", { for: id, text: label });
+  const node = html("div", { class: "attnlib-control attnlib-choice" }, name, select);
   select.addEventListener("change", () => onInput(select.value));
   return {
     node,
-    update(current) {
+    update(current, { label: relabelled = label, options: all = options } = {}) {
+      write(name, { text: relabelled });
+      write(node, { hidden: all.length < 2 });
+      items(all.length).forEach((item, i) => write(item.node, { value: all[i][0], text: all[i][1] }));
       if (select.value !== String(current)) select.value = current;
     },
   };

@@ -19,8 +19,8 @@ function barred() {
 }
 
 /**
- * `columns` are the heads, the first `bars` of them after the name with bars. `update(rows, { caption, sums, shown, kind })`:
- * rows of texts, each led by its name; a row of sums below; which rows are marked as shown; the class of a row.
+ * `columns` are the heads, the first `bars` of them after the name with bars. `update(rows, { caption, corner, sums, shown, kind })`:
+ * rows of texts, each led by its name; what the names are; a row of sums below; which rows are marked as shown; the class of a row.
  */
 export function table({ columns, caption = "", kind = "", sums = false, bars = 0 }) {
   const row = () => {
@@ -40,7 +40,8 @@ export function table({ columns, caption = "", kind = "", sums = false, bars = 0
   if (last) node.append(html("tfoot", {}, last.node));
   return {
     node,
-    update(rows, { caption: retold, sums: total, shown, kind: classes } = {}) {
+    update(rows, { caption: retold, corner = columns[0], sums: total, shown, kind: classes } = {}) {
+      write(heads[0], { text: corner });
       if (retold !== undefined) write(words, { text: retold });
       lines(rows.length).forEach((line, i) => {
         fill(line, rows[i]);

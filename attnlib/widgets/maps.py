@@ -1,0 +1,243 @@
+"""Maps: named matrices of weights between two lists of tokens, seen a row at a time; the family of AlignmentExplorer.
+
+A chapter brings sentences (:func:`sentence`) and presets, and what its rows, columns and matrices are called
+(``names``); where readers should find that under a name of its own, a subclass with nothing else
+(``recurrent/alignment_explorer.py``, and three lines of JavaScript beside it).
+"""
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import torch
+
+from attnlib import attend, masks
+from attnlib.alignment import alignment_error_rate, links_of
+from attnlib.widgets.presets import Presets, PresetWidget, preset
+from attnlib.widgets.text import share
+from attnlib.widgets.traits import Array, Flag, Output, Record, StateError, Text, Texts, Whole, plain, shape_of
+
+__all__ = ["PRESETS", "SENTENCES", "Maps", "sentence"]
+
+
+def _rounded(value: Any) -> Any:
+    return [_rounded(each) for each in value] if isinstance(value, list) else round(value, 4)
+
+
+def sentence(
+    rows: Iterable[str],
+    columns: Iterable[str],
+    matrices: Any,
+    *,
+    title: str = "",
+    links: Iterable[Any] = (),
+    mask: Any = (),
+    values: Any = (),
+    row_language: str = "",
+    column_language: str = "",
+) -> dict[str, Any]:
+    """One sentence or pair as the widget keeps it.
+
+    Args:
+        rows: the tokens that look, as a list or a text.
+        columns: the tokens that are looked at.
+        matrices: weights by name, ``(row, column)``, from 0 to 1; four decimals are kept.
+        title: what the list of sentences calls it.
+        links: people's, ``(row, column)`` from 0; the largest weights are then held against them.
+        mask: which columns a row may look at, ``(row, column)``, True = may.
+        values: what the columns bring, ``(column, d)``; the page then shows what the row gets of them.
+        row_language: as ``"he"``, helps a page to choose letters and a voice.
+        column_language: the same of the columns.
+    """
+    named = matrices.items() if isinstance(matrices, Mapping) else [(m["name"], m["weights"]) for m in matrices]
+    return {
+        "title": title,
+        "rows": rows.split() if isinstance(rows, str) else list(rows),
+        "columns": columns.split() if isinstance(columns, str) else list(columns),
+        "matrices": [{"name": name, "weights": _rounded(plain(weights))} for name, weights in named],
+        "links": sorted([*link] for link in links),
+        "mask": plain(mask),
+        "values": _rounded(plain(values)),
+        "row_language": row_language,
+        "column_language": column_language,
+    }
+
+
+class Sentences(Record):
+    """A list of what :func:`sentence` makes; its arguments as mappings will do, and so will one alone."""
+
+    def __init__(self, default: Any) -> None:
+        weights = Array(("_rows", "_columns"), [], least=0, most=1)
+        fields = {name: Text("") for name in ("title", "row_language", "column_language")} | {
+            "rows": Texts([], shape=("_rows",)),
+            "columns": Texts([], shape=("_columns",)),
+            "matrices": Record({"name": Text(""), "weights": weights}, [], shape=(("", 1, None),)),
+            "links": Whole(0, shape=(("", 0, None), 2)),
+            "mask": Flag(True, shape=(("", 0, None), ("", 0, None))),
+            "values": Array((("", 0, None), ("", 0, None)), []),
+        }
+        said = "a list of {rows, columns, matrices}, weights from 0 to 1"
+        super().__init__(fields, default, shape=(("", 1, None),), said=said)
+
+    def validate(self, obj: Any, value: Any) -> list[dict[str, Any]]:
+        try:
+            made = [sentence(**item) for item in ([value] if isinstance(value, Mapping) else value)]
+        except (TypeError, KeyError, AttributeError):  # no mappings, other names, no lists
+            return self.fail(self.spec["words"], value)
+        found: list[dict[str, Any]] = super().validate(obj, made)
+        for i, item in enumerate(found):
+            self._hold_together(f"sentences[{i}]", item, [each["name"] for each in found[0]["matrices"]])
+        return found
+
+    @staticmethod
+    def _hold_together(where: str, item: dict[str, Any], names: list[str]) -> None:
+        """What the rules of the parts cannot say."""
+        shape = len(item["rows"]), len(item["columns"])
+        for matrix in item["matrices"]:
+            if shape_of(matrix["weights"]) != shape:
+                got = f"{shape_of(matrix['weights'])} of {matrix['name']}"
+                raise StateError(f"{where}.matrices must be of shape {shape}, rows and columns; got {got}")
+        for row, column in item["links"]:
+            if row >= shape[0] or column >= shape[1]:
+                raise StateError(f"{where}.links must be pairs below {shape}; got {(row, column)}")
+        if item["mask"] and (len(item["mask"]), len(item["mask"][0])) != shape:
+            raise StateError(f"{where}.mask must be of shape {shape}; got {len(item['mask'])} rows")
+        if item["values"] and len(item["values"]) != shape[1]:
+            raise StateError(f"{where}.values must be {shape[1]} rows; got {len(item['values'])}")
+        if [each["name"] for each in item["matrices"]] != names or not all(names) or len(set(names)) < len(names):
+            raise StateError(f"{where}.matrices must be named {', '.join(names)}, differently and as everywhere")
+
+
+def _example() -> dict[str, Any]:
+    """Three heads made by hand: places, words, and nothing at all ask for keys that stand no later than they do."""
+    words = "the cat sat down because the cat was tired".split()
+    n = len(words)
+    same = torch.tensor([[float(one == other) for other in words] for one in words], dtype=torch.float64)
+    places = torch.eye(n, dtype=torch.float64)
+    heads = {
+        "one back": attend(3 * places.roll(1, 0), places, mask=masks.causal(n), scale=1.0),
+        "same word": attend(4 * same, places, mask=masks.causal(n), scale=1.0),
+        "all alike": attend(0 * places, places, mask=masks.causal(n)),
+    }
+    weights = {name: head.weights for name, head in heads.items()}
+    return sentence(words, words, weights, title="The cat", mask=masks.causal(n), row_language="en")
+
+
+SENTENCES = [_example()]
+_START: dict[str, Any] = {"index": 0, "compare": "", "every_link": True}
+PRESETS = [
+    preset(
+        "One token back",
+        "Most of this head's weight goes to the token before: step down the rows and see it beside the diagonal.",
+        **{**_START, "row": 3, "matrix": "one back"},
+    ),
+    preset(
+        "The same word again",
+        "This head looks for the word itself, and the second “cat” finds the first one too: say which other row finds "
+        "two.",
+        **{**_START, "row": 6, "matrix": "same word"},
+    ),
+    preset(
+        "Two heads beside each other",
+        "No token may look ahead, so the first can look at itself alone and there all heads agree: find the row where "
+        "these two have least in common.",
+        **{**_START, "row": 0, "matrix": "one back", "compare": "same word"},
+    ),
+]
+
+
+class Maps(PresetWidget):
+    """Named matrices of weights between two lists of tokens: who looks at what, a row at a time.
+
+    Args:
+        sentences: a list of what :func:`sentence` takes, all with matrices of the same names, or one such.
+        index: the sentence that is shown.
+        row: the row that is looked at.
+        matrix: the name of the matrix that is shown; empty for the first.
+        compare: the name of one to hold against it, or empty.
+        every_link: draw people's links for all rows, and not for this one alone.
+        names: what a row, a column and a matrix is called.
+        preset: the name of a preset to start from; what else is given comes on top.
+        presets: what the reader can start from; none for sentences of your own unless given.
+
+    The outputs are recomputed from weights of four decimals: ``weights`` of the row, the ``context`` that it gets of
+    the values, ``common`` (what the row has in common with the one compared); the ``links`` of the largest weights
+    and, where people drew links, their ``precision``, ``recall`` and alignment ``error``.
+
+    >>> maps = Maps({"rows": "a b", "columns": "x y", "matrices": {"head": [[0.25, 0.75], [1, 0]]}}, row=1)
+    >>> maps.weights, maps.links, maps.error
+    ([1.0, 0.0], [[0, 1], [1, 0]], None)
+    """
+
+    sentences = Sentences(SENTENCES)
+    index = Whole(0, below="sentences")
+    row = Whole(0)
+    matrix = Text("")
+    compare = Text("")
+    every_link = Flag(True)
+    names = Texts(["Query", "Key", "Head"], shape=(3,))
+    presets = Presets(PRESETS)
+    weights = Output("the weights of the row, one a column")
+    context = Output("the values' weighted sum; empty where there are none")
+    common = Output("the sum of the smaller weights of the two rows compared; None where none is")
+    links = Output("the link of each row to the column of its largest weight")
+    precision = Output("the share of these links that people drew too")
+    recall = Output("the share of people's links that are among them")
+    error = Output("alignment error rate of the sentence")
+
+    sample: ClassVar = {"row": 2}
+
+    def __init__(self, sentences: Any = None, **state: Any) -> None:
+        if sentences is not None:
+            state = {"presets": [], **state, "sentences": sentences}
+        super().__init__(**state)
+
+    def _check(self, state: dict[str, Any]) -> None:
+        shown = state["sentences"][state["index"]]
+        if state["row"] >= len(shown["rows"]):
+            raise StateError(
+                f"row must be below {len(shown['rows'])}; got {state['row']}; update(...) sets it with index"
+            )
+        names = ["", *(each["name"] for each in shown["matrices"])]
+        for trait in ("matrix", "compare"):
+            if state[trait] not in names:
+                raise StateError(f"{trait} must be one of {', '.join(names[1:])}; got {state[trait]!r}")
+
+    @property
+    def _shown(self) -> dict[str, Any]:
+        return dict(self.sentences[self.index])
+
+    def _compute(self) -> None:
+        shown = self._shown
+        matrices = {m["name"]: torch.tensor(m["weights"], dtype=torch.float64) for m in shown["matrices"]}
+        matrix, other = matrices[self.matrix or next(iter(matrices))], matrices.get(self.compare)
+        weights = matrix[self.row]
+        values = torch.tensor(shown["values"], dtype=torch.float64)
+        self.set_trait("weights", weights.tolist())
+        self.set_trait("context", (weights @ values).tolist() if shown["values"] else [])
+        self.set_trait("common", None if other is None else torch.minimum(weights, other[self.row]).sum().item())
+        found = links_of(matrix)
+        self.set_trait("links", sorted(list(link) for link in found))
+        score = alignment_error_rate(found, {(t, s) for t, s in shown["links"]}) if shown["links"] else None
+        for name in ("precision", "recall", "error"):
+            self.set_trait(name, getattr(score, name, None))
+
+    def summary(self) -> str:
+        """The row, where its weights go, and what people say."""
+        shown, columns = self._shown, [_apart(column) for column in self._shown["columns"]]
+        largest = sorted(range(len(columns)), key=lambda s: -self.weights[s])[:3]
+        looks = ", ".join(f"{columns[s]} {share(self.weights[s])}" for s in largest if self.weights[s] > 0)
+        name = self.matrix or shown["matrices"][0]["name"]
+        told = f"{name} on “{shown['title']}”: “{_apart(shown['rows'][self.row])}” looks at {looks or 'nothing'}"
+        if self.compare:
+            told += f"; {self.common:.3f} of it in common with {self.compare}"
+        if not shown["links"]:
+            return told
+        linked = ", ".join(columns[s] for t, s in shown["links"] if t == self.row)
+        return f"{told}; people link it to {linked or 'nothing'}; alignment error of the sentence {self.error:.3f}"
+
+
+def _apart(word: str) -> str:
+    """A word of whichever direction in a sentence that runs from left to right."""
+    backwards = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in word)
+    return f"\u2068{word}\u2069" if backwards else word
