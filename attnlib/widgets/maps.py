@@ -110,7 +110,7 @@ class Sentences(Record):
 
 def _example() -> dict[str, Any]:
     """Three heads made by hand: places, words, and nothing at all ask for keys that stand no later than they do."""
-    words = "the cat sat down because the cat was tired".split()
+    words = ["the", "cat", "sat", "down", "because", "the", "cat", "was", "tired"]
     n = len(words)
     same = torch.tensor([[float(one == other) for other in words] for one in words], dtype=torch.float64)
     places = torch.eye(n, dtype=torch.float64)
@@ -194,10 +194,9 @@ class Maps(PresetWidget):
 
     def _check(self, state: dict[str, Any]) -> None:
         shown = state["sentences"][state["index"]]
-        if state["row"] >= len(shown["rows"]):
-            raise StateError(
-                f"row must be below {len(shown['rows'])}; got {state['row']}; update(...) sets it with index"
-            )
+        last = len(shown["rows"]) - 1
+        if state["row"] > last:
+            raise StateError(f"row must be at most {last}; got {state['row']}; change it and index with update(...)")
         names = ["", *(each["name"] for each in shown["matrices"])]
         for trait in ("matrix", "compare"):
             if state[trait] not in names:

@@ -10,6 +10,7 @@ import torch
 from torch.testing import assert_close
 
 from attnlib.data import Pair, Split, Vocabulary, split
+from attnlib.widgets.recurrent.decoder_stepper import STORE, tiny
 from book._tools import provenance
 
 EXPERIMENTS = Path(__file__).parents[2] / "book" / "experiments"
@@ -32,6 +33,16 @@ def read(name):
     return json.loads((RESULTS / name).read_text("utf-8"))
 
 
+def check_the_code(metrics, name):
+    now = provenance.stamp(EXPERIMENTS / f"{name}.py")
+    changes = "; ".join(provenance.differences(metrics["code"], now["code"]))
+    assert metrics["script"] == now["script"], (
+        f"not the code that gave the results ({changes}): run the script again, and commit what it writes; "
+        "where you have proved that the results are the same, see book/_tools/provenance.py --write"
+    )
+    assert metrics["code"] == now["code"]
+
+
 def held_out_pairs(held):
     return [
         Pair(verse["key"], tuple(verse["source"]), tuple(verse["target"]), frozenset(map(tuple, verse["links"])))
@@ -41,13 +52,7 @@ def held_out_pairs(held):
 
 def test_results_are_of_this_script(rnnsearch):
     metrics = read("metrics.json")
-    now = provenance.stamp(EXPERIMENTS / "rnnsearch.py")
-    changes = "; ".join(provenance.differences(metrics["code"], now["code"]))
-    assert metrics["script"] == now["script"], (
-        f"not the code that gave the results ({changes}): run the script again, and commit what it writes; "
-        "where you have proved that the results are the same, see book/_tools/provenance.py --write"
-    )
-    assert metrics["code"] == now["code"]
+    check_the_code(metrics, "rnnsearch")
     assert metrics["setting"] == rnnsearch.SETTING
     assert sorted(metrics["runs"]) == sorted(rnnsearch.names())
     assert sorted(metrics["trials"]) == sorted(rnnsearch.TRIALS)
@@ -215,3 +220,44 @@ def test_unknown_words_are_put_in_while_training_alone(rnnsearch):
     assert seen[0][0, 0] == rnnsearch.BOS
     rnnsearch.loss(model.eval(), batch, forget=0.5)
     assert torch.equal(seen[1], batch.target_in)
+
+
+# --- the tiny translator ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def translator():
+    return script("tiny_translator")
+
+
+def test_the_stored_translator_is_of_this_script(translator):
+    """Its words are the script's, and today's RNNsearch reads its weights as the one that was trained."""
+    metrics = json.loads(translator.METRICS.read_text("utf-8"))
+    check_the_code(metrics, "tiny_translator")
+    assert (translator.STORE.resolve(), translator.digest()) == (STORE.resolve(), metrics["weights"])
+    model, *words = tiny()
+    vocabularies, seen, unseen = translator.prepared()
+    assert [list(side) for side in words] == vocabularies
+    assert (len(seen), len(unseen)) == (3000, 600)
+    assert not set(map(str, seen)) & set(map(str, unseen))
+    assert translator.faultless(model, unseen) == metrics["faultless"] == 1.0
+    parameters = {name: value.clone() for name, value in model.state_dict().items()}
+    for name in ("align_vector", "unit.recurrent"):  # weights that are not the trained ones do not do it
+        model.load_state_dict({**parameters, name: -parameters[name]})
+        assert translator.faultless(model, unseen) < 0.5
+    model.load_state_dict(parameters)
+
+
+def test_the_script_stores_what_the_widget_reads(translator, monkeypatch, tmp_path):
+    """After three steps: the numbers of a whole training depend on the machine, and take a minute."""
+    monkeypatch.setattr(translator, "STEPS", 3)
+    for name in ("STORE", "METRICS"):
+        monkeypatch.setattr(translator, name, tmp_path / name)
+    translator.main()
+    made, stored = json.loads(translator.STORE.read_text()), json.loads(STORE.read_text())
+    assert made.keys() == stored.keys()
+    assert all(made[name] == stored[name] for name in ("sizes", "source_words", "target_words"))
+    assert {name: len(x) for name, x in made["weights"].items()} == {n: len(x) for n, x in stored["weights"].items()}
+    metrics = json.loads(translator.METRICS.read_text())
+    assert metrics["weights"] == translator.digest()
+    assert metrics["script"] == json.loads((EXPERIMENTS / "results/tiny_translator/metrics.json").read_text())["script"]

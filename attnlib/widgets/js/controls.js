@@ -46,9 +46,10 @@ export function choice({ label, options = [], onInput }) {
   select.addEventListener("change", () => onInput(select.value));
   return {
     node,
-    update(current, { label: relabelled = label, options: all = options } = {}) {
+    update(current, { label: relabelled = label, options: all = options, disabled = false } = {}) {
       write(name, { text: relabelled });
       write(node, { hidden: all.length < 2 });
+      write(select, { disabled });
       items(all.length).forEach((item, i) => write(item.node, { value: all[i][0], text: all[i][1] }));
       if (select.value !== String(current)) select.value = current;
     },
