@@ -83,7 +83,7 @@ class Sentences(Record):
         try:
             made = [sentence(**item) for item in ([value] if isinstance(value, Mapping) else value)]
         except (TypeError, KeyError, AttributeError):  # no mappings, other names, no lists
-            return self.fail(self.spec["words"], value)
+            self.fail(self.spec["words"], value)
         found: list[dict[str, Any]] = super().validate(obj, made)
         for i, item in enumerate(found):
             self._hold_together(f"sentences[{i}]", item, [each["name"] for each in found[0]["matrices"]])

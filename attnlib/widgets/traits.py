@@ -8,7 +8,7 @@ a record a name that begins with ``_`` is that record's own); ``(name, least, mo
 import copy
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import traitlets
 
@@ -149,7 +149,7 @@ class Input(traitlets.TraitType[Any, Any]):
         except _Misfit:
             return self.fail(self.spec["words"], value)
 
-    def fail(self, expected: str, value: Any) -> None:
+    def fail(self, expected: str, value: Any) -> NoReturn:
         raise StateError(f"{self.name} must be {expected}; got {value!r:.80}")
 
 
