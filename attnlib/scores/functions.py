@@ -3,7 +3,7 @@
 A score is any callable ``(query, key) -> energies`` that takes ``query`` of shape ``(*batch, query, d_q)`` and ``key``
 of shape ``(*batch, key, d_k)`` and returns ``(*batch, query, key)``; leading dimensions broadcast. The functions here
 are the rows of Table 1 of the article and of the longer table of Chaudhari et al. 2021, in the latter's order; then
-the Gaussian kernel, attention's oldest score.
+the Gaussian kernel of Nadaraya and Watson.
 Parameters are keyword-only tensors: fix them with ``functools.partial``, or use the modules of the same names.
 
 Energies of half-precision vectors are computed, and returned, in float32, under autocast too; only a feature map gets
