@@ -111,10 +111,10 @@ function settings(view, get) {
       view.set({ query: rest, selected: Math.min(selected, rest.length - 1) });
     },
   });
-  const all = [score, distribution, alpha, temperature, keysOnly].map(({ node }) => node);
+  const rest = [distribution, alpha, temperature, keysOnly].map(({ node }) => node);
   const buttons = html("div", { class: "attnlib-buttons" }, add.node, remove.node);
   return {
-    node: html("div", { class: "attnlib-settings" }, html("div", { class: "attnlib-controls" }, ...all), score.settings, buttons),
+    node: html("div", { class: "attnlib-settings" }, html("div", { class: "attnlib-controls" }, score.node, score.settings, ...rest), buttons),
     update(state) {
       const alone = state.query.length < 2;
       score.update(state);

@@ -87,7 +87,7 @@ function build(view, first) {
   const reading = html("p", { class: "attnlib-reading" });
   view.root.append(html("div", { class: "attnlib-two" },
     html("div", {}, picture.node, scale.node, reading, marks.node),
-    html("div", { class: "attnlib-side" }, score.node, score.settings, keys.node, view.caption)));
+    html("div", { class: "attnlib-side" }, score.node, keys.node, view.caption, score.settings)));
 
   /** The energy under the probe, in words and as the probe's own value. */
   function read() {

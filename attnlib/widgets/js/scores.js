@@ -71,7 +71,7 @@ export function scoring(view, get, { names, ...own }) {
   for (const name of new Set(names.flatMap((each) => SCORES[each].parts))) parts[name] ??= parameter(view, get, name);
   const settings = html("div", { class: "attnlib-parts" }, ...Object.values(parts).map(({ node }) => node));
   return {
-    node: html("div", {}, pick.node, formula),
+    node: html("div", { class: "attnlib-scoring" }, pick.node, formula),
     settings,
     update(state) {
       const { formula: text, parts: wanted } = SCORES[state.score];
