@@ -240,7 +240,7 @@ def _second_map_loop(vector):
 
 def score_parameters(name):
     """Keyword arguments for the function, and for its loop."""
-    d_q = D_K if name in ("similarity", "dot", "scaled_dot", "generalized_kernel") else D_Q
+    d_q = D_K if name in ("similarity", "dot", "scaled_dot", "generalized_kernel", "gaussian") else D_Q
     tensors = {
         "general": {"weight": leaf(D_Q, D_K)},
         "biased_general": {"weight": leaf(D_K, D_Q), "bias": leaf(D_K)},
@@ -272,6 +272,8 @@ def score_parameters(name):
     if name == "feature_based":
         tensors |= {"first_map": _first_map, "second_map": _second_map}
         lists |= {"first_map": _first_map_loop, "second_map": _second_map_loop}
+    if name == "gaussian":
+        tensors["width"] = lists["width"] = 0.7
     if name == "generalized_kernel":
         tensors["feature_map"], lists["feature_map"] = torch.nn.functional.softplus, _softplus
     return SimpleNamespace(d_q=d_q, tensors=tensors, lists=lists)

@@ -13,7 +13,7 @@ from attnlib import distributions, scores, structured
 
 HALF = (torch.float16, torch.bfloat16)
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-SAME_SIZE = ("similarity", "dot", "scaled_dot", "generalized_kernel")
+SAME_SIZE = ("similarity", "dot", "scaled_dot", "generalized_kernel", "gaussian")
 SMOOTH = ("tanh", "sigmoid", "softplus", "relu")
 TORCH = {name: pair[0] for name, pair in fuzz_oracle.FUNCTIONS.items()}
 # Leading dimensions of query, key and value.
@@ -371,7 +371,7 @@ def _windows(maker, visible, has_mask, batch, n_query, n_key):
 
 def _score(maker, name, d_q, d_k, n_key, wide):
     """The callable, a factor of its own, and what the oracle has to know besides the parameters."""
-    if name in ("similarity", "dot"):
+    if name in ("similarity", "dot", "gaussian"):
         return getattr(scores, name), None, {}
     if name == "scaled_dot":
         if maker.chance(0.2):

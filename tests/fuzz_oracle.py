@@ -105,6 +105,10 @@ def feature_based(q, k, p, place, inner):
     return inner(p["activation"], hidden + p["bias"] if "bias" in p else hidden) @ p["vector"]
 
 
+def gaussian(q, k, p, place, inner):
+    return (q + k).square().sum(-1) / 2 if inner.bound else (q - k).square().sum(-1) / -2
+
+
 SCORES = {
     "similarity": similarity,
     "dot": dot,
@@ -118,6 +122,7 @@ SCORES = {
     "deep": deep,
     "location_based": location_based,
     "feature_based": feature_based,
+    "gaussian": gaussian,
 }
 
 

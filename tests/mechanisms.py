@@ -35,6 +35,7 @@ def parameters(dtype, rounded=None):
         "deep": scores.Deep(**size, d_hidden=(13, 19)),
         "location_based": scores.LocationBased(D_K, 31, dtype=torch.float64),
         "feature_based": scores.FeatureBased(D_K, D_K, 13, **maps, dtype=torch.float64),
+        "gaussian": functools.partial(scores.gaussian, width=2.0),
     }
     modules = [score for score in found.values() if isinstance(score, torch.nn.Module)]
     for module in modules:

@@ -124,6 +124,11 @@ def feature_based(q, k, i, *, vector, first_weight, second_weight, first_map, se
     return inner(vector, [math.tanh(a) for a in features])
 
 
+def gaussian(q, k, i, *, width):
+    """The logarithm of the normal density, up to a constant, one component after the other."""
+    return sum(math.log(math.exp(-(((a - b) / width) ** 2) / 2)) for a, b in zip(q, k, strict=True))
+
+
 # --- masks ------------------------------------------------------------------------------------------------------------
 
 

@@ -178,18 +178,14 @@ def test_retrieval_is_the_limit_of_attention(distribution):
 def test_nadaraya_watson_is_attention():
     """Kernel regression: weights K(x - x_i) / sum, with a Gaussian kernel, are the softmax of minus half the square."""
     query, key, value = inputs()
-
-    def gaussian(query, key):
-        return -0.5 * (query.unsqueeze(-2) - key.unsqueeze(-3)).square().sum(-1)
-
     estimates = []
     for x in rows(query[0]):
         kernels = [math.exp(-0.5 * sum((a - b) ** 2 for a, b in zip(x, k, strict=True))) for k in rows(key[0])]
         top = [sum(kernel * v[d] for kernel, v in zip(kernels, rows(value[0]), strict=True)) for d in range(D_V)]
         estimates.append([component / sum(kernels) for component in top])
-    close(attend(query, key, value, score=gaussian).context[0], tensor(estimates))
+    close(attend(query, key, value, score=scores.gaussian).context[0], tensor(estimates))
     unit = key / key.norm(dim=-1, keepdim=True)  # with keys of one length it is the dot product
-    one, two = (attend(query, unit, value, score=score).context for score in (gaussian, scores.dot))
+    one, two = (attend(query, unit, value, score=score).context for score in (scores.gaussian, scores.dot))
     close(one, two)
 
 

@@ -25,6 +25,7 @@ SCORES = {
     "dot": scores.dot,
     "scaled dot": scores.scaled_dot,
     "kernel": functools.partial(scores.generalized_kernel, feature_map=torch.nn.functional.softplus),
+    "gaussian": functools.partial(scores.gaussian, width=2.0),
 }
 
 

@@ -2,7 +2,8 @@
 
 A score is any callable ``(query, key) -> energies`` that takes ``query`` of shape ``(*batch, query, d_q)`` and ``key``
 of shape ``(*batch, key, d_k)`` and returns ``(*batch, query, key)``; leading dimensions broadcast. The functions here
-are the rows of Table 1 of the article and of the longer table of Chaudhari et al. 2021, in the latter's order.
+are the rows of Table 1 of the article and of the longer table of Chaudhari et al. 2021, in the latter's order; then
+the Gaussian kernel of Nadaraya and Watson.
 Parameters are keyword-only tensors: fix them with ``functools.partial``, or use the modules of the same names.
 
 Energies of half-precision vectors are computed, and returned, in float32, under autocast too; only a feature map gets
@@ -10,6 +11,7 @@ the vectors as they are, for it may have parameters of their precision. Where a 
 (a projection, a feature), its energies are NaN and give no gradient, so that it can be hidden.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -17,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .._checks import batch_of, check_parameter, check_same_size, check_vector, may_look
-from .._rows import activated, bad_rows, inner_product, magnitude, mapped, product, times, wide, without
+from .._rows import activated, all_finite, bad_rows, inner_product, magnitude, mapped, product, times, wide, without
 
 __all__ = [  # noqa: RUF022 - the order of the tables
     "similarity",
@@ -32,6 +34,7 @@ __all__ = [  # noqa: RUF022 - the order of the tables
     "deep",
     "location_based",
     "feature_based",
+    "gaussian",
 ]
 
 Activation = Callable[[Tensor], Tensor]
@@ -477,6 +480,43 @@ def feature_based(
     hidden, burst = activated(activation, hidden)
     energies = _spoilt(times(hidden, vector), None, burst, bad_first, bad_second).unsqueeze(-2)
     return energies.expand(*batch_of(query, key), query.shape[-2], key.shape[-2])
+
+
+def gaussian(
+    query: Float[Tensor, "*#batch query d_k"], key: Float[Tensor, "*#batch key d_k"], *, width: float = 1.0
+) -> Float[Tensor, "*batch query key"]:
+    r"""Logarithm of a Gaussian kernel: the nearest key matches best, however long the others are.
+
+    .. math:: f(q, k) = -\frac{\lVert q - k \rVert^2}{2 h^2}
+
+    The softmax of these energies divides each kernel by their sum: attention with it is the estimator of Nadaraya and
+    Watson. Where all keys have one length, the weights are those of :func:`dot` over :math:`h^2`.
+
+    Args:
+        query: ``(*batch, query, d_k)``.
+        key: ``(*batch, key, d_k)``.
+        width: :math:`h`, the kernel's standard deviation, in the unit of query and key.
+
+    Returns:
+        Energies, at most 0. Memory is ``query x key x d_k``: out of inner products small distances would be lost.
+
+    Raises:
+        ValueError: query and key differ in size, or ``width`` is not above 0.
+
+    Source: Watson 1964, after Nadaraya 1964 [watson1964].
+
+    >>> gaussian(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [1.0, 1.0]]))
+    tensor([[-12.5000,  -1.0000]])
+    """
+    check_same_size(query, key)
+    if not 0 < width < math.inf:
+        raise ValueError(f"width must be a finite number above 0, got {width}")
+    steps = (wide(query).unsqueeze(-2) - wide(key).unsqueeze(-3)) / width
+    energies = steps.square().sum(-1) / -2
+    if all_finite(energies):
+        return energies
+    bad = ~energies.detach().isfinite()
+    return _spoilt(without(bad.unsqueeze(-1), steps).square().sum(-1) / -2, bad)
 
 
 def _sums(

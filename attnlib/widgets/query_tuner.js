@@ -2,377 +2,168 @@
 
 import { button, choice, slider, toggle } from "./js/controls.js";
 import { html, pool, svg, write } from "./js/dom.js";
+import { keyTable } from "./js/keys.js";
 import { attend } from "./js/math/attend.js";
 import { entmax, sigmoid, softmax, sparsemax } from "./js/math/distributions.js";
-import { additive, dot, gaussian, general, scaledDot, similarity } from "./js/math/scores.js";
-import { arrow, plane, point } from "./js/plane.js";
-import { number, pair } from "./js/text.js";
+import { arrow, before, legend, mark, plane, point, reach } from "./js/plane.js";
+import { SCORES, scoring } from "./js/scores.js";
+import { number, pair, share } from "./js/text.js";
 
-const SCORES = {
-  dot: { words: "Dot", formula: () => "q · k", of: () => dot },
-  "scaled dot": {
-    words: "Scaled dot",
-    formula: (s) => `${number(s.scale)} × q · k`,
-    of: (s) => (query, keys) => scaledDot(query, keys, { scale: s.scale }),
-  },
-  similarity: { words: "Cosine", formula: () => "q · k / (|q| |k|)", of: () => similarity },
-  general: {
-    words: "General",
-    formula: (s) => `qᵀ W k, W = [${s.weight.map((row) => row.map((x) => number(x)).join(" ")).join("; ")}]`,
-    of: (s) => (query, keys) => general(query, keys, { weight: s.weight }),
-  },
-  additive: {
-    words: "Additive",
-    formula: () => "vᵀ tanh(W₁ q + W₂ k)",
-    of: (s) => (query, keys) =>
-      additive(query, keys, { vector: s.vector, queryWeight: s.query_weight, keyWeight: s.key_weight }),
-  },
-  gaussian: { words: "Gaussian", formula: () => "−|q − k|² / 2", of: () => gaussian },
-};
-
-const DISTRIBUTIONS = {
-  softmax: { words: "softmax", of: (s) => (energies) => softmax(energies, { temperature: s.temperature }) },
-  entmax: {
-    words: "α-entmax",
-    of: (s) => (energies) => entmax(energies, { alpha: s.alpha, temperature: s.temperature }),
-  },
-  sparsemax: { words: "sparsemax", of: (s) => (energies) => sparsemax(energies, { temperature: s.temperature }) },
-  sigmoid: { words: "sigmoid", of: (s) => (energies) => sigmoid(energies, { temperature: s.temperature }) },
-};
-
+const NAMES = ["dot", "scaled dot", "similarity", "general", "additive", "gaussian"];
+const DISTRIBUTIONS = { softmax, entmax, sparsemax, sigmoid };
+const WORDS = { softmax: "softmax", entmax: "α-entmax", sparsemax: "sparsemax", sigmoid: "sigmoid" };
 const MOST_QUERIES = 4;
-const ADRIFT = 0.0005;
 
-/** A weight as text: an exact zero is told apart from a small one. */
-function weightText(weight) {
-  if (weight === 0) return "0";
-  return weight < ADRIFT ? "< 0.001" : number(weight, 3);
-}
+const nameOf = ({ query }, i, letter = "q") => (query.length === 1 ? letter : `${letter}${i + 1}`);
 
-const queryName = (state, i) => (state.query.length === 1 ? "q" : `q${i + 1}`);
-
-function reach(state) {
-  const largest = (rows) => Math.max(...rows.flat().map(Math.abs));
-  const fixed = largest(state.keys_only ? state.key : [...state.key, ...state.value]);
-  return Math.max(3, Math.ceil(fixed + 0.3), Math.ceil(largest(state.query)));
-}
-
-// ------------------------------------------------------------------------------------------------------------- marks
-
-const MARKS = {
-  query: () => svg("polygon", { points: "13,0 6.5,11.3 -6.5,11.3 -13,0 -6.5,-11.3 6.5,-11.3" }),
-  key: () => svg("circle", { r: 11 }),
-  value: () => svg("rect", { x: -10, y: -10, width: 20, height: 20, rx: 1 }),
-  context: () => svg("polygon", { points: "0,-15 15,0 0,15 -15,0" }),
-};
-
-/** A shape with its letter: inside while it is short, above where it is a word. */
-function mark(kind) {
-  const letter = svg("text", { "text-anchor": "middle" });
-  const node = svg("g", { class: `attnlib-mark attnlib-mark-${kind}` }, MARKS[kind](), letter);
-  return {
-    node,
-    update(words, { hollow = false, place = null } = {}) {
-      const inside = words.length < 3;
-      write(letter, { text: words, y: inside ? 4 : -17, class: inside ? null : "attnlib-outside" });
-      write(node, {
-        "data-hollow": hollow,
-        transform: place && `translate(${place[0].toFixed(2)} ${place[1].toFixed(2)})`,
-      });
-    },
-  };
-}
-
-function legendItem(kind, letter, words) {
-  const drawn = mark(kind);
-  drawn.update(letter);
-  const icon = svg("svg", { viewBox: "-17 -17 34 34", width: 22, height: 22, "aria-hidden": "true" }, drawn.node);
-  return html("span", { class: "attnlib-tuner-legend" }, icon, html("span", { text: words }));
-}
-
-// ------------------------------------------------------------------------------------------------- the plane's layers
-
-/** The pixel `gap` before the end of a line, so that an arrow's head is not under the mark. */
-function before([x1, y1], [x2, y2], gap) {
-  const length = Math.hypot(x2 - x1, y2 - y1);
-  const share = length > gap ? (length - gap) / length : 0;
-  return [x1 + (x2 - x1) * share, y1 + (y2 - y1) * share];
-}
-
-function makePlane(view, get) {
+function drawing(view, get) {
   const board = plane({ label: "The plane of queries, keys and values" });
-  const rays = pool(board.layer("attnlib-rays"), () => ({ node: svg("path") }));
-  const looks = pool(board.layer("attnlib-looks"), () => ({ node: svg("line") }));
-  const flows = pool(board.layer("attnlib-flows"), () => ({ node: svg("line") }));
-  const values = pool(board.layer("attnlib-marks"), () => mark("value"));
-  const keys = pool(board.layer("attnlib-marks"), () => mark("key"));
-  const contexts = pool(board.layer("attnlib-marks"), () => mark("context"));
-  const handles = pool(board.layer("attnlib-handles"), (i) => {
+  const lines = (name, tag) => pool(board.layer(name), () => ({ node: svg(tag) }));
+  const rays = lines("attnlib-rays", "path");
+  const looks = lines("attnlib-looks", "line");
+  const flows = lines("attnlib-flows", "line");
+  const [values, keys, contexts] = ["value", "key", "context"].map((kind) => pool(board.layer(), () => mark(kind)));
+  const queries = pool(board.layer(), (i) => {
     const drawn = mark("query");
-    const handle = point({
-      plane: board,
-      mark: drawn.node,
-      name: "query",
-      onMove: (place) => view.set({ query: get().query.map((old, j) => (i === j ? place : old)), selected: i }),
-      onFocus: () => view.set({ selected: i }),
-    });
-    return { node: handle.node, handle, drawn };
+    const onMove = (place) => view.set({ query: get().query.map((old, j) => (i === j ? place : old)), selected: i });
+    const grip = point({ plane: board, mark: drawn.node, onMove, onFocus: () => view.set({ selected: i }) });
+    return { node: grip.node, grip, drawn };
   });
 
   function update(state, rows) {
-    board.update(reach(state));
-    const at = ([x, y]) => [board.x(x), board.y(y)];
-    const origin = at([0, 0]);
-    const count = state.key.length;
-    const { weights, context } = rows[state.selected];
-    const query = at(state.query[state.selected]);
-    const target = at(context);
-    const sources = state.keys_only ? state.key : state.value;
-
-    const drawnRays = rays(count + 1);
-    const ray = (node, end, kind) =>
-      write(node, { d: arrow(origin, before(origin, end, 13)), class: `attnlib-${kind}-ray` });
-    state.key.forEach((key, i) => ray(drawnRays[i].node, at(key), "key"));
-    ray(drawnRays[count].node, query, "query");
-
-    const link = (node, [x1, y1], [x2, y2], weight) =>
-      write(node, {
-        x1,
-        y1,
-        x2,
-        y2,
-        "stroke-width": 1 + 9 * Math.min(weight, 1),
-        "data-none": weight === 0,
-      });
-    looks(count).forEach(({ node }, i) => link(node, query, at(state.key[i]), weights[i]));
-    flows(count).forEach(({ node }, i) => link(node, at(sources[i]), target, weights[i]));
-
-    keys(count).forEach((drawn, i) =>
-      drawn.update(state.labels[i], { hollow: !state.mask[i], place: at(state.key[i]) }),
-    );
-    values(state.keys_only ? 0 : count).forEach((drawn, i) =>
-      drawn.update(state.labels[i], { hollow: !state.mask[i], place: at(state.value[i]) }),
-    );
+    const { key, labels, mask, query, selected } = state;
+    const sources = state.keys_only ? key : state.value;
+    board.update(reach([...key, ...sources], query));
+    const { place } = board;
+    const origin = place([0, 0]);
+    const { weights, context } = rows[selected];
+    [...key, query[selected]].forEach((end, i, { length }) => {
+      const kind = i < key.length ? "key" : "query";
+      write(rays(length)[i].node, { d: arrow(origin, before(origin, place(end))), class: `attnlib-${kind}-ray` });
+    });
+    const link = ({ node }, [x1, y1], [x2, y2], weight) =>
+      write(node, { x1, y1, x2, y2, "stroke-width": 1 + 9 * Math.min(weight, 1), "data-none": weight === 0 });
+    looks(key.length).forEach((line, i) => link(line, place(query[selected]), place(key[i]), weights[i]));
+    flows(key.length).forEach((line, i) => link(line, place(sources[i]), place(context), weights[i]));
+    keys(key.length).forEach((drawn, i) => drawn.update(labels[i], { hollow: !mask[i], place: place(key[i]) }));
+    const shown = state.keys_only ? 0 : key.length;
+    values(shown).forEach((drawn, i) => drawn.update(labels[i], { hollow: !mask[i], place: place(sources[i]) }));
     contexts(rows.length).forEach((drawn, i) =>
-      drawn.update(rows.length === 1 ? "c" : `c${i + 1}`, {
-        hollow: i !== state.selected,
-        place: at(rows[i].context),
-      }),
-    );
-    handles(state.query.length).forEach(({ handle, drawn }, i) => {
-      const name = queryName(state, i);
-      drawn.update(name, { hollow: i !== state.selected });
-      handle.update(state.query[i], `Query ${name}`);
+      drawn.update(nameOf(state, i, "c"), { hollow: i !== selected, place: place(rows[i].context) }));
+    queries(query.length).forEach(({ grip, drawn }, i) => {
+      drawn.update(nameOf(state, i), { hollow: i !== selected });
+      grip.update(query[i], `Query ${nameOf(state, i)}`);
     });
   }
   return { node: board.node, update };
 }
 
-// ------------------------------------------------------------------------------------------------------------- tables
-
-function numberWithBar(kind) {
-  const words = html("span", { class: "attnlib-tuner-number" });
-  const bar = html("span", { class: `attnlib-tuner-fill attnlib-tuner-${kind}` });
-  const node = html(
-    "td",
-    {},
-    words,
-    html("span", { class: "attnlib-tuner-bar", "data-kind": kind, "aria-hidden": "true" }, bar),
-  );
-  return {
-    node,
-    /** The bar from `from` to `to`, both fractions of the whole length. */
-    update(text, from, to) {
-      write(words, { text });
-      const start = Math.max(0, Math.min(from, to));
-      bar.style.left = `${(100 * start).toFixed(2)}%`;
-      bar.style.width = `${(100 * (Math.min(1, Math.max(from, to)) - start)).toFixed(2)}%`;
-    },
-  };
-}
-
-function makeKeyTable(view, get) {
-  const caption = html("caption");
-  const body = html("tbody");
-  const head = html("tr", {}, ...["Key", "Energy", "Weight"].map((text) => html("th", { scope: "col", text })));
-  const node = html("table", { class: "attnlib-table attnlib-tuner-keys" }, caption, html("thead", {}, head), body);
-  const lines = pool(body, (i) => {
-    const visible = toggle({
-      label: "",
-      onInput: (checked) => view.set({ mask: get().mask.map((old, j) => (i === j ? checked : old)) }),
-    });
-    const energy = numberWithBar("energy");
-    const weight = numberWithBar("weight");
-    return {
-      node: html("tr", {}, html("th", { scope: "row" }, visible.node), energy.node, weight.node),
-      visible,
-      energy,
-      weight,
-    };
-  });
-
-  function update(state, { energies, weights }) {
-    const given = DISTRIBUTIONS[state.distribution].words;
-    const alpha = state.distribution === "entmax" ? `, α = ${number(state.alpha)}` : "";
-    write(caption, {
-      text: `Energy e = ${SCORES[state.score].formula(state)}; weight = ${given}(e\u00a0/\u00a0${number(state.temperature)}${alpha}); ticked = visible`,
-    });
-    const largest = Math.max(1, ...energies.filter(Number.isFinite).map(Math.abs));
-    lines(state.key.length).forEach((line, i) => {
-      const energy = Number.isFinite(energies[i]) ? energies[i] : 0;
-      line.visible.update(state.mask[i], { label: state.labels[i] });
-      write(line.visible.node.firstChild, { "aria-label": `${state.labels[i]} visible` });
-      line.energy.update(number(energies[i]), 0.5, 0.5 + energy / (2 * largest));
-      line.weight.update(weightText(weights[i]), 0, weights[i]);
-      write(line.node, { "data-none": weights[i] === 0 });
-    });
-  }
-  return { node, update };
-}
-
 /** Queries down, keys across: shown as soon as there are two queries. */
-function makeQueryTable(view) {
-  const head = html("tr");
-  const body = html("tbody");
-  const node = html(
-    "table",
-    { class: "attnlib-table attnlib-tuner-queries" },
-    html("caption", { text: "Weights of every query; press a name to look at its row" }),
-    html("thead", {}, head),
-    body,
-  );
+function queryTable(view) {
+  const [head, body] = [html("tr"), html("tbody")];
+  const caption = html("caption", { text: "Weights of every query; press a name to look at its row" });
+  const node = html("table", { class: "attnlib-table attnlib-queries" }, caption, html("thead", {}, head), body);
   const titles = pool(head, () => ({ node: html("th", { scope: "col" }) }));
   const lines = pool(body, (i) => {
     const pick = button({ label: `q${i + 1}`, onClick: () => view.set({ selected: i }) });
     const line = html("tr", {}, html("th", { scope: "row" }, pick.node));
-    return { node: line, pick, cells: pool(line, () => ({ node: html("td", { class: "attnlib-tuner-cell" }) })) };
+    return { node: line, pick, cells: pool(line, () => ({ node: html("td") })) };
   });
   return {
     node,
-    update(state, rows) {
-      write(node, { hidden: rows.length < 2 });
+    update({ labels, selected }, rows) {
       const shown = rows.length < 2 ? [] : rows;
-      titles(state.key.length + 1).forEach((title, i) =>
-        write(title.node, { text: i ? state.labels[i - 1] : "Query" }),
-      );
-      lines(shown.length).forEach((line, i) => {
-        write(line.pick.node, { "aria-pressed": i === state.selected ? "true" : "false" });
-        line.cells(state.key.length).forEach((cell, j) => {
+      write(node, { hidden: !shown.length });
+      titles(labels.length + 1).forEach((title, i) => write(title.node, { text: i ? labels[i - 1] : "Query" }));
+      lines(shown.length).forEach(({ pick, cells }, i) => {
+        write(pick.node, { "aria-pressed": i === selected ? "true" : "false" });
+        cells(labels.length).forEach(({ node: cell }, j) => {
           const weight = rows[i].weights[j];
-          write(cell.node, { text: weightText(weight) });
-          cell.node.style.setProperty("--share", `${Math.round(40 * Math.min(weight, 1))}%`);
+          write(cell, { text: share(weight), style: `--share:${Math.round(40 * Math.min(weight, 1))}%` });
         });
       });
     },
   };
 }
 
-// ------------------------------------------------------------------------------------------------------------ controls
-
-function makeControls(view, get) {
+function settings(view, get) {
   const set = (name) => (value) => view.set({ [name]: value });
-  const words = (table) => Object.entries(table).map(([name, entry]) => [name, entry.words]);
-  const score = choice({ label: "Score", options: words(SCORES), onInput: set("score") });
-  const scale = slider({ label: "Scale", min: 0.05, max: 20, log: true, onInput: set("scale") });
-  const distribution = choice({ label: "Distribution", options: words(DISTRIBUTIONS), onInput: set("distribution") });
+  const score = scoring(view, get, { names: NAMES });
+  const distribution = choice({ label: "Distribution", options: Object.entries(WORDS), onInput: set("distribution") });
   const alpha = slider({ label: "α", min: 1.05, max: 4, step: 0.05, onInput: set("alpha") });
   const temperature = slider({ label: "Temperature", min: 0.05, max: 20, log: true, onInput: set("temperature") });
   const keysOnly = toggle({ label: "Values are the keys", onInput: set("keys_only") });
   const add = button({
     label: "Add a query",
-    onClick: () => {
-      const { query: queries } = get();
-      if (queries.length >= MOST_QUERIES) return;
-      const [x, y] = queries[queries.length - 1];
-      view.set({ query: [...queries, x || y ? [-y, x] : [1, 1]], selected: queries.length });
+    onClick() {
+      const { query } = get();
+      if (query.length >= MOST_QUERIES) return;
+      const [x, y] = query.at(-1);
+      view.set({ query: [...query, x || y ? [-y, x] : [1, 1]], selected: query.length });
     },
   });
   const remove = button({
-    label: "Remove it",
-    onClick: () => {
-      const { query: queries, selected } = get();
-      if (queries.length < 2) return;
-      const rest = queries.filter((_, i) => i !== selected);
+    label: "Remove a query",
+    onClick() {
+      const { query, selected } = get();
+      if (query.length < 2) return;
+      const rest = query.filter((_, i) => i !== selected);
       view.set({ query: rest, selected: Math.min(selected, rest.length - 1) });
     },
   });
-  const buttons = html("div", { class: "attnlib-tuner-buttons" }, add.node, remove.node);
-  const parts = [score, distribution, scale, alpha, temperature, keysOnly];
+  const rest = [distribution, alpha, temperature, keysOnly].map(({ node }) => node);
+  const buttons = html("div", { class: "attnlib-buttons" }, add.node, remove.node);
   return {
-    node: html(
-      "div",
-      { class: "attnlib-tuner-settings" },
-      html("div", { class: "attnlib-controls" }, ...parts.map((part) => part.node)),
-      buttons,
-    ),
+    node: html("div", { class: "attnlib-settings" }, html("div", { class: "attnlib-controls" }, score.node, score.settings, ...rest), buttons),
     update(state) {
-      score.update(state.score);
+      const alone = state.query.length < 2;
+      score.update(state);
       distribution.update(state.distribution);
-      scale.update(state.scale, state.score === "scaled dot" ? {} : { disabled: true, note: "scaled dot only" });
       alpha.update(state.alpha, state.distribution === "entmax" ? {} : { disabled: true, note: "entmax only" });
       temperature.update(state.temperature);
       keysOnly.update(state.keys_only);
-      const name = queryName(state, state.selected);
       add.update({ disabled: state.query.length >= MOST_QUERIES });
-      remove.update({
-        disabled: state.query.length < 2,
-        label: state.query.length < 2 ? "Remove a query" : `Remove ${name}`,
-      });
+      remove.update({ disabled: alone, label: alone ? "Remove a query" : `Remove ${nameOf(state, state.selected)}` });
     },
   };
 }
 
-// -------------------------------------------------------------------------------------------------------------- widget
+/** The attention of every query. */
+function rowsOf(state) {
+  const { key, mask, temperature, alpha } = state;
+  const score = (query, keys) => SCORES[state.score].of(query, keys, state);
+  const distribution = (energies) => DISTRIBUTIONS[state.distribution](energies, { temperature, alpha });
+  return state.query.map((query) => attend(query, key, state.keys_only ? key : state.value, { score, distribution, mask }));
+}
 
 function build(view, first) {
   let state = first;
   const get = () => state;
-  const board = makePlane(view, get);
-  const keyTable = makeKeyTable(view, get);
-  const queryTable = makeQueryTable(view);
-  const controls = makeControls(view, get);
-  const reading = html("p", { class: "attnlib-tuner-reading" });
-  const valueLegend = legendItem("value", "A", "value");
-  const legend = html(
-    "p",
-    { class: "attnlib-tuner-legends" },
-    legendItem("query", "q", "query, drag it"),
-    legendItem("key", "A", "key"),
-    valueLegend,
-    legendItem("context", "c", "context"),
-  );
-  view.root.append(
-    html(
-      "div",
-      { class: "attnlib-tuner" },
-      html("div", { class: "attnlib-tuner-board" }, board.node, legend),
-      html("div", { class: "attnlib-tuner-side" }, keyTable.node, reading, queryTable.node, controls.node),
-    ),
-  );
+  const picture = drawing(view, get);
+  const marks = legend(["query", "q", "query, drag it"], ["key", "A", "key"], ["value", "A", "value"], ["context", "c", "context"]);
+  const onTick = (i, visible) => view.set({ mask: state.mask.map((old, j) => (i === j ? visible : old)) });
+  const keys = keyTable({ onTick });
+  const queries = queryTable(view);
+  const controls = settings(view, get);
+  view.root.append(html("div", { class: "attnlib-two" },
+    html("div", {}, picture.node, marks.node),
+    html("div", { class: "attnlib-side" }, keys.node, view.caption, queries.node, controls.node)));
 
-  let said = "";
   return (next) => {
     state = next;
-    const values = state.keys_only ? state.key : state.value;
-    const rule = {
-      score: SCORES[state.score].of(state),
-      distribution: DISTRIBUTIONS[state.distribution].of(state),
-      mask: state.mask,
-    };
-    const rows = state.query.map((query) => attend(query, state.key, values, rule));
-    const row = rows[state.selected];
-    board.update(state, rows);
-    keyTable.update(state, row);
-    queryTable.update(state, rows);
+    const rows = rowsOf(state);
+    const { energies, weights, context } = rows[state.selected];
+    const alpha = state.distribution === "entmax" ? `, α = ${number(state.alpha)}` : "";
+    const rule = `weight = ${WORDS[state.distribution]}(e\u00a0/\u00a0${number(state.temperature)}${alpha})`;
+    picture.update(state, rows);
+    marks.update("query", "key", "context", ...(state.keys_only ? [] : ["value"]));
+    keys.update(state, { energies, weights }, `Energy e = f(q, k); ${rule}; ticked = visible`);
+    queries.update(state, rows);
     controls.update(state);
-    write(valueLegend, { hidden: state.keys_only });
-    const name = queryName(state, state.selected);
-    const place = `${name} = ${pair(state.query[state.selected])}`;
-    const sum = row.weights.reduce((a, b) => a + b, 0);
-    write(reading, { text: `${place}, context c = Σ αv = ${pair(row.context)}, weights sum to ${number(sum)}` });
-    const news = `${place}. Weights ${state.labels.map((label, i) => `${label} ${weightText(row.weights[i])}`).join(", ")}. Context ${pair(row.context)}.`;
-    if (said && said !== news) view.say(news);
-    said = news;
+    const told = state.labels.map((label, i) => `${label} ${share(weights[i])}`).join(", ");
+    const sum = number(weights.reduce((a, b) => a + b, 0));
+    const name = `${nameOf(state, state.selected)} = ${pair(state.query[state.selected])}`;
+    view.news(`${name}. Weights ${told}, sum ${sum}. Context c = Σ αv = ${pair(context)}.`);
   };
 }
 

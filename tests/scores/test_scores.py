@@ -9,6 +9,7 @@ import checks
 import pytest
 import torch
 from checks import BATCH, D_K, D_Q, D_W, KEY, QUERY, close, randn
+from oracles import tensor
 
 from attnlib import attend, scores
 
@@ -16,7 +17,7 @@ FUNCTIONS = {name: getattr(scores, name) for name in scores.__all__ if inspect.i
 
 
 def test_the_tables_are_complete():
-    """The rows of the longer table, in its order; it has those of Table 1 within."""
+    """The rows of the longer table, in its order; it has those of Table 1 within. Then the kernel."""
     assert list(FUNCTIONS) == [
         "similarity",
         "dot",
@@ -30,6 +31,7 @@ def test_the_tables_are_complete():
         "deep",
         "location_based",
         "feature_based",
+        "gaussian",
     ]
 
 
@@ -105,6 +107,25 @@ def test_similarity_of_long_and_short_vectors():
     torch.testing.assert_close(scores.similarity(query, key).float(), torch.ones(1, 2), atol=2e-3, rtol=0)
     assert (scores.similarity(query.double(), key.double() * 1e-12) == 0).all(), "shorter than eps counts as zero"
     close(scores.similarity(query.double(), key.double() * 1e-12, eps=0.0), torch.ones(1, 2).double(), atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_gaussian_keeps_small_distances_far_from_zero(dtype):
+    query = torch.tensor([[1000.0, 0.0]], dtype=dtype)
+    key = torch.tensor([[1001.0, 1.0], [1000.0, 0.0]], dtype=dtype)
+    assert torch.equal(scores.gaussian(query, key).double(), tensor([[-1.0, 0.0]]))
+    assert torch.equal(scores.gaussian(query, key, width=2.0).double(), tensor([[-0.25, 0.0]]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_gaussian_of_a_distance_beyond_all_numbers(dtype):
+    """It is NaN and gives no gradient, not minus infinity, which would be a hidden pair."""
+    largest = torch.finfo(dtype).max
+    key = torch.tensor([[largest, -largest], [torch.inf, 0.0], [0.5, 2.0]], dtype=dtype, requires_grad=True)
+    energies = scores.gaussian(torch.zeros(1, 2, dtype=dtype), key, width=0.5)
+    assert energies.isnan().tolist() == [[True, True, False]]
+    (gradient,) = torch.autograd.grad(energies.sum(), key)
+    assert torch.equal(gradient, torch.tensor([[0.0, 0.0], [0.0, 0.0], [-2.0, -8.0]], dtype=dtype))
 
 
 def test_location_based_uses_the_first_rows():
@@ -221,6 +242,8 @@ BAD = {
     "scaled dot": (scores.scaled_dot, {}, "key has d_k=7 but query has d_k=8"),
     "similarity": (scores.similarity, {}, "key has d_k=7 but query has d_k=8"),
     "kernel": (scores.generalized_kernel, {"feature_map": torch.relu}, "key has d_k=7 but query has d_k=8"),
+    "gaussian": (scores.gaussian, {}, "key has d_k=7 but query has d_k=8"),
+    "gaussian width": (lambda q, k: scores.gaussian(q, q, width=0.0), {}, "width must be a finite number above 0"),
     "general": (scores.general, {"weight": W88}, r"weight must have shape \(d_q=8, d_k=7\), got shape \(8, 8\)"),
     "biased general weight": (
         scores.biased_general,
@@ -354,6 +377,11 @@ WRONG_SCORES = {
     "scale times the root": ("scaled_dot", lambda q, k: scores.dot(q, k) * math.sqrt(q.shape[-1])),
     "distance for dot": ("dot", lambda q, k: -torch.cdist(q, k)),
     "only keys of length one": ("similarity", unscaled_similarity),
+    "distance not squared": ("gaussian", lambda q, k, width: -torch.cdist(q, k) / (2 * width**2)),
+    "two forgotten": ("gaussian", lambda q, k, width: 2 * scores.gaussian(q, k, width=width)),
+    "width not squared": ("gaussian", lambda q, k, width: scores.gaussian(q, k, width=width**0.5)),
+    "width forgotten": ("gaussian", lambda q, k, width: scores.gaussian(q, k)),
+    "the key's length for the distance": ("gaussian", lambda q, k, width: scores.gaussian(0 * q, k, width=width)),
     "general without its matrix": ("general", lambda q, k, weight: scores.dot(q[..., : k.shape[-1]], k)),
     "bias on the query": (
         "biased_general",

@@ -27,10 +27,6 @@ FEATURES = {
 }
 
 
-def gaussian(q, k, o):
-    return -((q[..., :, None, :] - k[..., None, :, :]) ** 2).sum(-1) / (2 * o["width"] ** 2)
-
-
 def act(o):
     return ACTIVATIONS[o["activation"]]
 
@@ -75,7 +71,7 @@ SCORES = {
         lambda q, k, o: scores.generalized_kernel(q, k, feature_map=FEATURES[o["feature"]]),
         {"feature": FEATURES},
     ),
-    "gaussian": (gaussian, {"width": ()}),
+    "gaussian": (lambda q, k, o: scores.gaussian(q, k, width=o["width"]), {"width": ()}),
 }
 SAME_SIZE = {"dot", "scaledDot", "similarity", "generalizedKernel", "gaussian"}
 

@@ -1,7 +1,6 @@
 """The Python side of the widgets: bundle, state, outputs, errors. test_widgets_browser.py tests what a page shows."""
 
 import json
-import math
 import re
 import subprocess
 import sys
@@ -16,10 +15,7 @@ from drawn import draw
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import attnlib.widgets
-from attnlib import attend
-from attnlib.distributions import entmax, sigmoid, softmax, sparsemax
-from attnlib.scores import additive, dot, general, scaled_dot, similarity
-from attnlib.widgets import LocalWindow, QueryTuner, base, query_tuner
+from attnlib.widgets import LocalWindow, QueryTuner, base
 from attnlib.widgets.base import Widget
 from attnlib.widgets.bundle import HERE
 from attnlib.widgets.traits import Array, Choice, Flag, Number, Record, StateError, Text, Texts, Whole
@@ -369,47 +365,6 @@ def test_points_may_come_in_any_holder(holder):
 
 # ----------------------------------------------------------------------------------------------------------- outputs
 
-SCORES = {
-    "dot": dot,
-    "scaled dot": lambda q, k: scaled_dot(q, k, scale=0.3),
-    "similarity": similarity,
-    "general": lambda q, k: general(q, k, weight=torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)),
-    "additive": lambda q, k: additive(
-        q, k, vector=torch.ones(2).double(), query_weight=torch.eye(2).double(), key_weight=torch.eye(2).double()
-    ),
-    "gaussian": lambda q, k: -(torch.cdist(q, k) ** 2) / 2,
-}
-DISTRIBUTIONS = {
-    "softmax": lambda e: softmax(e, temperature=0.7),
-    "entmax": lambda e: entmax(e, alpha=1.3, temperature=0.7),
-    "sparsemax": lambda e: sparsemax(e, temperature=0.7),
-    "sigmoid": lambda e: sigmoid(e, temperature=0.7),
-}
-
-
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-@pytest.mark.parametrize("score", SCORES)
-@pytest.mark.parametrize("keys_only", [False, True])
-def test_outputs_are_those_of_attend(score, distribution, keys_only):
-    generator = torch.Generator().manual_seed(3)
-    query, key, value = (torch.randn(n, 2, generator=generator, dtype=torch.float64) for n in (2, 5, 5))
-    mask = [True, True, False, True, True]
-    widget = QueryTuner(
-        query=query, key=key, value=value, mask=mask, score=score, distribution=distribution, keys_only=keys_only
-    )
-    widget.update(scale=0.3, temperature=0.7, alpha=1.3)
-    parts = {"score": SCORES[score], "distribution": DISTRIBUTIONS[distribution]}
-    expected = attend(query, key, None if keys_only else value, mask=torch.tensor([mask]), **parts)
-    for name in ("energies", "weights", "context"):
-        actual = torch.tensor(getattr(widget, name), dtype=torch.float64)
-        torch.testing.assert_close(actual, getattr(expected, name), atol=1e-12, rtol=1e-9)
-
-
-def test_outputs_by_hand():
-    widget = QueryTuner(query=[math.log(3), 0], key=[[1, 0], [0, 5]], value=[[4, 0], [0, 8]], score="dot")
-    assert widget.weights[0] == pytest.approx([0.75, 0.25])
-    assert widget.context[0] == pytest.approx([3, 2])
-
 
 def test_outputs_are_not_to_be_set():
     with pytest.raises(ValueError, match="weights is no trait"):
@@ -417,13 +372,6 @@ def test_outputs_are_not_to_be_set():
     widget = QueryTuner()
     with pytest.raises(Exception, match="read-only"):
         widget.weights = [[1.0]]
-
-
-def test_all_masked_gives_zeros():
-    widget = QueryTuner(mask=[False] * 3)
-    assert widget.weights == [[0.0, 0.0, 0.0]]
-    assert widget.context == [[0.0, 0.0]]
-    assert "−∞" in "".join(draw(widget)[0].itertext())
 
 
 # ----------------------------------------------------------------------------------------- beside ordinary ipywidgets
@@ -462,64 +410,3 @@ def test_a_message_from_the_page_sets_state_and_outputs():
     widget = QueryTuner()
     widget.set_state({"query": [[2.0, 0.6]], "selected": 0, "preset": "Two queries, one memory"})
     assert len(widget.query) == 2
-
-
-# ---------------------------------------------------------------------------------------- what the presets say, is so
-
-
-def with_preset(name, **state):
-    widget = QueryTuner(preset=name)
-    widget.update(**state)
-    return widget
-
-
-def test_preset_keys_find_values_answer():
-    name = query_tuner.PRESETS[0]["name"]
-    weights = with_preset(name).weights[0]
-    nearer = with_preset(name, query=[2.0, 0.6])
-    assert nearer.weights[0][0] > weights[0]
-    assert math.dist(nearer.context[0], nearer.value[0]) < math.dist(nearer.context[0], nearer.key[0])
-
-
-def test_preset_a_long_key_wins():
-    by_length = with_preset("A long key wins").weights[0]
-    by_angle = with_preset("A long key wins", score="similarity").weights[0]
-    assert by_length[1] > 0.5
-    assert max(by_angle) == by_angle[0]
-    widget = with_preset("A long key wins")
-    assert similarity(torch.tensor(widget.query), torch.tensor(widget.key))[0, 0] == pytest.approx(1)
-
-
-def test_preset_sparsemax_drops_a_key():
-    assert with_preset("Sparsemax drops a key").weights[0][2] == 0
-    assert 0 < with_preset("Sparsemax drops a key", distribution="softmax").weights[0][2] < 0.1
-
-
-def test_preset_a_scale_that_saturates():
-    def moved(**state):
-        here = with_preset("A scale that saturates", **state)
-        there = with_preset("A scale that saturates", **state, query=[0.3, 1.4])
-        return max(here.weights[0]), math.dist(here.context[0], there.context[0])
-
-    top, step = moved()
-    calm_top, calm_step = moved(scale=0.71)
-    assert top > 0.99
-    assert step < 0.1 * calm_step
-    assert calm_top < 0.9
-
-
-def test_preset_two_queries():
-    weights = with_preset("Two queries, one memory").weights
-    assert len(weights) == 2
-    assert weights[0] != weights[1]
-
-
-def test_preset_a_masked_key():
-    widget = with_preset("A masked key")
-    assert widget.energies[0][0] == -math.inf
-    assert widget.weights[0][0] == 0
-    assert sum(widget.weights[0]) == pytest.approx(1)
-
-
-def test_preset_each_key_for_itself():
-    assert sum(with_preset("Each key for itself").weights[0]) != pytest.approx(1, abs=0.1)

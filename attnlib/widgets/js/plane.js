@@ -1,6 +1,7 @@
-// A plane of points: the board, points to drag or to move with the keys, arrows.
+// A plane of points, for the family of QueryTuner and ScoreField: the board, points to drag or to move with the keys,
+// marks, arrows. Beside it: scores.js (which score, its parameters), keys.js (what each key gets), field.js (colours).
 
-import { pool, svg, write } from "./dom.js";
+import { html, pool, svg, write } from "./dom.js";
 import { handle } from "./handle.js";
 import { number } from "./text.js";
 
@@ -8,6 +9,15 @@ import { number } from "./text.js";
 function gridStep(limit) {
   const power = 10 ** Math.floor(Math.log10(Math.max(limit / 5, 1)));
   return [1, 2, 5, 10].map((unit) => unit * power).find((step) => step * 6 >= limit);
+}
+
+/** A number of the grid, short however large it is. */
+const numeral = (value) => (Math.abs(value) < 1e4 ? number(value, 0) : value.toExponential(0).replace("e+", "e").replace("-", "−"));
+
+/** How far the plane goes, at least 3: what stands still has its mark inside, what is dragged may lie on the border. */
+export function reach(standing, dragged) {
+  const largest = (points) => Math.max(...points.flat().map(Math.abs));
+  return Math.max(3, Math.ceil(largest(standing) + 0.3), Math.ceil(largest(dragged)));
 }
 
 /** A square piece of the plane, x and y from -limit to limit, with axes and a grid; `layer(name)` gives a new <g>. */
@@ -23,13 +33,19 @@ export function plane({ label, size = 400 }) {
     node: svg("text"),
   }));
   let limit = 1;
+  let step = 1;
   const self = {
     node,
     size,
     x: (value) => ((value + limit) / (2 * limit)) * size,
     y: (value) => ((limit - value) / (2 * limit)) * size,
+    place: ([x, y]) => [self.x(x), self.y(y)],
     get limit() {
       return limit;
+    },
+    /** From one line of the grid to the next. */
+    get step() {
+      return step;
     },
     layer: (name) => node.appendChild(svg("g", { class: name })),
     /** The point of the plane under a pointer event, held inside the limits. */
@@ -44,9 +60,9 @@ export function plane({ label, size = 400 }) {
     update(next) {
       if (next === limit) return;
       limit = next;
-      const step = gridStep(limit);
+      step = gridStep(limit);
       const marks = [];
-      for (let value = Math.ceil(-limit / step) * step; value <= limit; value += step) marks.push(value);
+      for (let n = Math.ceil(-limit / step); n * step <= limit; n += 1) marks.push(n * step);
       const all = lines(marks.length * 2);
       const words = numerals(marks.length * 2);
       marks.forEach((value, i) => {
@@ -58,13 +74,13 @@ export function plane({ label, size = 400 }) {
           x: self.x(value),
           y: self.y(0) + 13,
           "text-anchor": "middle",
-          text: edge ? "" : number(value, 0),
+          text: edge ? "" : numeral(value),
         });
         write(words[2 * i + 1].node, {
           x: self.x(0) - 5,
           y: self.y(value) + 4,
           "text-anchor": "end",
-          text: edge ? "" : number(value, 0),
+          text: edge ? "" : numeral(value),
         });
       });
     },
@@ -73,8 +89,9 @@ export function plane({ label, size = 400 }) {
 }
 
 /**
- * A point of the plane to drag, or to move with the arrow keys (0.1, with Shift 0.5), Page Up and Page Down (0.5) and to
- * the left and right end with Home and End. `mark` is the SVG drawn at (0, 0); onMove([x, y]) and onFocus() tell.
+ * A point of the plane to drag, or to move with the arrow keys (a tenth of the grid's step, with Shift half), Page Up and
+ * Page Down (half a step) and to the left and right end with Home and End. `mark` is the SVG drawn at (0, 0);
+ * onMove([x, y]) and onFocus() tell.
  * `update([x, y], label, words)` places it and says its label and value.
  */
 export function point({ plane: board, mark, name, onMove, onFocus = () => {} }) {
@@ -82,16 +99,19 @@ export function point({ plane: board, mark, name, onMove, onFocus = () => {} }) 
   const grip = handle({
     mark,
     at: (event) => board.at(event),
-    moves: ([x, y], step) => ({
-      ArrowLeft: [x - step, y],
-      ArrowRight: [x + step, y],
-      ArrowUp: [x, y + step],
-      ArrowDown: [x, y - step],
-      PageUp: [x, y + 0.5],
-      PageDown: [x, y - 0.5],
-      Home: [-board.limit, y],
-      End: [board.limit, y],
-    }),
+    moves([x, y], part) {
+      const [step, page] = [part, 0.5].map((each) => each * (board.step ?? 1));
+      return {
+        ArrowLeft: [x - step, y],
+        ArrowRight: [x + step, y],
+        ArrowUp: [x, y + step],
+        ArrowDown: [x, y - step],
+        PageUp: [x, y + page],
+        PageDown: [x, y - page],
+        Home: [-board.limit, y],
+        End: [board.limit, y],
+      };
+    },
     hold: (place) => place.map(held),
     onMove,
     onFocus,
@@ -115,4 +135,47 @@ export function arrow([x1, y1], [x2, y2], head = 8) {
   const half = size * 0.5;
   const p = (x, y) => `${x.toFixed(2)} ${y.toFixed(2)}`;
   return `M${p(x1, y1)}L${p(x2, y2)}M${p(bx - uy * half, by + ux * half)}L${p(x2, y2)}L${p(bx + uy * half, by - ux * half)}`;
+}
+
+/** The pixel `gap` before the end of a line, so that an arrow's head is not under a mark. */
+export function before([x1, y1], [x2, y2], gap = 13) {
+  const length = Math.hypot(x2 - x1, y2 - y1);
+  const part = length > gap ? (length - gap) / length : 0;
+  return [x1 + (x2 - x1) * part, y1 + (y2 - y1) * part];
+}
+
+const SHAPES = {
+  query: () => svg("polygon", { points: "13,0 6.5,11.3 -6.5,11.3 -13,0 -6.5,-11.3 6.5,-11.3" }),
+  key: () => svg("circle", { r: 11 }),
+  value: () => svg("rect", { x: -10, y: -10, width: 20, height: 20, rx: 1 }),
+  context: () => svg("polygon", { points: "0,-15 15,0 0,15 -15,0" }),
+};
+
+/** What stands for a query, a key, a value or a context: a shape with its letter, above it where it is a word. */
+export function mark(kind) {
+  const letter = svg("text", { "text-anchor": "middle" });
+  const node = svg("g", { class: `attnlib-mark attnlib-mark-${kind}`, "aria-hidden": "true" }, SHAPES[kind](), letter);
+  return {
+    node,
+    update(words, { hollow = false, place = null } = {}) {
+      const inside = words.length < 3;
+      write(letter, { text: words, y: inside ? 4 : -17, class: inside ? null : "attnlib-outside" });
+      const [x, y] = (place ?? []).map((pixel) => pixel.toFixed(2));
+      write(node, { "data-hollow": hollow, transform: place && `translate(${x} ${y})` });
+    },
+  };
+}
+
+/** The marks with what they stand for: `legend([kind, letter, words], ...)`; `update(...kinds)` shows those. */
+export function legend(...items) {
+  const all = items.map(([kind, letter, words]) => {
+    const drawn = mark(kind);
+    drawn.update(letter);
+    const icon = svg("svg", { viewBox: "-17 -17 34 34", width: 22, height: 22, "aria-hidden": "true" }, drawn.node);
+    return html("span", {}, icon, html("span", { text: words }));
+  });
+  return {
+    node: html("p", { class: "attnlib-legend" }, ...all),
+    update: (...kinds) => items.forEach(([kind], i) => write(all[i], { hidden: !kinds.includes(kind) })),
+  };
 }
