@@ -10,7 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from book._tools.chromium import ARGUMENTS, MISSING, find_chromium
 
@@ -100,6 +100,18 @@ def show(page: Page) -> Callable[..., Page]:
 def frame(page: Page) -> None:
     """Wait until what was asked for is drawn."""
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def move_something(page: Page, view: Locator) -> None:
+    """Move the first handle of a widget by keyboard; where there is none, tick its first box."""
+    handles = view.locator(".attnlib-point, input[type=range]:enabled")
+    if handles.count():
+        handles.first.focus()
+        for key in ("ArrowRight", "ArrowUp", "ArrowUp"):
+            page.keyboard.press(key)
+    else:
+        view.locator("input[type=checkbox]").first.press("Space")
+    frame(page)
 
 
 class Files(SimpleHTTPRequestHandler):

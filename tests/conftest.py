@@ -16,6 +16,8 @@ import torch
 from browser import chromium, new_context, page, show  # noqa: F401
 from hypothesis import HealthCheck, settings
 
+from book._tools.times import Clock
+
 # Shape annotations are checked in the tests, and only here: all modules of the library but those that draw and record,
 # which take few shapes and report bad arguments themselves. The hook has to stand before the first import of attnlib.
 ATTNLIB = Path(__file__).parent.parent / "attnlib"
@@ -29,6 +31,11 @@ settings.register_profile(
     "attnlib", deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "attnlib"))
+
+
+def pytest_configure(config):
+    """Write down what each test takes, in a run of all."""
+    config.pluginmanager.register(Clock())
 
 
 @pytest.fixture(params=DEVICES)
@@ -49,6 +56,9 @@ def poisoned_memory(request):
 
     Torch does so in deterministic mode only, in which some CUDA kernels refuse to run: there the mode stays off.
     """
+    if request.node.get_closest_marker("browser"):  # no tensors there, and the mode brings in torch's compiler
+        yield
+        return
     on_gpu = "device" in request.fixturenames and request.getfixturevalue("device").type == "cuda"
     torch.use_deterministic_algorithms(not on_gpu)
     yield

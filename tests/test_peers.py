@@ -111,7 +111,7 @@ def sizes(parts, upstream):
     return [value, *gradients, *added, parts[0].shape[-1] * scale * query * key]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_torch_samples(samples, record_property):
     """All samples, four precisions, with weights and without: values and gradients as torch's plain formula in float64.
 
@@ -198,7 +198,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_tests_of_entmax(tmp_path, record_property):
     """Those that come with the package, run on attnlib's maps by :mod:`entmax_adapter`; copied for the run alone."""
     entmax = pytest.importorskip("entmax")

@@ -1,4 +1,4 @@
-"""The built site, page by page, in a real browser: over http and from the folder, light and dark, wide and narrow."""
+"""The built site in a real browser: one visit a page, wide and narrow, light and dark; three pages from a folder."""
 
 import os
 import zipfile
@@ -8,9 +8,19 @@ from xml.etree import ElementTree
 
 import nbformat
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from browser import Record, served, watch
+from browser import served
 from playwright.sync_api import BrowserContext, Page, expect
+from visit import (
+    ALL,
+    AXE,
+    TELEPHONE,
+    TEXT,
+    formulas_stand,
+    kept_to_itself,
+    look,
+    visit,
+    widgets_come_alive,
+)
 
 from book._tools import toc
 
@@ -19,34 +29,9 @@ EPUB = toc.ROOT / "_build" / "attention-running.epub"
 SOURCES = toc.pages()
 PAGES = [path.relative_to(toc.ROOT).with_suffix(".html").as_posix() for path in SOURCES]
 EXTRA = ["search.html", "genindex.html"]
-BUDGET = 6_000_000  # bytes of one page with everything that it asks for
-# Not looked at stroke by stroke: formulas, which carry their own MathML (as do headers that hold one, which axe takes
-# for empty), and code, whose colours are the same everywhere and are looked at on one page.
-UNREAD = ("mjx-container", "th:has(mjx-container)", ".highlight")
-CODE = "book/taxonomy/index.html"
-# axe takes its time for each node of a page, and far more of it for contrast: what is not read keeps its box and loses
-# its nodes, and contrast is looked at in the first visible text of each kind (tags, classes and styles up to the root).
-THIN_OUT = """(code) => {
-  for (const formula of document.querySelectorAll("mjx-container")) {
-    const { width, height } = formula.getBoundingClientRect();
-    formula.replaceChildren();
-    Object.assign(formula.style, { display: "inline-block", minWidth: `${width}px`, minHeight: `${height}px` });
-  }
-  if (code) for (const block of document.querySelectorAll(code)) block.textContent = block.textContent;
-}"""
-MARK_KINDS = """() => {
-  const seen = new Set();
-  const kind = (node) => node === null ? ""
-    : [kind(node.parentElement), node.tagName, node.getAttribute("class"), node.getAttribute("style")].join(" ");
-  for (const node of document.body.querySelectorAll("*")) {
-    if (![...node.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim())) continue;
-    if (!node.checkVisibility({ visibilityProperty: true })) continue;
-    if (!seen.has(kind(node))) node.setAttribute("data-kind", "");
-    seen.add(kind(node));
-  }
-  return seen.size;
-}"""
-READY = "async () => { if (window.MathJax?.startup) await MathJax.startup.promise; await document.fonts.ready; }"
+CODE = "book/taxonomy/index.html"  # the page on which axe reads code, too
+REFERENCE = "book/appendix/api"  # long, and made by one template: axe has these pages by night
+FROM_A_FOLDER = ["book/index.html", "book/deep-learning/distributions.html", "genindex.html"]
 
 pytestmark = pytest.mark.site
 
@@ -65,83 +50,34 @@ def base(request: pytest.FixtureRequest, origin: str) -> str:
     return origin if request.param == "http" else SITE.as_uri() + "/"
 
 
-def visit(page: Page, url: str) -> Record:
-    """Open a page and wait until its formulas stand."""
-    record = watch(page)
-    page.on("response", lambda response: weigh(record, response.headers.get("content-length")))
-    page.goto(url, wait_until="load")
-    page.evaluate(READY)
-    return record
-
-
-def weigh(record: Record, length: str | None) -> None:
-    record.weight += int(length or 0)
-
-
 @pytest.mark.browser
 @pytest.mark.parametrize("name", PAGES + EXTRA)
-def test_a_page_keeps_to_itself(page: Page, base: str, name: str, record_property) -> None:
-    record = visit(page, base + name)
-    page.wait_for_timeout(300)
-    assert record.outside(base) == []
-    assert record.errors == []
-    assert record.failed == []
-    if base.startswith("http"):
-        assert 0 < record.weight < BUDGET
-        record_property("measured", f"{len(record.requests):4} requests  {record.weight / 1e6:5.2f} MB  {name}")
+def test_a_page(new_context: Callable[..., BrowserContext], origin: str, name: str, record_property) -> None:
+    """All that is asked of a page, in one visit; each complaint begins with the name of its check in `visit.py`."""
+    seen = visit(new_context(viewport=TELEPHONE).new_page(), origin, name, code_is_read=name == CODE)
+    left_out = (TEXT if name in EXTRA else ()) + (AXE if name.startswith(REFERENCE) else ())
+    assert look(seen, tuple(check for check in ALL if check not in left_out)) == []
+    requests = len(seen.record.requests)
+    record_property("measured", f"{requests:4} requests  {seen.record.weight / 1e6:5.2f} MB  {name}")
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_reads_well(page: Page, origin: str, name: str) -> None:
-    visit(page, origin + name)
-    assert page.locator("html").get_attribute("lang") == "en"
-    assert page.title()
-    assert page.locator("article h1").count() == 1
-    assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
-    written = page.locator("span.math, div.math")
-    assert written.count() == page.locator("span.math > mjx-container, div.math > mjx-container").count()
-    text = page.locator("article").inner_text()
-    for leftover in ("{ref}`", "{cite", "```{", "{doc}`", "\\tag{"):
-        assert leftover not in text
-    for picture in page.locator("article img").all():
-        assert len((picture.get_attribute("alt") or "").split()) > 2
-        assert picture.evaluate("image => image.complete && image.naturalWidth > 0")
+@pytest.mark.parametrize("name", FROM_A_FOLDER)
+def test_a_page_from_a_folder(page: Page, name: str) -> None:
+    seen = visit(page, SITE.as_uri() + "/", name)
+    assert look(seen, (formulas_stand, widgets_come_alive, kept_to_itself)) == []
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("name", PAGES + EXTRA)
-def test_a_page_is_accessible(page: Page, origin: str, name: str) -> None:
-    """Every rule of axe in the light scheme; in the dark one that on contrast, on one text of each kind."""
-    page.emulate_media(color_scheme="light", reduced_motion="reduce")
-    visit(page, origin + name)
-    code_is_read = name == CODE
-    page.evaluate(THIN_OUT, None if code_is_read else ".highlight pre")
-    assert page.evaluate(MARK_KINDS) > 10
-    unread = [[place] for place in UNREAD if not (code_is_read and place == ".highlight")]
-    assert axe(page, {"exclude": unread}, rules={"color-contrast": {"enabled": False}}) == []
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        expect(page.locator("html")).to_have_attribute("data-theme", scheme)
-        assert axe(page, {"include": [["[data-kind]"]], "exclude": unread}, runOnly=["color-contrast"]) == [], scheme
-
-
-def axe(page: Page, context: dict[str, object], **options: object) -> list[str]:
-    found = Axe().run(page, context=context, options={"resultTypes": ["violations"], **options})
-    return [f"{v['id']}: {[node['target'] for node in v['nodes']][:5]}" for v in found.response["violations"]]
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_fits_a_telephone(new_context: Callable[..., BrowserContext], origin: str, name: str) -> None:
-    page = new_context(viewport={"width": 390, "height": 844}).new_page()
-    visit(page, origin + name)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith(REFERENCE)])
+def test_a_page_of_the_reference_is_accessible(page: Page, origin: str, name: str) -> None:
+    assert look(visit(page, origin, name), AXE) == []
 
 
 @pytest.mark.browser
 def test_the_theme_can_be_switched(page: Page, base: str) -> None:
-    visit(page, base + PAGES[0])
+    visit(page, base, PAGES[0])
     button = page.locator(".theme-switch-button").first
     seen = set()
     for _ in range(3):
@@ -153,15 +89,15 @@ def test_the_theme_can_be_switched(page: Page, base: str) -> None:
 
 @pytest.mark.browser
 def test_the_search_finds(page: Page, base: str) -> None:
-    record = visit(page, base + "search.html?q=attention")
+    seen = visit(page, base, "search.html?q=attention")
     expect(page.locator("#search-results ul.search li").first).to_be_visible()
-    assert record.errors == []
+    assert look(seen, (kept_to_itself,)) == []
 
 
 @pytest.mark.browser
 def test_code_can_be_copied(page: Page, origin: str) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    visit(page, origin + "book/appendix/api/scores.html")
+    visit(page, origin, f"{REFERENCE}/scores.html")
     block = page.locator("div.highlight:has(button.copybtn)").first
     block.hover()
     block.locator("button.copybtn").click()

@@ -37,7 +37,7 @@ def digest(items):
 
 
 @pytest.mark.data
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_new_testament_holds_what_the_book_says(real):
     verses = new_testament.load(real(new_testament.PACKAGE))
     assert len(verses) == 7936
@@ -61,7 +61,7 @@ def test_the_new_testament_holds_what_the_book_says(real):
 
 
 @pytest.mark.data
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_catalogues_hold_what_the_book_says(real):
     messages = catalogues.load(real(catalogues.PACKAGE))
     assert len(messages) == 2949

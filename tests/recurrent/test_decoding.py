@@ -104,11 +104,13 @@ def test_a_beam_that_holds_everything_finds_the_best_there_is():
         torch.nn.init.normal_(parameter)
     source, mask, _ = (part[:1] for part in sentences())
     found = beam(model, source, mask, begin=BEGIN, end=END, longest=4, width=5**4, length_power=0.0)
-    best = {}
-    for words in itertools.product(range(5), repeat=4):
+    best, each = {}, list(itertools.product(range(5), repeat=4))
+    many = len(each)
+    begun = torch.tensor([[BEGIN, *words[:-1]] for words in each])
+    given = model(source.expand(many, -1), mask.expand(many, -1), begun)
+    for words, said in zip(each, given.logits.log_softmax(-1), strict=True):
         cut = words[: words.index(END) + 1] if END in words else words
-        given = model(source, mask, torch.tensor([[BEGIN, *cut[:-1]]])).logits[0].log_softmax(-1)
-        best[cut] = given[range(len(cut)), list(cut)].sum().item()
+        best[cut] = said[range(len(cut)), list(cut)].sum().item()
     assert tuple(words_of(found, 0)) == max(best, key=best.get)
     assert found.log_probability.item() == pytest.approx(max(best.values()))
 

@@ -160,7 +160,9 @@ def small(rnnsearch, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_script_runs_from_training_to_results_and_repeats_itself(small, tmp_path, capsys):
+@pytest.mark.parametrize("seeds", [1, pytest.param(None, marks=pytest.mark.nightly, id="all")])
+def test_the_script_runs_from_training_to_results_and_repeats_itself(small, monkeypatch, tmp_path, capsys, seeds):
+    monkeypatch.setattr(small, "SEEDS", small.SEEDS[:seeds])
     for again in ("one", "two"):
         for name in small.names():
             small.run(name, tmp_path / again, steps=2)

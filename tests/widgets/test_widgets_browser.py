@@ -1,31 +1,19 @@
-"""The widgets in a real Chromium: as a static page over http and from a file, and in a JupyterLab started here."""
+"""The widgets in a real Chromium, as a static page over http and from a file."""
 
-import contextlib
 import json
 import math
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from pathlib import Path
 
-import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser import PATIENCE, frame, served, watch
-from playwright.sync_api import TimeoutError
+from browser import frame, move_something, served, watch
 
 import attnlib.widgets
-from attnlib.widgets import LocalWindow, QueryTuner
+from attnlib.widgets import LocalWindow
 from book._tools import static_view
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).parents[2]
-SITE = ROOT / "_build" / "html"
 WIDGETS = [getattr(attnlib.widgets, name) for name in attnlib.widgets.__all__]
 every_widget = pytest.mark.parametrize("widget", WIDGETS, ids=lambda widget: widget.__name__)
 
@@ -85,18 +73,6 @@ def test_two_equal_widgets_do_not_disturb_each_other(show, widget):
     move_something(page, first)
     assert second.inner_html() == before
     assert first.inner_html() != before
-
-
-def move_something(page, view):
-    """Move the first handle of a widget by keyboard; where there is none, tick its first box."""
-    handles = view.locator(".attnlib-point, input[type=range]:enabled")
-    if handles.count():
-        handles.first.focus()
-        for key in ("ArrowRight", "ArrowUp", "ArrowUp"):
-            page.keyboard.press(key)
-    else:
-        view.locator("input[type=checkbox]").first.press("Space")
-    frame(page)
 
 
 @every_widget
@@ -394,179 +370,3 @@ def test_malformed_state_is_told_in_its_place(show):
     assert show.record.errors == []
     assert page.locator("#whole [role=alert]:visible").count() == 0
     move_something(page, page.locator("#whole .attnlib-view"))
-
-
-# ---------------------------------------------------------------------------------------------------- the built site
-
-
-PAGES = [path for path in sorted(SITE.rglob("*.html")) if b'class="attnlib-static"' in path.read_bytes()]
-
-
-@pytest.mark.site
-@pytest.mark.skipif(not SITE.exists(), reason="no built site: make book")
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_widgets_of_the_built_site_come_alive(page, path):
-    record = watch(page)
-    page.goto(path.as_uri())
-    stems = set(page.locator(".attnlib-static").evaluate_all("(roots) => roots.map((root) => root.dataset.attnlib)"))
-    views = page.locator(".attnlib-view")
-    assert views.count() == page.locator(".attnlib-static").count() > 0
-    for view in views.all():
-        assert view.locator("[role=alert]:visible").count() == 0
-        before = view.inner_html()
-        move_something(page, view)
-        assert view.inner_html() != before
-    loaded = {Path(url).stem for url in record.requests if "/_static/attnlib/" in url}
-    assert loaded == stems
-    assert record.outside(SITE.as_uri()) == []
-    assert record.errors == []
-
-
-# -------------------------------------------------------------------------------------------------------- JupyterLab
-
-CELLS = [
-    "from attnlib.widgets import QueryTuner\nwidget = QueryTuner()\nwidget",
-    "print('python sees', widget.query, [round(w, 4) for w in widget.weights[0]])",
-    "widget.update(query=[-0.7, -1.8], temperature=1.0)\nprint('python set', widget.query)",
-]
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """A JupyterLab of its own: no token, a free port, a home and settings that are thrown away; gives the address."""
-    folder = tmp_path_factory.mktemp("lab")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    (folder / "work").mkdir()
-    nbformat.write(notebook, folder / "work" / "tuner.ipynb")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "HOME")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **{name: str(folder / name.lower()) for name in names}}
-    options = {
-        "ServerApp.ip": "127.0.0.1",
-        "ServerApp.port": port,
-        "ServerApp.port_retries": 0,
-        "IdentityProvider.token": "",
-        "ServerApp.root_dir": folder / "work",
-        "ServerApp.allow_root": True,
-        "LabApp.check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
-    }
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", *(f"--{k}={v}" for k, v in options.items())]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, cwd=folder / "work", stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}/"
-    try:
-        wait_for(address, server, folder / "log")
-        yield address
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def wait_for(address, server, log):
-    for _ in range(240):
-        assert server.poll() is None, log.read_text()
-        try:
-            urllib.request.urlopen(f"{address}api/status", timeout=5).close()
-        except OSError:
-            time.sleep(0.5)
-        else:
-            return
-    pytest.fail(log.read_text())
-
-
-def open_with_kernel(lab, page, asked):
-    """Open the notebook and run its first cell until the widget is there.
-
-    On a slow machine a cell that is run before its kernel listens is not run at all, and JupyterLab may ask which
-    kernel to start or say that one is late: what it proposes is taken, what it says is kept in ``asked``.
-    """
-
-    def accept(dialog):
-        asked.append(dialog.inner_text())
-        dialog.locator(".jp-mod-accept").click()
-
-    page.add_locator_handler(page.locator(".jp-Dialog").first, accept)
-    handle = page.get_by_role("slider", name="Query q")
-    for _ in range(4):
-        page.goto(f"{lab}lab/tree/tuner.ipynb?reset")
-        page.locator(".jp-Notebook .cm-content").first.wait_for()
-        with contextlib.suppress(TimeoutError):
-            page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=PATIENCE / 4)
-            for _ in range(2):
-                run_cell(page, 0)
-                with contextlib.suppress(TimeoutError):
-                    handle.wait_for(timeout=PATIENCE / 4)
-                    return handle
-    pytest.fail(f"no widget came in JupyterLab; it said {asked}")
-
-
-def place_of(handle):
-    x, y = re.findall(r"[−\d.]+", handle.get_attribute("aria-valuetext"))
-    return [float(x.replace("−", "-")), float(y.replace("−", "-"))]
-
-
-def run_cell(page, index):
-    """Put the cursor into a cell and run it; gives its text output once it is there."""
-    cell = page.locator(".jp-Notebook .jp-CodeCell").nth(index)
-    cell.locator(".cm-content").click()
-    page.keyboard.press("Control+Enter")
-    return cell.locator(".jp-OutputArea-output")
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_kernel_and_view_follow_each_other_in_jupyterlab(lab, page):
-    record = watch(page)
-    asked = []
-    handle = open_with_kernel(lab, page, asked)
-    if asked:
-        record.errors.clear()  # JupyterLab's own complaints about a kernel that was late
-    assert page.locator(".attnlib-view").count() == 1
-    assert page.locator(".attnlib-static").count() == 0
-
-    handle.focus()
-    for key in ("ArrowLeft", "ArrowLeft", "ArrowUp", "Shift+ArrowDown"):
-        page.keyboard.press(key)
-    frame(page)
-    assert place_of(handle) == pytest.approx([1.0, 0.5])
-    assert handle.evaluate("(node) => node === document.activeElement")
-    expected = QueryTuner(query=[1.0, 0.5])
-    text = f"python sees [[1.0, 0.5]] {[round(w, 4) for w in expected.weights[0]]}"
-    run_cell(page, 1).get_by_text(text, exact=True).wait_for()
-
-    slider = page.get_by_role("slider", name="Temperature")
-    before = slider.get_attribute("aria-valuetext")
-    slider.focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowRight")
-    frame(page)
-    assert slider.get_attribute("aria-valuetext") != before
-
-    box = handle.locator(".attnlib-target").bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x - 60, y - 30, steps=10)
-    page.mouse.up()
-    frame(page)
-    dragged = place_of(handle)
-    assert dragged[0] < 0.8
-    for _ in range(60):  # while the kernel is busy, the page holds the latest state back, and a cell may overtake it
-        seen = run_cell(page, 1).get_by_text("python sees [[").inner_text()
-        told = [float(x) for x in re.findall(r"-?[\d.]+", seen)[:2]]
-        if told == pytest.approx(dragged, abs=0.006):
-            break
-        page.wait_for_timeout(500)
-    assert told == pytest.approx(dragged, abs=0.006)
-
-    run_cell(page, 2).get_by_text("python set [[-0.7, -1.8]]").wait_for()
-    page.wait_for_function(
-        "document.querySelector('.attnlib-point').getAttribute('aria-valuetext') === 'x −0.70, y −1.80'"
-    )
-    x, y = QueryTuner(query=[-0.7, -1.8]).context[0]
-    page.get_by_text(f"Context c = Σ αv = ({x:.2f}, {y:.2f}).".replace("-", "−")).first.wait_for()
-    assert record.outside(lab, lab.replace("http", "ws")) == []
-    assert [error for error in record.errors if error.startswith("page error") or "attnlib" in error] == []
