@@ -15,10 +15,12 @@ NB ?=
 VARIANT ?=
 READY := .venv/.ready
 PYTEST := $(PY) -m pytest
+# Writes down what a group takes; `make test` shows it in the end, and fails over budget.
+TIMED := $(PY) book/_tools/times.py run
 # Cells run in their order, a notebook in one process; two notebooks at a time.
 NBVAL := $(PY) -m pytest -o addopts=-ra --nbval --nbval-cell-timeout=600 --timeout=900 -p no:randomly -n 2 --dist loadfile
 
-.PHONY: help book epub test unit nbval elsewhere chromium check notebooks pins lab bench fuzz clean
+.PHONY: help book epub test nightly unit nbval elsewhere chromium check notebooks pins lab bench fuzz clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,20 +38,28 @@ $(READY): .venv/.pins pyproject.toml
 	@touch $@
 
 book: $(READY)  ## build the site into _build/html
-	@$(PY) book/_tools/build.py html
+	@$(TIMED) book $(PY) book/_tools/build.py html
 
 epub: $(READY)  ## build the book as one EPUB file
 	@$(PY) book/_tools/build.py epub
 
-test: book epub chromium  ## everything: unit tests, doctests, notebooks, the book, the site, the browser
+test: book chromium  ## everything: unit tests, doctests, notebooks, the book, the site, the browser; and the budget
 	@failed=0; \
-	$(PYTEST) -n 2 -m "not browser" || failed=1; \
-	$(PYTEST) -n 2 -m browser || failed=1; \
-	$(NBVAL) book || failed=1; \
+	$(TIMED) unit $(PYTEST) -n 2 -m "not browser and not nightly" || failed=1; \
+	$(TIMED) browser $(PYTEST) -n 2 -m "browser and not nightly" || failed=1; \
+	$(TIMED) notebooks $(NBVAL) book || failed=1; \
+	$(PY) book/_tools/times.py report || failed=1; \
+	exit $$failed
+
+nightly: book epub chromium  ## what takes too long for each change: JupyterLab, peers' tests, real data, the EPUB, other machines
+	@failed=0; \
+	$(PYTEST) -n 2 -m nightly || failed=1; \
+	$(PY) tests/fuzz.py || failed=1; \
+	$(PY) book/_tools/elsewhere.py || failed=1; \
 	exit $$failed
 
 unit: $(READY)  ## the library's tests and doctests only
-	@$(PYTEST) -n 2 -m "not browser and not site and not slow"
+	@$(PYTEST) -n 2 -m "not browser and not site and not slow and not nightly"
 
 nbval: $(READY)  ## the notebook check only: do the stored outputs still come out (NB=path for one)
 	@$(NBVAL) $(or $(NB),book)
@@ -61,11 +71,10 @@ chromium: $(READY)
 	@$(PY) book/_tools/chromium.py
 
 check: $(READY)  ## style and types
-	@$(PY) -m ruff check .
-	@$(PY) -m ruff format --check .
-	@$(PY) -m ruff check --config book/notebooks.toml book
-	@$(PY) -m ruff format --check --config book/notebooks.toml book
-	@$(PY) -m mypy
+	@$(TIMED) check $(SHELL) -euc " \
+	$(PY) -m ruff check . ; $(PY) -m ruff format --check . ; \
+	$(PY) -m ruff check --config book/notebooks.toml book ; $(PY) -m ruff format --check --config book/notebooks.toml book ; \
+	$(PY) -m mypy"
 
 notebooks: $(READY) chromium  ## format the notebooks, execute them in place and normalise them (NB=path for one)
 	@$(PY) book/_tools/notebooks.py $(NB)

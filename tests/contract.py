@@ -7,7 +7,7 @@ equations that are referred to, figures that can be read aloud, assertions, exer
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -33,7 +33,6 @@ ASSERTIONS = 5
 BYTES = 1_500_000
 LINES = 60  # of a cell
 
-TARGET = re.compile(r"^\(([^()\s]+)\)=\s*$", re.M)
 FORMULA = re.compile(r"(?:^\(([^()\s]+)\)=\s*\n\s*)?^\$\$(.*?)\$\$", re.M | re.S)
 ROLE = re.compile(r"\{(ref|numref|eq|doc|prf:ref)\}`(?:[^`<]*<)?([^`<>]+)>?`")
 LINK = re.compile(r"\]\(([^()\s]+)\)")
@@ -103,26 +102,10 @@ class Book:
     """What the pages know of each other."""
 
     pages: list[Page]
-    keys: set[str] = field(default_factory=set)
-    root: Path = Path()
 
     @classmethod
-    def read(cls, paths: list[Path], bibliography: Path, root: Path) -> "Book":
-        keys = set(re.findall(r"^@\w+\{([^,\s]+),", bibliography.read_text("utf-8"), re.M))
-        return cls([Page.read(path) for path in paths], keys, root)
-
-    @cached_property
-    def labels(self) -> set[str]:
-        """Every label that a reference can name."""
-        found: set[str] = set()
-        for page in self.pages:
-            found |= set(TARGET.findall(page.prose))
-            for directive in directives(page.prose):
-                found |= {directive.options[key] for key in ("label", "name") if key in directive.options}
-            for cell in page.code:
-                found |= {cell.metadata.get("mystnb", {}).get("figure", {}).get("name", "")}
-                found |= {f"claim-{o.data[CLAIM].get('id')}" for o in cell.outputs if CLAIM in o.get("data", {})}
-        return found - {""}
+    def read(cls, paths: list[Path]) -> "Book":
+        return cls([Page.read(path) for path in paths])
 
     @cached_property
     def references(self) -> list[str]:

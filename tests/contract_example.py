@@ -101,7 +101,7 @@ def good() -> NotebookNode:
 
 def book_of(notebook: NotebookNode, path: Path = Path("lookup.ipynb")) -> tuple[Page, Book]:
     page = Page(path, notebook)
-    return page, Book([page], {"bahdanau2015"})
+    return page, Book([page])
 
 
 def find(notebook: NotebookNode, piece: str) -> NotebookNode:
@@ -203,13 +203,6 @@ MUTANTS: dict[str, tuple[Callable[[NotebookNode], object], str]] = {
     "a solution in the open": (replace("ex-1\n:class: dropdown", "ex-1"), "solution of ex-1 is not hidden"),
     "no departures": (replace(":class: departures", ":class: note"), "no box of departures"),
     "no sources": (replace("**Sources.**", "**Thanks.**"), "no line of sources"),
-    "an unknown citation": (replace("**Sources.** {cite:t}`bahdanau2015`", "**Sources.** {cite:t}`nobody1900`"),
-        "unknown citation nobody1900"),
-    "a broken reference": (replace("Three tokens.", "See {ref}`nowhere`."), "no label nowhere"),
-    "a broken link": (replace("Three tokens.", "See [it](#nowhere)."), "no label nowhere"),
-    "a link to no file": (replace("Three tokens.", "See [it](gone.md)."), "no file gone.md"),
-    "a link to no document": (replace("Three tokens.", "See {doc}`gone`."), "no document gone"),
-    "a label given twice": (replace("Three tokens.", "(lookup)=\n\nThree."), "lookup is given twice"),
     "no alt text": (with_cell("bars(w", lambda c: c.metadata.mystnb.pop("image")), "without an alt text"),
     "an alt text of one word": (
         with_cell("bars(w", lambda c: c.metadata.mystnb.image.update(alt="figure")), "without an alt text"),

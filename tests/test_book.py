@@ -7,7 +7,7 @@ import contract_example as example
 import pytest
 from contract import BYTES, Book, complain, directives, without_code
 from contract_chapter import CHAPTER
-from contract_general import GENERAL, citations_resolve, equations_kept, links_resolve, small_enough
+from contract_general import GENERAL, equations_kept, small_enough
 
 from book._tools import normal, toc
 
@@ -22,7 +22,7 @@ def name(path: object) -> str:
 
 @pytest.fixture(scope="module")
 def book() -> Book:
-    return Book.read(PAGES, toc.ROOT / "book/references.bib", toc.ROOT)
+    return Book.read(PAGES)
 
 
 def page_of(book: Book, path: object):  # type: ignore[no-untyped-def]
@@ -46,8 +46,8 @@ def test_a_chapter_keeps_its_contract(book: Book, path: object) -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if path.suffix == ".md"], ids=name)
-def test_a_page_names_only_what_exists(book: Book, path: object) -> None:
-    assert complain(page_of(book, path), book, (citations_resolve, equations_kept, links_resolve)) == []
+def test_a_page_refers_to_its_numbered_formulas(book: Book, path: object) -> None:
+    assert complain(page_of(book, path), book, (equations_kept,)) == []
 
 
 def test_every_notebook_in_the_folder_is_in_the_table_of_contents() -> None:
@@ -84,7 +84,7 @@ def test_a_large_notebook_is_refused(tmp_path) -> None:  # type: ignore[no-untyp
 
 def test_a_number_on_two_pages_is_refused() -> None:
     one, other = (example.book_of(example.good())[0] for _ in range(2))
-    complaints = equations_kept(one, Book([one, other], {"bahdanau2015"}))
+    complaints = equations_kept(one, Book([one, other]))
     assert complaints == ["\\tag{7} stands on several pages"]
 
 

@@ -9,7 +9,6 @@ from checks import D_K, D_Q, D_V, KEY, QUERY, close, randn
 from hypothesis import given
 from hypothesis import strategies as st
 
-import attnlib
 from attnlib import Attend, attend, masks, scores
 from attnlib.distributions import entmax, sigmoid, softmax, sparsemax
 
@@ -312,8 +311,3 @@ def test_autocast_of_learned_scores(name, device):
     torch.testing.assert_close(got.float(), wanted, atol=6e-2, rtol=6e-2)
     got.float().sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in score.parameters())
-
-
-def test_public_names_exist():
-    for name in attnlib.__all__:
-        assert hasattr(attnlib, name)

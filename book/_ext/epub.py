@@ -62,6 +62,13 @@ class Book(Epub3Builder):
         return f'{item["start"]} properties="{" ".join(held)}"/>' if held else item[0]
 
 
+def look_at_formulas(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """A formula that the one file cannot show is told of when the site is built, too."""
+    if app.builder.name != Book.name:
+        for node in doctree.findall(lambda node: isinstance(node, nodes.math | nodes.math_block)):
+            mathml(node, "inline")
+
+
 def name_version(app: Sphinx, config: Config) -> None:
     config.version = config.release = version("attnlib")
 
@@ -71,4 +78,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
     app.add_config_value("epub_math_renderer", "mathml", "env")
     app.connect("config-inited", name_version)
+    app.connect("doctree-resolved", look_at_formulas)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

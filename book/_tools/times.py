@@ -162,8 +162,7 @@ def judged(found: dict[str, Counter[str]], chapters: list[str], over: dict[tuple
 def report(folder: Path = FOLDER) -> int:
     """Print the tables; 1 if something is over its budget, or was not measured."""
     groups, tests = read(folder)
-    chapters = [path.relative_to(toc.ROOT).with_suffix("").as_posix() for path in toc.notebooks()]
-    chapters = [chapter for chapter in chapters if "/appendix/" not in chapter]
+    chapters = [path.relative_to(toc.ROOT).with_suffix("").as_posix() for path in toc.chapters()]
     found = sorted_out(tests, chapters)
     lines = list(judged(found, chapters, OVER))
     print("\nCPU seconds, and the budget: a chapter's notebook and page, the tests of a part")

@@ -6,11 +6,23 @@ import sys
 from pathlib import Path
 
 import pytest
+from epub_file import look_into
 
 from book._tools import toc
 
 TOOL = toc.ROOT / "book/_tools/build.py"
 ADDRESS = "https://github.com/someone/somewhere"
+# What the strict build refuses, so that no test of ours has to.
+WRONG = {
+    "{ref}`nowhere`": "undefined label: 'nowhere'",
+    "[it](#elsewhere)": "elsewhere",
+    "[it](gone.md)": "gone.md",
+    "{doc}`lost`": "lost",
+    "{cite:t}`nobody1900`": "nobody1900",
+    "(twice)=\n\n## One\n\n(twice)=\n\n## Other": "twice",
+    r"$\nosuchthing{x}$": r"no MathML for \nosuchthing",
+}
+PICTURE = "![The sign of this book](_static/logo.svg)"
 
 
 def build(root: Path, builder: str = "html") -> subprocess.CompletedProcess[str]:
@@ -28,7 +40,7 @@ def small(tmp_path: Path) -> Path:
     shutil.copy(toc.ROOT / "book/references.bib", root / "book")
     shutil.copy(toc.ROOT / "_config.yml", root)
     (root / "_toc.yml").write_text("format: jb-book\nroot: book/index\n")
-    (root / "book/index.md").write_text("# A page\n\nA formula $x$.\n\n$$\na \\\\ b \\tag{7}\n$$\n")
+    (root / "book/index.md").write_text(f"# A page\n\nA formula $x$.\n\n$$\na \\\\ b \\tag{{7}}\n$$\n\n{PICTURE}\n")
     return root
 
 
@@ -48,10 +60,12 @@ def test_a_build_that_fails_leaves_the_last_good_site_untouched(small: Path) -> 
     assert "Suggest edit" not in page
     assert "Open issue" not in page
 
-    (small / "book/index.md").write_text("# A page\n\n{ref}`nowhere`\n")
+    (small / "book/index.md").write_text("# A page\n\n" + "\n\n".join(WRONG))
     bad = build(small)
     assert bad.returncode == 1
-    assert "undefined label: 'nowhere'" in bad.stdout
+    warnings = [line for line in bad.stdout.splitlines() if "WARNING" in line]
+    for text, said in WRONG.items():
+        assert any(said in line for line in warnings), (text, warnings)
     assert "the last good one is untouched" in bad.stderr
     assert files(small / "_build/html") == before
 
@@ -68,3 +82,10 @@ def test_links_to_a_repository_appear_when_it_has_an_address(small: Path) -> Non
     assert f"{ADDRESS}/issues/new" in page
     icons = (small / "_build/html/_static/icons.css").read_text("utf-8")
     assert "Font Awesome 6 Brands" in icons.partition("@font-face")[2]
+
+
+@pytest.mark.slow
+def test_the_book_is_one_file_too(small: Path) -> None:
+    done = build(small, "epub")
+    assert done.returncode == 0, done.stdout
+    assert look_into(small / "_build/attention-running.epub", ["book/index"]) == {"book/index.xhtml"}
