@@ -57,6 +57,10 @@ def test_a_card_tells_whose_it_is_its_types_and_a_note():
     assert text(card).startswith(told)
     assert [text(row) for row in card.findall("dl/div")][2] == "Input sourcedistinctive, self"
     assert "encoder" in text(card)
+    assert found(view, "attnlib-map-link") == []  # where no build has left chapters
+    assert not [
+        each for each in found(view, "attnlib-caption") if "chapter" in text(each) and each.get("hidden") is None
+    ]
 
 
 def test_unknown_types_are_refused():
