@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from . import _checkpoint
+from ._progress import Line, State
 from .batching import Batched
-from .progress import Line, State
 from .record import Record, metrics, name_of, versions
 from .start import seed_everything
 

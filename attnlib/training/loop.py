@@ -9,9 +9,9 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ._progress import Line
 from ._run import Evaluate, Loss, Run
 from .batching import Batched
-from .progress import Line
 from .record import Record, writable
 
 __all__ = ["fit"]

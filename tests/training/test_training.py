@@ -21,7 +21,7 @@ from torch.testing import assert_close
 
 import attnlib
 from attnlib import training
-from attnlib.training import Batched, Record, _checkpoint, _run, batches, batching, fit, progress, seed_everything
+from attnlib.training import Batched, Record, _checkpoint, _progress, _run, batches, batching, fit, seed_everything
 
 ROOT = Path(__file__).parents[2]
 TIMES = ("seconds", "tokens_per_second")
@@ -465,7 +465,7 @@ def test_a_terminal_gets_a_living_line(monkeypatch):
             return True
 
     terminal = Terminal()
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(_progress, "LINE_SECONDS", 0.0)
     monkeypatch.setattr(sys, "stderr", terminal)
     fit_line(evaluate=scripted([2.0, 1.0]))
     text = terminal.getvalue()
