@@ -54,7 +54,7 @@ def batches(lengths: Sequence[Length], batch_size: int, *, seed: int = 0, epoch:
 
 @dataclasses.dataclass(frozen=True)
 class Batched:
-    """A data set, and how a batch is made of it: what :func:`fit` trains on.
+    """A data set, and how a batch is made of it: what :func:`~attnlib.training.loop.fit` trains on.
 
     Args:
         items: any sequence.

@@ -32,7 +32,7 @@ def fit(
     folder: str | Path | None = None,
     configuration: Mapping[str, Any] | None = None,
 ) -> Record:
-    r"""Train a model in place, where it stands (move it to :func:`best_device` first), and say what happened.
+    r"""Train a model in place, where it stands (first move it to :func:`~attnlib.training.start.best_device`), and record it.
 
     .. math::
         \theta \leftarrow \mathrm{optimizer}\Big(\theta,\ g \min\big(1, \tfrac{clip}{\lVert g \rVert}\big)\Big), \qquad
@@ -62,7 +62,7 @@ def fit(
             record, and a checkpoint of another one is refused.
 
     Returns:
-        A :class:`Record`.
+        A :class:`~attnlib.training.record.Record`.
 
     Raises:
         ValueError: a number out of range; ``patience`` without a ``"loss"``; a batch that counts nothing.

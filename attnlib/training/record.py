@@ -19,7 +19,8 @@ class Record:
     """What happened in a run, as plain data that ``json`` can write.
 
     Attributes:
-        configuration: what :func:`fit` was called with, as far as it can be written, and what the caller added.
+        configuration: what :func:`~attnlib.training.loop.fit` was called with, as far as it can be written,
+            and what the caller added.
         versions: of Python, torch, attnlib, and CUDA where it was used.
         device: what it ran on, in words.
         n_parameters: numbers that were trained.

@@ -10,7 +10,7 @@ __all__ = ["best_device", "seed_everything"]
 def seed_everything(seed: int, *parts: object) -> None:
     """Seed Python's and torch's generators, those of all GPUs included.
 
-    Call it before the model is made: :func:`fit` seeds what follows.
+    Call it before the model is made: :func:`~attnlib.training.loop.fit` seeds what follows.
 
     Args:
         seed: any whole number.

@@ -1,6 +1,6 @@
 """Maps: named matrices of weights between two lists of tokens, seen a row at a time; the family of AlignmentExplorer.
 
-A chapter brings sentences (:func:`sentence`) and presets, and what its rows, columns and matrices are called
+A chapter brings sentences (:func:`~attnlib.widgets.maps.sentence`), presets, and names for rows, columns and matrices
 (``names``); where readers should find that under a name of its own, a subclass with nothing else
 (``recurrent/alignment_explorer.py``, and three lines of JavaScript beside it).
 """
@@ -64,7 +64,7 @@ def sentence(
 
 
 class Sentences(Record):
-    """A list of what :func:`sentence` makes; its arguments as mappings will do, and so will one alone."""
+    """What :func:`~attnlib.widgets.maps.sentence` makes: a list, or one alone; its arguments as mappings will do."""
 
     def __init__(self, default: Any) -> None:
         weights = Array(("_rows", "_columns"), [], least=0, most=1)
@@ -150,7 +150,8 @@ class Maps(PresetWidget):
     """Named matrices of weights between two lists of tokens: who looks at what, a row at a time.
 
     Args:
-        sentences: a list of what :func:`sentence` takes, all with matrices of the same names, or one such.
+        sentences: a list of what :func:`~attnlib.widgets.maps.sentence` takes, all with matrices of the same names, or
+            one such.
         index: the sentence that is shown.
         row: the row that is looked at.
         matrix: the name of the matrix that is shown; empty for the first.
