@@ -130,3 +130,8 @@ def test_nothing_in_the_book_file_asks_for_more_than_it_brings() -> None:
     assert EPUB.exists(), "there is no EPUB: run `make epub`"
     with_formulas = look_into(EPUB, [source.relative_to(toc.ROOT).with_suffix("").as_posix() for source in SOURCES])
     assert "book/deep-learning/distributions.xhtml" in with_formulas
+
+
+def test_widgets_stand_on_the_site() -> None:
+    """So that the visits, which look at those that they meet, meet some."""
+    assert sum(b'class="attnlib-static"' in (SITE / name).read_bytes() for name in PAGES) > 5

@@ -36,12 +36,12 @@ html[data-theme=dark] body {{ background: black; color: white }}</style>
 <script>
 const dark = matchMedia("(prefers-color-scheme: dark)");
 dark.onchange = () => {{ document.documentElement.dataset.theme = dark.matches ? "dark" : "light"; }};
-</script></head>
+</script><script src="_static/attnlib/slider.js"></script></head>
 <body><main><article><h1>A headline</h1><h2>Another</h2><p>A line with <b>bold</b>, <i>slanted</i>,
 <span class="math"><mjx-container>x</mjx-container></span></p><ul><li>one</li></ul>
 <div class="highlight"><pre>code</pre></div>
 <img src="{PICTURE}" alt="A small empty square">
-<div class="attnlib-static"><div class="attnlib-view"><label>Size
+<div class="attnlib-static" data-attnlib="slider"><div class="attnlib-view"><label>Size
 <input type="range" oninput="this.nextSibling.textContent = this.value"><output></output></label></div></div>
 </article></main></body></html>"""
 WIDE = '<p style="width: 500px">wide</p>'
@@ -57,6 +57,11 @@ MUTANTS = {
     "picture": ((PICTURE, "data:,"), pictures_are_there_and_described, "no picture comes"),
     "dead widget": (('class="attnlib-view"', ""), widgets_come_alive, "0 of 1"),
     "unmoved widget": (("oninput", "onhover"), widgets_come_alive, "widget 0 does not move"),
+    "widget without its script": (
+        ('<script src="_static/attnlib/slider.js"></script>', ""),
+        widgets_come_alive,
+        "scripts came for [], and widgets are ['slider']",
+    ),
     "widget with an alert": (
         ("<label>Size", '<p role="alert">No.</p><label>Size'),
         widgets_come_alive,
@@ -93,6 +98,8 @@ MUTANTS = {
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory) -> Iterator[tuple[Path, str]]:
     folder = tmp_path_factory.mktemp("pages")
+    (folder / "_static/attnlib").mkdir(parents=True)
+    (folder / "_static/attnlib/slider.js").touch()
     with served(folder) as address:
         yield folder, address
 

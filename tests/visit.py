@@ -7,6 +7,7 @@ narrow and is made wide, then formulas and code are taken out for axe, and at la
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from axe_playwright_python.base import AXE_SCRIPT
 from browser import Record, frame, move_something, watch
@@ -14,6 +15,7 @@ from playwright.sync_api import Page, Response, expect
 
 BYTES = 6_000_000  # of one page with everything that it asks for
 TELEPHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+SCRIPTS = "/_static/attnlib/"  # of widgets, on exactly the pages that hold them
 LEFTOVERS = ("{ref}`", "{cite", "```{", "{doc}`", "\\tag{")
 READY = "async () => { if (window.MathJax?.startup) await MathJax.startup.promise; await document.fonts.ready; }"
 # Not looked at stroke by stroke: formulas, which carry their own MathML (as do headers that hold one, which axe takes
@@ -152,6 +154,9 @@ def widgets_come_alive(seen: Visit) -> Iterator[str]:
     views = seen.page.locator(".attnlib-view")
     if views.count() != (count := seen.page.locator(".attnlib-static").count()):
         yield f"{views.count()} of {count} widgets are alive"
+    wanted = set(seen.page.locator(".attnlib-static").evaluate_all("(all) => all.map((each) => each.dataset.attnlib)"))
+    if wanted != (loaded := {Path(url).stem for url in seen.record.requests if SCRIPTS in url}):
+        yield f"scripts came for {sorted(loaded)}, and widgets are {sorted(wanted)}"
     for number, view in enumerate(views.all()):
         yield from (f"widget {number} says: {text}" for text in alerts(seen.page, number))
         before = view.inner_html()

@@ -64,6 +64,7 @@ class Clock:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        os.environ.pop(FILE, None)  # what a test starts counts as the test's, even if it is pytest
         done = yield
         if self.file is not None:
             now = spent(tree=self.tree)
