@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import torch
 
-from attnlib import attend, masks
 from attnlib.alignment import alignment_error_rate, links_of
 from attnlib.widgets.presets import Presets, PresetWidget, preset
 from attnlib.widgets.text import share
@@ -108,41 +107,25 @@ class Sentences(Record):
             raise StateError(f"{where}.matrices must be named {', '.join(names)}, differently and as everywhere")
 
 
-def _example() -> dict[str, Any]:
-    """Three heads made by hand: places, words, and nothing at all ask for keys that stand no later than they do."""
-    words = ["the", "cat", "sat", "down", "because", "the", "cat", "was", "tired"]
-    n = len(words)
-    same = torch.tensor([[float(one == other) for other in words] for one in words], dtype=torch.float64)
-    places = torch.eye(n, dtype=torch.float64)
-    heads = {
-        "one back": attend(3 * places.roll(1, 0), places, mask=masks.causal(n), scale=1.0),
-        "same word": attend(4 * same, places, mask=masks.causal(n), scale=1.0),
-        "all alike": attend(0 * places, places, mask=masks.causal(n)),
-    }
-    weights = {name: head.weights for name, head in heads.items()}
-    return sentence(words, words, weights, title="The cat", mask=masks.causal(n), row_language="en")
+_WORDS = ["the", "cat", "saw", "the", "dog"]
+_SEEN = [range(t + 1) for t in range(len(_WORDS))]
+_ONE_BACK = [[float(s == max(t - 1, 0)) for s in range(len(_WORDS))] for t in range(len(_WORDS))]
+_ALIKE = [[1 / len(seen) if s in seen else 0.0 for s in range(len(_WORDS))] for seen in _SEEN]
+_MASK = [[s in seen for s in range(len(_WORDS))] for seen in _SEEN]
 
-
-SENTENCES = [_example()]
-_START: dict[str, Any] = {"index": 0, "compare": "", "every_link": True}
+# The smallest that shows something; chapters bring theirs.
+SENTENCES = [sentence(_WORDS, _WORDS, {"one back": _ONE_BACK, "all alike": _ALIKE}, mask=_MASK, row_language="en")]
 PRESETS = [
     preset(
-        "One token back",
-        "Most of this head's weight goes to the token before: step down the rows and see it beside the diagonal.",
-        **{**_START, "row": 3, "matrix": "one back"},
-    ),
-    preset(
-        "The same word again",
-        "This head looks for the word itself, and the second “cat” finds the first one too: say which other row finds "
-        "two.",
-        **{**_START, "row": 6, "matrix": "same word"},
-    ),
-    preset(
         "Two heads beside each other",
-        "No token may look ahead, so the first can look at itself alone and there all heads agree: find the row where "
-        "these two have least in common.",
-        **{**_START, "row": 0, "matrix": "one back", "compare": "same word"},
-    ),
+        "No token may look ahead, so the first can look at itself alone and there both heads agree: step on and see "
+        "what they still have in common.",
+        index=0,
+        row=0,
+        matrix="one back",
+        compare="all alike",
+        every_link=True,
+    )
 ]
 
 

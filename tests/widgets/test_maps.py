@@ -89,19 +89,10 @@ def test_outputs_are_those_of_attnlib():
     assert (plain.error, plain.common, plain.context) == (None, None, [])
 
 
-def test_presets_keep_their_promises():
-    maps = Maps(preset="One token back")
-    assert maps.links[1:] == [[t, t - 1] for t in range(1, 9)]
-    maps.preset = "The same word again"
-    words = maps.sentences[0]["rows"]
-    heads = maps.sentences[0]["matrices"][1]["weights"]
-    twice = [words[t] for t, row in enumerate(heads) if sum(weight > 0.4 for weight in row) == 2]
-    assert (words[maps.row], twice) == ("cat", ["the", "cat"])
-    maps.preset = "Two heads beside each other"
-    assert maps.common == 1
-    assert {each["weights"][0][0] for each in maps.sentences[0]["matrices"]} == {1.0}
-    commons = [Maps(preset=maps.preset, row=t).common for t in range(9)]
-    assert sum(common < min(commons) + 1e-3 for common in commons) == 1
+def test_preset_two_heads():
+    commons = [Maps(preset="Two heads beside each other", row=t).common for t in range(5)]
+    assert commons == sorted(commons, reverse=True)
+    assert (commons[0], commons[-1]) == (1, 0.2)
 
 
 def test_arithmetic_is_that_of_attnlib(record_property):
@@ -198,20 +189,20 @@ def test_rows_and_cells_by_keyboard(show):
 @pytest.mark.browser
 def test_rows_and_cells_by_mouse_and_touch(new_context, show):
     page = show(Maps(row=0))
-    page.get_by_role("option", name="down").hover()
+    page.get_by_role("option", name="dog").hover()
     frame(page)
-    assert row_of(page) == 3
+    assert row_of(page) == 4
     box = page.locator(".attnlib-maps-frame rect").first.bounding_box()
-    page.mouse.move(box["x"] + box["width"] * 1.5 / 9, box["y"] + box["height"] * 5.5 / 9)
+    page.mouse.move(box["x"] + box["width"] * 1.5 / 5, box["y"] + box["height"] * 2.5 / 5)
     frame(page)
-    assert row_of(page) == 5
+    assert row_of(page) == 2
     assert "cat" in page.locator(".attnlib-maps-reading").first.inner_text()
     context = new_context(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
     touched = context.new_page()
     touched.set_content(f'<html lang="en"><body><main>{Maps()._repr_html_()}</main></body></html>')
-    touched.get_by_role("option", name="because", exact=True).tap()
+    touched.get_by_role("option", name="saw", exact=True).tap()
     frame(touched)
-    assert row_of(touched) == 4
+    assert row_of(touched) == 2
 
 
 @pytest.mark.browser
@@ -228,8 +219,8 @@ def test_choices_in_the_page(show):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("width", [390, 1280])
-def test_a_long_sentence_stays_in_the_page(show, width):
+def test_a_long_sentence_stays_on_a_phone(show):
+    width = 390
     links = [(t, (t * 7) % 40) for t in range(40)]
     page = show(Maps([pair(40, 40, links=links), pair(3, 3)]))
     page.set_viewport_size({"width": width, "height": 900})

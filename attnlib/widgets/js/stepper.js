@@ -1,5 +1,5 @@
-// Machines that are seen a step at a time: the family of DecoderStepper. A member keeps what has been done so far in the
-// state, computes the steps from it, and puts these parts together: controls, a trail, what is looked at, vectors.
+// Machines that are seen a step at a time: the family of DecoderStepper. A member keeps what has been done so far in
+// the state, computes the steps from it, and puts these parts together: controls, a trail, what is looked at, vectors.
 
 import { button, slider } from "./controls.js";
 import { html, pool, svg, write } from "./dom.js";
@@ -19,7 +19,7 @@ export function steps({ label, most, forward, onWalk }) {
   const back = button({ label: "Back", onClick: () => walk(count - 1) });
   const next = button({ label: forward, onClick: () => walk(count + 1) });
   return {
-    nodes: [range.node, html("div", { class: "attnlib-steps-buttons" }, again.node, back.node, next.node)],
+    nodes: [range.node, html("div", { class: "attnlib-buttons" }, again.node, back.node, next.node)],
     update(now, { done, note }) {
       count = now;
       range.update(now, { note });
@@ -85,7 +85,7 @@ export function looks({ columns, caption }) {
   };
 }
 
-/** Vectors as bars up and down, -1 to 1. `titles` has [title, note] by name; `update(values by name, whether in numbers)`. */
+/** Vectors as bars, -1 to 1. `titles` has [title, note] by name; `update(values by name, whether in numbers)`. */
 export function vectors(titles) {
   const node = html("div", { class: "attnlib-steps-vectors" });
   const all = Object.entries(titles).map(([name, [title, note]]) => {

@@ -22,7 +22,7 @@ const WRITE = "2. Write: maxout of state, word before and context, then softmax.
 
 const ended = ({ words, target_words: known }) => words.length > 0 && words.at(-1) === known[EOS];
 
-/** Every step up to the one that is shown; each knows the state before it and the likeliest word that can be written. */
+/** Every step up to the one that is shown; each knows the state before it and the likeliest word to write. */
 function decode(state) {
   const { decoder, target_words: known, words } = state;
   const sentence = state.sentences[state.index];
@@ -84,7 +84,7 @@ function build(view, first) {
   const exact = toggle({ label: "Show every number", onInput: (numbers) => view.set({ numbers }) });
   const note = html("p", { class: "attnlib-steps-note", text: "3. Renew the state. Bars reach from −1 to 1." });
   view.root.append(html("div", { class: "attnlib-controls" }, sentence.node, ...control.nodes), line.node, view.caption,
-    html("div", { class: "attnlib-steps-columns" }, source.node, words.node), note, parts.node, exact.node);
+    html("div", { class: "attnlib-two" }, source.node, words.node), note, parts.node, exact.node);
 
   return (state) => {
     current = state;
@@ -92,17 +92,21 @@ function build(view, first) {
     const [step, last] = [made.at(-1), made.at(-2)];
     const { source: read } = state.sentences[state.index];
     const [count, done] = [state.words.length, ended(state)];
-    sentence.update(state.index, { options: state.sentences.map((each, i) => [i, each.source.slice(0, -1).join(" ")]) });
+    const options = state.sentences.map((each, i) => [i, each.source.slice(0, -1).join(" ")]);
+    sentence.update(state.index, { options });
     control.update(count, { done: full(state.words), note: `${count}${done ? ", the end" : `, step ${count + 1}`}` });
-    const forced = state.words.map((word, t) => made[t].likeliest !== word);
-    const trodden = state.words.map((text, t) => ({ text, odd: forced[t], note: forced[t] ? `forced, not ${made[t].likeliest}` : "" }));
+    const trodden = state.words.map((text, t) => {
+      const odd = made[t].likeliest !== text;
+      return { text, odd, note: odd ? `forced, not ${made[t].likeliest}` : "" };
+    });
     line.update(done ? trodden : [...trodden, { text: "?", blank: true }]);
     source.update(read.map((word, j) => ({ texts: [word, number(step.energies[j], 3), share(step.weights[j])],
       share: step.weights[j], before: last?.weights[j] })));
     words.update(state, step, full(state.words));
     parts.update(step, state.numbers);
     exact.update(state.numbers);
-    const [j, after] = [largest(step.weights), made.length > 1 ? state.words[made.length - 2] : state.target_words[BOS]];
+    const j = largest(step.weights);
+    const after = last ? state.words[made.length - 2] : state.target_words[BOS];
     const best = share(step.probabilities[state.target_words.indexOf(step.likeliest)]);
     view.news(`Step ${made.length}, after “${after}”: most weight on “${read[j]}” (${share(step.weights[j])}); `
       + `likeliest word “${step.likeliest}” (${best}).${done ? " The sentence is ended." : ""}`);
