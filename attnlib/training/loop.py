@@ -32,7 +32,7 @@ def fit(
     folder: str | Path | None = None,
     configuration: Mapping[str, Any] | None = None,
 ) -> Record:
-    r"""Train a model in place, where it stands (first move it to :func:`~attnlib.training.start.best_device`), and record it.
+    r"""Train a model where it stands (first move it to :func:`~attnlib.training.start.best_device`), and record it.
 
     .. math::
         \theta \leftarrow \mathrm{optimizer}\Big(\theta,\ g \min\big(1, \tfrac{clip}{\lVert g \rVert}\big)\Big), \qquad
