@@ -17,7 +17,6 @@ from contract import (
     source,
     tags,
 )
-from contract_general import images
 from nbformat import NotebookNode
 
 from book._tools import budget, places
@@ -127,8 +126,6 @@ def see_it(page: Page, book: Book) -> list[str]:
             for mime in ("text/html", "image/png", "text/plain")
             if not any(mime in each for each in data)
         ]
-    if not any(images(cell) and "widget" not in tags(cell) for cell in cells):
-        found.append("see it: no static figure")
     if "?" not in text(page.station("station-see-it", "markdown")):
         found.append("see it: no question")
     return found

@@ -184,7 +184,6 @@ MUTANTS: dict[str, tuple[Callable[[NotebookNode], object], str]] = {
         with_cell("QueryTuner()", lambda c: c.outputs[0].data.pop("text/html")), "no text/html"),
     "a widget without a picture": (
         with_cell("QueryTuner()", lambda c: c.outputs[0].data.pop("image/png")), "no image/png"),
-    "no static figure": (drop("bars(w"), "no static figure"),
     "no question": (replace("Which key wins?", "Look."), "no question"),
     "no claim": (with_cell("record()", lambda c: c.outputs.clear()), "no claim is recorded"),
     "a claim that nothing tests": (
