@@ -114,7 +114,8 @@ function settings(view, get) {
   const rest = [distribution, alpha, temperature, keysOnly].map(({ node }) => node);
   const buttons = html("div", { class: "attnlib-buttons" }, add.node, remove.node);
   return {
-    node: html("div", { class: "attnlib-settings" }, html("div", { class: "attnlib-controls" }, score.node, score.settings, ...rest), buttons),
+    node: html("div", { class: "attnlib-settings" },
+      html("div", { class: "attnlib-controls" }, score.node, score.settings, ...rest), buttons),
     update(state) {
       const alone = state.query.length < 2;
       score.update(state);
@@ -131,16 +132,18 @@ function settings(view, get) {
 /** The attention of every query. */
 function rowsOf(state) {
   const { key, mask, temperature, alpha } = state;
+  const values = state.keys_only ? key : state.value;
   const score = (query, keys) => SCORES[state.score].of(query, keys, state);
   const distribution = (energies) => DISTRIBUTIONS[state.distribution](energies, { temperature, alpha });
-  return state.query.map((query) => attend(query, key, state.keys_only ? key : state.value, { score, distribution, mask }));
+  return state.query.map((query) => attend(query, key, values, { score, distribution, mask }));
 }
 
 function build(view, first) {
   let state = first;
   const get = () => state;
   const picture = drawing(view, get);
-  const marks = legend(["query", "q", "query, drag it"], ["key", "A", "key"], ["value", "A", "value"], ["context", "c", "context"]);
+  const marks = legend(
+    ["query", "q", "query, drag it"], ["key", "A", "key"], ["value", "A", "value"], ["context", "c", "context"]);
   const onTick = (i, visible) => view.set({ mask: state.mask.map((old, j) => (i === j ? visible : old)) });
   const keys = keyTable({ onTick });
   const queries = queryTable(view);

@@ -93,7 +93,8 @@ function build(view, first) {
   function read() {
     const [energy] = energiesAt(state, [spot]);
     const key = state.key.findIndex(([x, y]) => x === spot[0] && y === spot[1]);
-    const name = state.score === "location-based" ? `position ${state.position + 1}, k` : key < 0 ? "k" : `key ${state.labels[key]}`;
+    const known = key < 0 ? "k" : `key ${state.labels[key]}`;
+    const name = state.score === "location-based" ? `position ${state.position + 1}, k` : known;
     write(reading, { text: `f(q, k) = ${number(energy)} for ${name} = ${pair(spot)}` });
     picture.probe(spot, `Probe, energy ${number(energy)}`);
   }
@@ -114,7 +115,8 @@ function build(view, first) {
     score.update(state);
     keys.update(state, { energies, weights }, "What a few keys get");
     read();
-    view.news(`q = ${pair(state.query)}. Softmax weights ${state.labels.map((label, i) => `${label} ${share(weights[i])}`).join(", ")}.`);
+    const told = state.labels.map((label, i) => `${label} ${share(weights[i])}`).join(", ");
+    view.news(`q = ${pair(state.query)}. Softmax weights ${told}.`);
   };
 }
 

@@ -1,8 +1,6 @@
 // A DOM just large enough to run a widget's script without a browser and to serialise what it drew, as well-formed markup.
 // Controls are disabled there: without the script they would do nothing.
 
-import { crc32, deflateSync } from "node:zlib";
-
 const VOID = new Set(["br", "hr", "img", "input", "image"]);
 const BREAK = new Set(["circle", "div", "g", "label", "line", "option", "p", "path", "rect", "svg", "table", "td", "text", "th", "tr"]);
 const escaped = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/"/g, "&quot;");
@@ -76,20 +74,9 @@ class Element {
   set value(value) { this.properties.value = String(value); }
   get checked() { return this.properties.checked ?? false; }
   set checked(value) { this.properties.checked = value; }
-  get width() { return Number(this.attributes.width); }
-  get height() { return Number(this.attributes.height); }
-
   get step() { return this.attributes.step; }
   get min() { return this.attributes.min; }
   get max() { return this.attributes.max; }
-
-  /** Of a canvas: the pixels put into it, whole, whatever the size it is drawn at. */
-  getContext() {
-    return {
-      putImageData: (image) => (this.image = image),
-      drawImage: (canvas) => (this.image = canvas.image),
-    };
-  }
 
   get shown() {
     const all = { ...this.attributes };
@@ -104,37 +91,12 @@ class Element {
     return all;
   }
   html() {
-    if (this.tag === "canvas") return this.image ? picture(this) : "";
     const attributes = Object.entries(this.shown).map(([name, value]) => ` ${name}="${escaped(value)}"`).join("");
     const inner = this.text !== null ? escaped(this.text)
       : this.children.map((child) => (child instanceof Element ? child.html() : escaped(child))).join("");
     const end = BREAK.has(this.tag) ? "\n" : "";
     return (VOID.has(this.tag) ? `<${this.tag}${attributes}/>` : `<${this.tag}${attributes}>${inner}</${this.tag}>`) + end;
   }
-}
-
-/** A canvas as a picture inside the page. */
-function picture(canvas) {
-  const { width, height, data } = canvas.image;
-  const rows = Buffer.alloc(height * (4 * width + 1));
-  for (let y = 0; y < height; y += 1) rows.set(data.subarray(4 * width * y, 4 * width * (y + 1)), y * (4 * width + 1) + 1);
-  const chunk = (name, body) => {
-    const named = Buffer.concat([Buffer.from(name), body]);
-    const ends = Buffer.alloc(8);
-    ends.writeUInt32BE(body.length, 0);
-    ends.writeUInt32BE(crc32(named), 4);
-    return Buffer.concat([ends.subarray(0, 4), named, ends.subarray(4)]);
-  };
-  const head = Buffer.alloc(13);
-  head.writeUInt32BE(width, 0);
-  head.writeUInt32BE(height, 4);
-  head.set([8, 6], 8);
-  const png = Buffer.concat([
-    Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]),
-    chunk("IHDR", head), chunk("IDAT", deflateSync(rows, { level: 9 })), chunk("IEND", Buffer.alloc(0)),
-  ]);
-  const kind = escaped(canvas.attributes.class ?? "");
-  return `<img class="${kind}" alt="" src="data:image/png;base64,${png.toString("base64")}"/>\n`;
 }
 
 const nothing = { addEventListener() {}, removeEventListener() {}, matches: false };
@@ -160,9 +122,6 @@ Object.assign(globalThis, {
   queueMicrotask: (task) => tasks.push(task),
   MutationObserver: Observer,
   ResizeObserver: Observer,
-  ImageData: class {
-    constructor(width, height) { Object.assign(this, { width, height, data: new Uint8ClampedArray(4 * width * height) }); }
-  },
 });
 Math.random = () => 0.5; // what `uid` begins with: the caller puts the real beginning in
 

@@ -151,7 +151,8 @@ def test_query_and_probe_by_keyboard(show):
         page.keyboard.press(key)
     frame(page)
     widget = field("Half planes", query=[1.4, 1.25])
-    assert page.locator(".attnlib-caption").inner_text().startswith("q = (1.40, 1.25). Softmax weights A 0.0")
+    told = ", ".join(f"{label} {share(weight)}" for label, weight in zip(widget.labels, widget.weights, strict=True))
+    assert page.locator(".attnlib-caption").inner_text() == f"q = (1.40, 1.25). Softmax weights {told}."
     assert page.locator(".attnlib-reading").inner_text() == reading(widget, [1.1, 0.0], "k")
     label = page.get_by_role("slider", name="Probe").get_attribute("aria-label")
     assert label == f"Probe, energy {number(widget.field([[1.1, 0.0]]).item())}"

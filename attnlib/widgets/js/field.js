@@ -1,5 +1,5 @@
-// A field over the plane: level lines with their numbers, a colour between each two, and the scale of the colours. Blue is
-// below zero and red above; dashes and numbers say the same.
+// A field over the plane: level lines with their numbers, a colour between each two, and the scale of the colours. Blue
+// is below zero and red above; dashes and numbers say the same.
 
 import { html, pool, svg, write } from "./dom.js";
 import { isolines, niceStep } from "./math/contour.js";
@@ -10,12 +10,17 @@ const SIDE = 51; // samples a side
 /** Where a field of this reach is sampled: row by row from the upper left. */
 export function samples(limit) {
   const step = (2 * limit) / (SIDE - 1);
-  return Array.from({ length: SIDE * SIDE }, (_, i) => [-limit + (i % SIDE) * step, limit - Math.floor(i / SIDE) * step]);
+  const place = (i) => [-limit + (i % SIDE) * step, limit - Math.floor(i / SIDE) * step];
+  return Array.from({ length: SIDE * SIDE }, (_, i) => place(i));
 }
 
-/** From where to where a field goes, and the end of the scale: a round number that holds it and what else is to be held. */
+/** From where to where a field goes, and the end of the scale: a round number that holds it and the others. */
 export function spanOf(values, others = []) {
-  const [low, high] = values.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
   const far = Math.max(...[low, high, ...others].map(Math.abs));
   const power = 10 ** Math.floor(Math.log10(far));
   const end = far < 1e-9 ? 1 : power * [1, 1.5, 2, 3, 4, 6, 8, 10].find((lead) => lead * power >= far * (1 - 1e-9));
@@ -32,32 +37,53 @@ function levelsOf({ low, high }) {
   return { levels, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
 }
 
-/** The field in a margin of something very low, so that all lines around what is above a level close. */
-function walled(values, { low, high }) {
+/** Rings around what is above each level, closed along the border: there the field ends at something very low. */
+function ringsOf(values, { low, high }, levels) {
   const wide = SIDE + 2;
-  const all = new Float64Array(wide * wide).fill(low - 1e6 * (high - low));
-  values.forEach((value, i) => (all[(Math.floor(i / SIDE) + 1) * wide + (i % SIDE) + 1] = value));
-  return all;
+  const walled = new Float64Array(wide * wide).fill(low - 1e6 * (high - low));
+  for (let i = 0; i < values.length; i += 1) walled[(Math.floor(i / SIDE) + 1) * wide + (i % SIDE) + 1] = values[i];
+  return levels.map((level) => isolines(walled, wide, level).map((ring) => ring.map((place) => place - 1)));
 }
 
-/** A line of the grid in pixels, without the points that lie straight between their neighbours. */
-function straightened(line, toPixel) {
-  const kept = [[toPixel(line[0]), toPixel(line[1])]];
-  for (let i = 2; i < line.length; i += 2) {
-    const [[x0, y0], x, y] = [kept.at(-1), toPixel(line[i]), toPixel(line[i + 1])];
-    const [x1, y1] = i + 3 < line.length ? [toPixel(line[i + 2]), toPixel(line[i + 3])] : [x, y];
-    const off = Math.abs((x - x0) * (y1 - y0) - (y - y0) * (x1 - x0)) / (Math.hypot(x1 - x0, y1 - y0) || 1);
-    if (off > 0.15 || i + 2 >= line.length) kept.push([x, y]);
+/** The parts of a ring that do not run along the border. */
+function openLines(ring) {
+  const beyond = (i) => Math.min(ring[i], ring[i + 1]) < 0 || Math.max(ring[i], ring[i + 1]) > SIDE - 1;
+  const length = ring.length - 2; // the last place is the first again
+  let start = 0;
+  while (start < length && !beyond(start)) start += 2;
+  if (start === length) return [ring];
+  const lines = [[]];
+  for (let n = 2; n <= length; n += 2) {
+    const i = (start + n) % length;
+    if (!beyond(i)) lines.at(-1).push(ring[i], ring[i + 1]);
+    else if (lines.at(-1).length) lines.push([]);
   }
-  return `M${kept.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L")}`;
+  return lines.filter((line) => line.length > 2);
+}
+
+/** A line of the grid as a path in pixels, without the points that lie straight between their neighbours. */
+function straightened(line, cell) {
+  const last = line.length - 2;
+  let [x0, y0] = line;
+  let path = `M${(x0 * cell).toFixed(1)} ${(y0 * cell).toFixed(1)}`;
+  for (let i = 2; i <= last; i += 2) {
+    const [x, y] = [line[i], line[i + 1]];
+    if (i < last) {
+      const [dx, dy] = [line[i + 2] - x0, line[i + 3] - y0];
+      if (Math.abs((x - x0) * dy - (y - y0) * dx) < 0.02 * Math.hypot(dx, dy)) continue;
+    }
+    path += `L${(x * cell).toFixed(1)} ${(y * cell).toFixed(1)}`;
+    [x0, y0] = [x, y];
+  }
+  return path;
 }
 
 /** The place of a line that is farthest from all that is taken, if that is far enough and inside. */
-function freeSpot(line, toPixel, size, taken) {
+function freeSpot(line, cell, size, taken) {
   let best = null;
   let room = 26;
   for (let i = 0; i < line.length; i += 4) {
-    const spot = [toPixel(line[i]), toPixel(line[i + 1])];
+    const spot = [line[i] * cell, line[i + 1] * cell];
     if (Math.min(spot[0], spot[1], size - spot[0], size - spot[1]) < 18) continue;
     const gap = Math.min(120, ...taken.map(([x, y]) => Math.hypot((x - spot[0]) * 0.8, y - spot[1])));
     if (gap > room) [best, room] = [spot, gap];
@@ -85,23 +111,26 @@ export function field(board) {
     const { levels, digits } = levelsOf(span);
     const spots = [...taken];
     const texts = levels.length ? [] : [[[board.size / 2, board.size * 0.75], `${number(low)} everywhere`]];
-    const wide = levels.length ? walled(values, span) : null;
+    const rings = ringsOf(values, span, levels);
     write(ground, coloured((low + (levels[0] ?? high)) / 2, end));
     const [drawnAreas, drawnLines] = [areas(levels.length), lines(levels.length)];
     levels.forEach((level, i) => {
-      const above = isolines(wide, SIDE + 2, level).map((line) => straightened(line, (x) => (x - 1) * cell));
-      write(drawnAreas[i].node, { d: above.join(""), ...coloured((level + (levels[i + 1] ?? high)) / 2, end) });
-      const open = isolines(values, SIDE, level);
+      const area = rings[i].map((ring) => straightened(ring, cell)).join("");
+      write(drawnAreas[i].node, { d: area, ...coloured((level + (levels[i + 1] ?? high)) / 2, end) });
+      const open = rings[i].flatMap(openLines);
       const kind = level < 0 ? "attnlib-field-below" : level > 0 ? null : "attnlib-field-zero";
-      write(drawnLines[i].node, { d: open.map((line) => straightened(line, (x) => x * cell)).join(""), class: kind });
+      write(drawnLines[i].node, { d: open.map((line) => straightened(line, cell)).join(""), class: kind });
       for (const line of open) {
-        const spot = freeSpot(line, (x) => x * cell, board.size, spots);
+        const spot = freeSpot(line, cell, board.size, spots);
         if (!spot) continue;
         spots.push(spot);
         texts.push([spot, level === 0 ? "0" : number(level, digits)]);
       }
     });
-    words(texts.length).forEach(({ node }, i) => write(node, { x: texts[i][0][0], y: texts[i][0][1] + 4, text: texts[i][1] }));
+    words(texts.length).forEach(({ node }, i) => {
+      const [[x, y], text] = texts[i];
+      write(node, { x, y: y + 4, text });
+    });
   };
 }
 

@@ -7,7 +7,8 @@ import { number, pair, share } from "./text.js";
 function measured(kind) {
   const words = html("span");
   const bar = html("span", { class: `attnlib-filled attnlib-filled-${kind}` });
-  const node = html("td", {}, words, html("span", { class: `attnlib-track attnlib-track-${kind}`, "aria-hidden": "true" }, bar));
+  const track = html("span", { class: `attnlib-track attnlib-track-${kind}`, "aria-hidden": "true" }, bar);
+  const node = html("td", {}, words, track);
   return {
     node,
     /** The bar from `from` to `to`, both parts of the whole length. */
@@ -22,14 +23,16 @@ function measured(kind) {
 /** `onTick(i, visible)` gives each key a box to hide it; `places` shows where the keys are. */
 export function keyTable({ weight = "Weight", places = false, onTick = null }) {
   const caption = html("caption");
-  const heads = ["Key", ...(places ? ["Place"] : []), "Energy", weight].map((text) => html("th", { scope: "col", text }));
+  const heads = ["Key", ...(places ? ["Place"] : []), "Energy", weight];
+  const head = html("thead", {}, html("tr", {}, ...heads.map((text) => html("th", { scope: "col", text }))));
   const body = html("tbody");
-  const node = html("table", { class: "attnlib-table attnlib-keys" }, caption, html("thead", {}, html("tr", {}, ...heads)), body);
+  const node = html("table", { class: "attnlib-table attnlib-keys" }, caption, head, body);
   const lines = pool(body, (i) => {
     const [box, place] = [onTick && toggle({ label: "", onInput: (on) => onTick(i, on) }), places && html("td")];
     const name = html("th", { scope: "row" }, ...(box ? [box.node] : []));
     const [energy, part] = [measured("energy"), measured("weight")];
-    return { node: html("tr", {}, name, ...(places ? [place] : []), energy.node, part.node), box, name, place, energy, part };
+    const line = html("tr", {}, name, ...(places ? [place] : []), energy.node, part.node);
+    return { node: line, box, name, place, energy, part };
   });
   return {
     node,

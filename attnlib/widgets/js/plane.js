@@ -12,7 +12,8 @@ function gridStep(limit) {
 }
 
 /** A number of the grid, short however large it is. */
-const numeral = (value) => (Math.abs(value) < 1e4 ? number(value, 0) : value.toExponential(0).replace("e+", "e").replace("-", "−"));
+const numeral = (value) =>
+  Math.abs(value) < 1e4 ? number(value, 0) : value.toExponential(0).replace("e+", "e").replace("-", "−");
 
 /** How far the plane goes, at least 3: what stands still has its mark inside, what is dragged may lie on the border. */
 export function reach(standing, dragged) {
@@ -89,8 +90,8 @@ export function plane({ label, size = 400 }) {
 }
 
 /**
- * A point of the plane to drag, or to move with the arrow keys (a tenth of the grid's step, with Shift half), Page Up and
- * Page Down (half a step) and to the left and right end with Home and End. `mark` is the SVG drawn at (0, 0);
+ * A point of the plane to drag, or to move with the arrow keys (a tenth of the grid's step, with Shift half), Page Up
+ * and Page Down (half a step) and to the left and right end with Home and End. `mark` is the SVG drawn at (0, 0);
  * onMove([x, y]) and onFocus() tell.
  * `update([x, y], label, words)` places it and says its label and value.
  */

@@ -2,7 +2,17 @@
 
 import { choice, slider } from "./controls.js";
 import { html, write } from "./dom.js";
-import { activatedGeneral, additive, biasedGeneral, dot, gaussian, general, locationBased, scaledDot, similarity } from "./math/scores.js";
+import {
+  activatedGeneral,
+  additive,
+  biasedGeneral,
+  dot,
+  gaussian,
+  general,
+  locationBased,
+  scaledDot,
+  similarity,
+} from "./math/scores.js";
 
 const matrix = [0, 1].flatMap((i) => [0, 1].map((j) => [`row ${i + 1}, col ${j + 1}`, [i, j]]));
 
@@ -21,9 +31,18 @@ const PARTS = {
 /** `of(query, keys, state)` are the energies; `parts` names the parameters. */
 export const SCORES = {
   dot: { words: "dot product", formula: "qᵀk", parts: [], of: dot },
-  "scaled dot": { words: "scaled dot product", formula: "s · qᵀk", parts: ["scale"], of: (q, k, { scale }) => scaledDot(q, k, { scale }) },
-  similarity: { words: "similarity (cosine)", formula: "qᵀk / (‖q‖ ‖k‖)", parts: [], of: (q, k) => similarity(q, k) },
-  general: { words: "general", formula: "qᵀ W k", parts: ["weight"], of: (q, k, { weight }) => general(q, k, { weight }) },
+  "scaled dot": {
+    words: "scaled dot product", formula: "s · qᵀk", parts: ["scale"],
+    of: (q, k, { scale }) => scaledDot(q, k, { scale }),
+  },
+  similarity: {
+    words: "similarity (cosine)", formula: "qᵀk / (‖q‖ ‖k‖)", parts: [],
+    of: (q, k) => similarity(q, k),
+  },
+  general: {
+    words: "general", formula: "qᵀ W k", parts: ["weight"],
+    of: (q, k, { weight }) => general(q, k, { weight }),
+  },
   "biased general": {
     words: "biased general", formula: "kᵀ (W q + b)", parts: ["weight", "bias"],
     of: (q, k, { weight, bias }) => biasedGeneral(q, k, { weight, bias }),
@@ -33,8 +52,10 @@ export const SCORES = {
     of: (q, k, { weight, offset }) => activatedGeneral(q, k, { weight, bias: offset }),
   },
   additive: {
-    words: "additive", formula: "vᵀ tanh(W₁ q + W₂ k + b)", parts: ["vector", "bias", "query_weight", "key_weight"],
-    of: (q, k, { vector, bias, query_weight: queryWeight, key_weight: keyWeight }) => additive(q, k, { vector, queryWeight, keyWeight, bias }),
+    words: "additive", formula: "vᵀ tanh(W₁ q + W₂ k + b)",
+    parts: ["vector", "bias", "query_weight", "key_weight"],
+    of: (q, k, { vector, bias, query_weight: queryWeight, key_weight: keyWeight }) =>
+      additive(q, k, { vector, queryWeight, keyWeight, bias }),
   },
   gaussian: {
     words: "Gaussian kernel, its logarithm", formula: "−‖q − k‖² / (2h²)", parts: ["width"],
@@ -54,18 +75,23 @@ export const replaced = (value, [i, ...rest], next) =>
 /** A group of sliders under its name. */
 export const group = (words, ...controls) =>
   html("div", { class: "attnlib-part", role: "group", "aria-label": words },
-    html("p", { class: "attnlib-part-title", text: words, "aria-hidden": "true" }), ...controls.map(({ node }) => node));
+    html("p", { class: "attnlib-part-title", text: words, "aria-hidden": "true" }),
+    ...controls.map(({ node }) => node));
 
 function parameter(view, get, name) {
   const { words, cells, min, max, log } = PARTS[name];
   const sliders = cells.map(([label, place]) => slider({ label, min, max, log, step: log ? undefined : 0.05,
     onInput: (value) => view.set({ [name]: replaced(get()[name], place, value) }) }));
-  return { node: group(words, ...sliders), update: (state) => sliders.forEach((each, i) => each.update(at(state[name], cells[i][1]))) };
+  return {
+    node: group(words, ...sliders),
+    update: (state) => sliders.forEach((each, i) => each.update(at(state[name], cells[i][1]))),
+  };
 }
 
-/** The list of scores (`names`), the formula, and the parameters of the one chosen; `own` are controls of a member's. */
+/** The list of scores (`names`), the formula, and the parameters of the one chosen; `own` are a member's controls. */
 export function scoring(view, get, { names, ...own }) {
-  const pick = choice({ label: "Score", options: names.map((name) => [name, SCORES[name].words]), onInput: (score) => view.set({ score }) });
+  const options = names.map((name) => [name, SCORES[name].words]);
+  const pick = choice({ label: "Score", options, onInput: (score) => view.set({ score }) });
   const formula = html("p", { class: "attnlib-formula" });
   const parts = { ...own };
   for (const name of new Set(names.flatMap((each) => SCORES[each].parts))) parts[name] ??= parameter(view, get, name);
