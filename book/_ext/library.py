@@ -41,8 +41,11 @@ def folder(module: str) -> str:
 
 
 def offered(module: str) -> dict[str, Any]:
-    """What a module's `__all__` names, without other modules."""
+    """What a module's `__all__` names, without other modules; a folder without one offers what it has of its files."""
     found = importlib.import_module(module)
+    if hasattr(found, "__path__") and not hasattr(found, "__all__"):
+        names = {name: thing for name, thing in vars(found).items() if not name.startswith("_")}
+        return {name: thing for name, thing in names.items() if defined(thing).startswith(f"{module}.")}
     names = {name: getattr(found, name) for name in getattr(found, "__all__", ())}
     return {name: thing for name, thing in names.items() if not inspect.ismodule(thing)}
 
@@ -146,10 +149,16 @@ def check(app: Sphinx, env: BuildEnvironment) -> None:
 
 
 def resolve(app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, text: nodes.Node) -> nodes.Node | None:
-    """A reference by another public name than that under which a thing is shown."""
+    """A reference by another public name than that under which a thing is shown.
+
+    A bare name is looked for in the folder as well: a docstring names its neighbours as its own file does.
+    """
     if node.get("refdomain") != "py":
         return None
-    for name in (node["reftarget"], f"{node.get('py:module')}.{node['reftarget']}"):
+    module, written = str(node.get("py:module")), node["reftarget"]
+    within = ".".join(module.split(".")[:2])
+    near = {home for name, home in homes().items() if name.startswith(within) and name.endswith(f".{written}")}
+    for name in (written, f"{module}.{written}", *(near if len(near) == 1 else ())):
         place, members = name, ""
         while place and place not in homes():
             place, _, last = place.rpartition(".")

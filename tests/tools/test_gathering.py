@@ -213,6 +213,13 @@ def test_what_is_public_and_not_shown_is_a_fault(package, hidden, fault):
     assert (found == []) if fault is None else re.search(fault, found[0]), found
 
 
+def test_a_folder_without_all_offers_what_it_has_of_its_files(package):
+    (package / "part/__init__.py").write_text('"""A part."""\nfrom os.path import join\nfrom .one import g\n')
+    name = package.name
+    assert library.homes(name)[f"{name}.part.one.g"] == f"{name}.part.g"
+    assert [library.shown_in(module, name) for module in library.modules(name)] == [["f"], [], ["g"], ["N"]]
+
+
 def test_a_module_that_offers_nothing_of_what_it_defines_is_a_fault(package):
     (package / "part/two.py").write_text("def f(): ...\n")
     found = list(library.faults({package.name + name for name in (*ALL, ".part.two")}, package.name))
