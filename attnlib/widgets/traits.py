@@ -74,10 +74,6 @@ def _item(spec: Mapping[str, Any], value: Any, sizes: dict[Any, int]) -> Any:
             if not name.startswith("_"):
                 _agree(sizes, name, length)
         return made
-    if kind == "table":
-        if not isinstance(value, Mapping):
-            raise _Misfit
-        return {name: fit(spec["each"], plain(part), sizes) for name, part in value.items()}
     wanted = {"flag": bool, "text": str, "choice": str}.get(kind, object)
     if not isinstance(value, wanted) or (kind == "choice" and value not in spec["names"]):
         raise _Misfit

@@ -16,8 +16,6 @@ const KINDS = {
       return false;
     return [...inner].every(([name, size]) => name.startsWith("_") || agree(sizes, name, size));
   },
-  table: (value, { each }, sizes) =>
-    value !== null && typeof value === "object" && Object.values(value).every((item) => fits(each, item, sizes)),
 };
 
 function agree(sizes, name, size) {
