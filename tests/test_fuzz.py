@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import attnlib
-from attnlib import _rows, attention, masks, scores
+from attnlib import _rows, attention, masks
+from attnlib.scores import functions
 
 pytestmark = pytest.mark.usefixtures("unchecked")  # the annotations would take longer than the arithmetic
 CASES = 250
@@ -98,18 +99,18 @@ def lower_right(patch):
 
 def rounded_energies(patch):
     """Energies of half-precision vectors in half precision."""
-    whole = attention._energies
+    whole = attention.energies_of
 
     def energies(score, query, key, *scale):
         return whole(score, query, key, *scale).to(query.dtype).to(_rows.wide(query).dtype)
 
-    patch.setattr(attention, "_energies", energies)
+    patch.setattr(attention, "energies_of", energies)
 
 
 def overflow_inside(patch):
     """Vectors that nobody sees reach the score, which multiplies what overflowed on the way."""
     patch.setattr(attention, "without", lambda bad, vectors: torch.where(bad & ~vectors.isfinite(), 1.0, vectors))
-    patch.setattr(scores, "inner_product", _rows.product)
+    patch.setattr(functions, "inner_product", _rows.product)
 
 
 def bias_unscaled(patch):

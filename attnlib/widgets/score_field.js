@@ -61,16 +61,14 @@ function drawing(onQuery, onProbe) {
 
 /** The weights of one position at a time. */
 function positions(view, get) {
-  const which = slider({ label: "Position i of the key", min: 0, max: 1, step: 1, text: (value) => number(value, 0),
+  const which = slider({ label: "Position i of the key", min: 1, max: 1, step: 1, text: (value) => number(value, 0),
     onInput: (value) => view.set({ position: value - 1 }) });
-  const input = which.node.querySelector("input");
   const sliders = [0, 1].map((j) => slider({ label: `w(i) ${j + 1}`, min: -2, max: 2, step: 0.05,
     onInput: (value) => view.set({ position_weight: replaced(get().position_weight, [get().position, j], value) }) }));
   return {
     node: group("Weights of a position", which, ...sliders),
     update({ key, position, position_weight: weight }) {
-      write(input, { min: 1, max: key.length });
-      which.update(position + 1);
+      which.update(position + 1, { most: key.length });
       sliders.forEach((each, j) => each.update(weight[position][j]));
     },
   };
