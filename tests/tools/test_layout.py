@@ -16,7 +16,7 @@ def made(*sources: str) -> nbformat.NotebookNode:
 
 
 def test_code_is_set_in_the_width_of_the_page_and_the_rest_stays() -> None:
-    notebook = layout.formatted(made(WIDE, "a = {'one' : 1}", "plt.show();", "%timeit a", ""))
+    notebook = layout.formatted(made(WIDE, "a = {\n    'one' : 1,\n}", "plt.show();", "%timeit a", ""))
     text, wide, quotes, quiet, magic, empty = notebook.cells
     assert max(map(len, wide.source.splitlines())) <= 88 < len(WIDE)
     assert quotes.source == 'a = {"one": 1}'
