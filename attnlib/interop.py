@@ -113,7 +113,7 @@ def to_attn_mask(mask: Bool[Tensor, "*batch query key"], n_heads: int = 1) -> Bo
         TypeError: not boolean.
         ValueError: more than three dimensions, or fewer than two.
 
-    >>> to_attn_mask(causal(2))
+    >>> to_attn_mask(torch.tensor([[True, False], [True, True]]))
     tensor([[False,  True],
             [False, False]])
     """
@@ -291,7 +291,7 @@ def to_mask_mod(mask: Bool[Tensor, "*mask"]) -> MaskMod:
         TypeError: not boolean.
         ValueError: more than four dimensions.
 
-    >>> to_mask_mod(causal(2))(torch.tensor(0), torch.tensor(0), torch.tensor(1), torch.tensor(0))
+    >>> to_mask_mod(torch.tensor([[True, False], [True, True]]))(*torch.tensor([0, 0, 1, 0]))
     tensor(True)
     """
     check_boolean(mask)

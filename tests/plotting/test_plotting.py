@@ -1,6 +1,7 @@
 """The pictures: what they refuse, what they draw, and the words that travel with them."""
 
 import base64
+import functools
 import inspect
 import io
 import subprocess
@@ -290,17 +291,31 @@ def test_what_does_not_fit_is_refused_by_name(draw, message):
         draw()
 
 
-def test_in_a_notebook_the_figure_is_displayed_with_its_words():
+@functools.cache
+def shell():
+    """IPython, which starts once a process."""
     from IPython.testing.globalipapp import start_ipython
+
+    return start_ipython()
+
+
+@pytest.fixture
+def in_a_notebook():
+    """IPython is there as in a notebook, and afterwards it is not."""
+    kinds = list(type(shell())._walk_mro())
+    for kind in kinds:
+        kind._instance = shell()
+    yield
+    for kind in kinds:
+        kind._instance = None
+
+
+@pytest.mark.usefixtures("in_a_notebook")
+def test_in_a_notebook_the_figure_is_displayed_with_its_words():
     from IPython.utils.capture import capture_output
 
-    shell = start_ipython()
-    assert shell is not None
-    try:
-        with capture_output() as captured:
-            assert plotting.heatmap(WEIGHTS, alt=" two rows ", caption="Rows sum to one.") is None
-    finally:
-        shell.__class__.clear_instance()
+    with capture_output() as captured:
+        assert plotting.heatmap(WEIGHTS, alt=" two rows ", caption="Rows sum to one.") is None
     (output,) = captured.outputs
     assert output.metadata["attnlib"] == {"alt": "two rows", "caption": "Rows sum to one."}
     assert output.data["text/plain"] == "Figure: two rows"
@@ -308,18 +323,14 @@ def test_in_a_notebook_the_figure_is_displayed_with_its_words():
     assert output.metadata["image/png"] == {"width": 562}
 
 
+@pytest.mark.usefixtures("in_a_notebook")
 def test_words_may_stand_in_the_cell_s_metadata():
-    from IPython.testing.globalipapp import start_ipython
     from IPython.utils.capture import capture_output
 
     with pytest.raises(ValueError, match="caption stands in the cell's metadata"):
         plotting.heatmap(WEIGHTS, alt=plotting.TOLD, caption="Rows sum to one.")
-    shell = start_ipython()
-    try:
-        with capture_output() as captured:
-            assert plotting.heatmap(WEIGHTS, alt=plotting.TOLD) is None
-    finally:
-        shell.__class__.clear_instance()
+    with capture_output() as captured:
+        assert plotting.heatmap(WEIGHTS, alt=plotting.TOLD) is None
     (output,) = captured.outputs
     assert output.metadata == {"image/png": {"width": 562}}
     assert output.data["text/plain"] == "Figure"

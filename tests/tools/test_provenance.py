@@ -340,7 +340,7 @@ def test_changing_the_unit_is_named(copy):
 
 def test_an_experiment_uses_what_it_trains_and_not_what_it_does_not():
     found = provenance.pieces(SCRIPT.read_text("utf-8"))
-    assert {"RNNsearch", "GatedUnit", "fit", "_Run", "collate", "Vocabulary", "beam", "IBMModel1", "PAD"} < set(found)
+    assert {"RNNsearch", "GatedUnit", "fit", "Run", "collate", "Vocabulary", "beam", "IBMModel1", "PAD"} < set(found)
     assert "attend" in found
     assert not {"local", "WORKS", "QueryTuner", "__version__"} & set(found)
 
