@@ -56,22 +56,26 @@ def spent(*, tree: bool = False) -> float:
 
 
 class Clock:
-    """A plugin of pytest: writes down what each test took, set up and taken down. Outside `run` it does nothing."""
+    """A plugin of pytest: writes down what each test took. Outside `run` it does nothing.
+
+    What it takes to take a test down counts with the next one: with the last one ends what all have in common, such as
+    the browser, and its seconds with it.
+    """
 
     def __init__(self) -> None:
         self.file, self.tree = os.environ.get(FILE), TREE in os.environ
         self.last = spent(tree=self.tree)
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+    def pytest_runtest_setup(self) -> None:
         os.environ.pop(FILE, None)  # what a test starts counts as the test's, even if it is pytest
-        done = yield
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
         if self.file is not None:
             now = spent(tree=self.tree)
             with open(self.file, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"test": item.nodeid, "cpu": round(max(now - self.last, 0.0), 3)}) + "\n")
             self.last = now
-        return done
 
 
 def run(group: str, command: list[str], folder: Path = FOLDER) -> int:
