@@ -39,6 +39,7 @@ def test_a_run_is_written_down_with_each_of_its_tests(tmp_path, monkeypatch):
         "import subprocess, sys, pytest\n"
         "@pytest.fixture\ndef slow():\n"
         f"    subprocess.run([sys.executable, '-c', {BURN.format(0.5)!r}])\n"
+        "def test_first(slow): pass\n"
         "def test_one(slow): pass\n"
         "def test_two(): assert False\n"
     )
@@ -48,7 +49,8 @@ def test_a_run_is_written_down_with_each_of_its_tests(tmp_path, monkeypatch):
     groups, tests = times.read(tmp_path / "times")
     assert groups["unit"]["status"] == 1
     seconds = {name.partition("::")[2]: cpu for name, cpu in tests.items()}
-    assert seconds.keys() == {"test_one", "test_two"}
+    assert seconds.keys() == {"test_first", "test_one", "test_two"}
+    assert seconds["test_first"] < 0.4  # what the first one sets up is for all
     assert 0.5 <= seconds["test_one"] <= groups["unit"]["cpu"]
     assert seconds["test_two"] < 0.4
 
@@ -120,9 +122,12 @@ def test_an_exception_without_a_chapter_is_refused():
 
 def test_the_table_ends_in_failure_when_something_was_not_measured(tmp_path, capsys):
     (tmp_path / "unit.jsonl").write_text(json.dumps({"group": "unit", "wall": 3.0, "cpu": 5.0, "status": 0}) + "\n")
+    lost = {"group": "browser", "wall": 3.0, "cpu": 5.0, "status": 0}, {"test": "tests/test_x.py::test_x", "cpu": 7.0}
+    (tmp_path / "browser.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lost))
     assert times.report(tmp_path) == 1
     told = capsys.readouterr().out
     assert "     3      5   unit" in told
+    assert "     3      7   browser" in told
     assert "FAILED: not measured" in told
 
 
