@@ -1,13 +1,16 @@
 """Greedy and beam search: against a plain loop, against all translations there are, in batches, with bad input."""
 
 import itertools
+from typing import NamedTuple
 
 import pytest
 import torch
 from checks import close
 from test_rnnsearch import K_X, K_Y, encdec, searching, sentences
 
+from attnlib import attend
 from attnlib.recurrent.decoding import beam, greedy
+from attnlib.recurrent.input_feeding import Fed, InputFeeding
 from attnlib.recurrent.rnnsearch import RNNsearch
 
 # --- the oracle: a plain loop from the paper --------------------------------------------------------------------------
@@ -42,6 +45,51 @@ BEGIN, END = 1, 2
 both = pytest.mark.parametrize("make", [searching, encdec])
 
 
+class Read(NamedTuple):
+    """What :class:`Feeding` keeps; not what RNNsearch does, and its state is a tuple."""
+
+    key: torch.Tensor
+    mask: torch.Tensor
+    state: Fed
+
+
+class Feeding(torch.nn.Module):
+    """Luong's decoder over a bag of words: another model, in which the searches must find their way too."""
+
+    def __init__(self):
+        super().__init__()
+        self.source, self.target = torch.nn.Embedding(K_X, 4), torch.nn.Embedding(K_Y, 3)
+        self.decoder, self.output = InputFeeding(3, 4, 4), torch.nn.Linear(4, K_Y)
+
+    def encode(self, source, source_mask):
+        return Read(self.source(source), source_mask, self.decoder.start(len(source)))
+
+    def repeated(self, encoded, times):
+        key, mask = (part.repeat_interleave(times, 0) for part in encoded[:2])
+        return Read(key, mask, Fed(*(part.repeat_interleave(times, 0) for part in encoded.state)))
+
+    def step(self, word, state, encoded):
+        def look(query):
+            return attend(query, encoded.key, mask=encoded.mask[:, None])
+
+        fed, found = self.decoder(self.target(word), state, look)
+        return Stepped(fed, self.output(fed.vector), found.weights.squeeze(1))
+
+
+class Stepped(NamedTuple):
+    state: Fed
+    logits: torch.Tensor
+    weights: torch.Tensor
+
+
+def feeding(seed):
+    torch.manual_seed(seed)
+    model = Feeding().double()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
+    return model
+
+
 def a_model(make, seed=1):
     return make(seed=seed).eval()
 
@@ -69,7 +117,7 @@ def words_of(found, b):
 
 @pytest.mark.parametrize("length_power", [0.0, 1.0])
 @pytest.mark.parametrize("width", [1, 2, 5])
-@both
+@pytest.mark.parametrize("make", [searching, encdec, feeding])
 def test_equals_the_plain_loop(make, width, length_power):
     with torch.no_grad():
         for seed in range(4):
