@@ -73,6 +73,11 @@ MUTANTS = {
         fits_a_telephone,
         "widget 0",
     ),
+    "table that a widget cuts off": (
+        ("<label>Size", '<table style="position: absolute; width: 3000px"></table><label>Size'),
+        widgets_come_alive,
+        "TABLE  stands out of widget 0 at 1280 px",
+    ),
     "too wide for a telephone": (("<ul>", WIDE + "<ul>"), fits_a_telephone, "it is 5"),
     "elsewhere": (
         ("<ul>", '<img src="http://127.0.0.1:9/x.png" alt="Not to be had"><ul>'),

@@ -51,6 +51,15 @@ ONE_OF_A_KIND = """() => {
 }"""
 
 
+# What stands in a widget and ends beyond its right edge, the outermost of each; drawings have edges of their own.
+BESIDE = """(view) => {
+  const edge = view.getBoundingClientRect().right + 1;
+  const out = (node) => node.getBoundingClientRect().width > 1 && node.getBoundingClientRect().right > edge;
+  const all = [...view.querySelectorAll("*:not(svg *)")].filter((node) => node.checkVisibility() && out(node));
+  return all.filter((node) => !all.includes(node.parentElement)).map((node) => `${node.tagName} ${node.className}`);
+}"""
+
+
 @dataclass
 class Visit:
     """A page that is open, and where the site starts."""
@@ -111,6 +120,8 @@ def widgets_fit(seen: Visit, width: int) -> Iterator[str]:
         box = view.bounding_box()
         if box is None or box["x"] < 0 or box["x"] + box["width"] > width:
             yield f"widget {number} does not stand within {width} px: {box}"
+        for what in view.evaluate(BESIDE):
+            yield f"{what} stands out of widget {number} at {width} px"
 
 
 # --- wide -------------------------------------------------------------------------------------------------------------
