@@ -1,7 +1,7 @@
 """The contract of a notebook of the book, as far as a machine can check it.
 
 Each check takes a page and the book it stands in and returns complaints, one sentence each. `GENERAL` holds for every
-notebook, `CHAPTER` for those that explain a mechanism. What is asked for is in design terms: ten stations in order,
+notebook, `CHAPTER` for those that explain a mechanism. What is asked for is in design terms: its stations in order,
 equations that are referred to, figures that can be read aloud, assertions, exercises whose solutions run.
 """
 
@@ -17,15 +17,27 @@ from nbformat import NotebookNode
 STATIONS = (
     "station-card",
     "station-trouble",
+    "station-see-it",
     "station-derivation",
     "station-by-hand",
     "station-in-code",
-    "station-see-it",
     "station-experiment",
     "station-cost",
     "station-relatives",
     "station-exercises",
 )
+# A study follows one mechanism further than its chapter can, and has fewer. It says so by the tag of its first cell.
+STUDY = ("station-card", "station-trouble", "station-see-it", "station-experiment", "station-exercises")
+# The chapters that were written when the widget came after the code. They are to be turned round; no chapter comes on.
+OLD_ORDER = {
+    "keys-queries-values",
+    "scores",
+    "distributions",
+    "rnnsearch",
+    "taxonomy",
+    "soft-and-hard",
+    "global-and-local",
+}
 CARD = ("In one sentence", "Place in the taxonomy", "Cost", "Year and source", "Other names")
 CLAIM = "application/vnd.attnlib.claim+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -79,6 +91,24 @@ class Page:
     def bare(self) -> str:
         """The prose without code spans' and code blocks' contents, in which nothing is a reference."""
         return re.sub(r"(\{[\w:-]+\}`[^`]*`)|`[^`\n]*`", lambda match: match[1] or "", without_code(self.prose))
+
+    @property
+    def is_study(self) -> bool:
+        return bool(self.cells) and "study" in tags(self.cells[0])
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The stations that the page should have, in their order."""
+        return STUDY if self.is_study else STATIONS
+
+    @property
+    def name(self) -> str:
+        return self.path.stem if self.path.stem != "index" else self.path.parent.name
+
+    @property
+    def old(self) -> bool:
+        """Whether the page is one of those that stand in the order of before."""
+        return self.name in OLD_ORDER
 
     @cached_property
     def stations(self) -> dict[str, list[NotebookNode]]:

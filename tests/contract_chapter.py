@@ -1,6 +1,7 @@
-"""What holds for a chapter: ten stations in order, each with what it is there for."""
+"""What holds for a chapter: ten stations in order, each with what it is there for; a study has five of them."""
 
 import re
+from collections.abc import Iterable
 
 from contract import (
     ASSERTIONS,
@@ -21,6 +22,7 @@ from nbformat import NotebookNode
 
 from book._tools import budget, places
 
+LIBRARY = re.compile(r"\{py:(?:func|class|meth|mod)\}`")
 ASSERTS = r"^\s*assert\b|\bassert_close\(|\bassert_allclose\(|\bclaims\.check\("
 
 
@@ -54,12 +56,13 @@ def opening(page: Page, book: Book) -> list[str]:
 def stations_in_order(page: Page, book: Book) -> list[str]:
     carried = [(tag, cell) for cell in page.cells for tag in tags(cell) if tag.startswith("station-")]
     names = [name for name, _ in carried]
-    found = [f"no {name}" for name in STATIONS if name not in names]
+    found = [f"no {name}" for name in page.wanted if name not in names]
     found += [f"unknown tag {name}" for name in names if name not in STATIONS]
     found += [f"{name} occurs {names.count(name)} times" for name in STATIONS if names.count(name) > 1]
     known = [name for name in names if name in STATIONS]
-    if not found and known != list(STATIONS):
-        late = next(name for name, wanted in zip(known, STATIONS, strict=True) if name != wanted)
+    order = before(page.wanted) if page.old else [name for name in STATIONS if name in known]
+    if not found and known != order:
+        late = next(name for name, wanted in zip(known, order, strict=True) if name != wanted)
         found.append(f"{late} stands in the wrong place")
     for name, cell in carried:
         if cell.cell_type != "markdown":
@@ -67,6 +70,13 @@ def stations_in_order(page: Page, book: Book) -> list[str]:
         elif name != "station-card" and not re.search(r"^## \S", source(cell), re.M):
             found.append(f"{name} has no heading of the second level")
     return found
+
+
+def before(names: Iterable[str]) -> list[str]:
+    """The order in which the widget came after the code."""
+    rest = [name for name in names if name != "station-see-it"]
+    place = rest.index("station-in-code") + 1
+    return [*rest[:place], "station-see-it", *rest[place:]]
 
 
 def card(page: Page, book: Book) -> list[str]:
@@ -106,13 +116,24 @@ def by_hand(page: Page, book: Book) -> list[str]:
 
 
 def in_code(page: Page, book: Book) -> list[str]:
+    """The mechanism in a few plain lines, held against the library, whose source is a click away."""
     cells = page.station("station-in-code", "code")
     found = []
-    if "getsource(" not in text(cells):
-        found.append("in code: the library's own lines are not shown")
+    if page.old:
+        found += [] if "getsource(" in text(cells) else ["in code: the library's own lines are not shown"]
+    else:
+        plain = [cell for cell in cells if re.search(r"^\s*(def|class) ", source(cell), re.M) and not folded(cell)]
+        if not plain:
+            found.append("in code: the mechanism is not written out")
+        if not LIBRARY.search(text(page.station("station-in-code", "markdown"))):
+            found.append("in code: no link to the library")
     if not asserts(cells):
-        found.append("in code: nothing asserts the numbers of the station before")
+        found.append("in code: nothing asserts the library's numbers")
     return found
+
+
+def folded(cell: NotebookNode) -> bool:
+    return "hide-input" in tags(cell)
 
 
 def see_it(page: Page, book: Book) -> list[str]:
@@ -208,3 +229,18 @@ CHAPTER: tuple[Check, ...] = (
     exercises,
     sources,
 )
+STUDY_PAGE: tuple[Check, ...] = (
+    opening,
+    stations_in_order,
+    card,
+    placed,
+    affordable,
+    see_it,
+    experiment,
+    exercises,
+    sources,
+)
+
+
+def chapter(page: Page) -> tuple[Check, ...]:
+    return STUDY_PAGE if page.is_study else CHAPTER

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
-from contract import CLAIM, Book, Page
+from contract import CLAIM, STUDY, Book, Page
 from nbformat import NotebookNode
 from PIL import Image
 
@@ -64,14 +64,14 @@ def good() -> NotebookNode:
         prose("(lookup)=\n# Lookup"),
         prose(CARD, "station-card"),
         prose("## The trouble\n\nThree tokens.", "station-trouble"),
-        prose("## Derivation\n\nSee {ref}`Eq. 7 <eq-7>`.\n\n(eq-7)=\n$$\nc = v \\tag{7}\n$$", "station-derivation"),
-        prose("## By hand\n\n```{admonition} The answer\n:class: dropdown\n\nTwo.\n```", "station-by-hand"),
-        prose("## In code", "station-in-code"),
-        code("import inspect\nfrom attnlib import attend\nprint(inspect.getsource(attend))"),
-        code("assert 1 + 1 == 2"),
         prose("## See it\n\nWhich key wins?", "station-see-it"),
         code("QueryTuner()", "widget", text_html="<p>w</p>", image_png=picture(), text_plain="QueryTuner"),
         code("bars(w, alt='...')", image_png=picture(), text_plain="bars"),
+        prose("## Derivation\n\nSee {ref}`Eq. 7 <eq-7>`.\n\n(eq-7)=\n$$\nc = v \\tag{7}\n$$", "station-derivation"),
+        prose("## By hand\n\n```{admonition} The answer\n:class: dropdown\n\nTwo.\n```", "station-by-hand"),
+        prose("## In code\n\nThe library's is {py:func}`attnlib.attend`.", "station-in-code"),
+        code("from attnlib import attend\n\n\ndef mean(v):\n    return v"),
+        code("assert 1 + 1 == 2"),
         prose("## Experiment", "station-experiment"),
         code(
             "assert True\nrecord()",
@@ -95,6 +95,21 @@ def good() -> NotebookNode:
     ]
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": normal.KERNEL})
     for count, cell in enumerate((cell for cell in cells if cell.cell_type == "code"), 1):
+        cell.execution_count = count
+    return notebook
+
+
+def study() -> NotebookNode:
+    """The same without the stations that a study does not need."""
+    notebook, kept, inside = good(), [], True
+    for cell in notebook.cells:
+        station = next((tag for tag in cell.metadata.get("tags", []) if tag.startswith("station-")), "")
+        inside = station in STUDY if station else inside
+        if inside:
+            kept.append(cell)
+    notebook.cells = [*kept[:1], code("from attnlib import attend\nassert True\nassert True"), *kept[1:]]
+    notebook.cells[0].metadata["tags"] = ["study"]
+    for count, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), 1):
         cell.execution_count = count
     return notebook
 
@@ -177,7 +192,10 @@ MUTANTS: dict[str, tuple[Callable[[NotebookNode], object], str]] = {
     "an equation under another label": (replace("(eq-7)=", "(eq-8)="), r"stands under \(eq-8\)"),
     "an equation without a label": (replace("(eq-7)=\n", ""), r"stands under \(nothing\)"),
     "no guess": (replace(":class: dropdown\n\nTwo", "\nTwo"), "no answer to uncover"),
-    "no source shown": (replace("inspect.getsource(", "str("), "own lines are not shown"),
+    "no plain code": (replace("def mean(v):", "if True:  # mean\n   "), "mechanism is not written out"),
+    "plain code that is folded": (
+        with_cell("def mean", lambda c: c.metadata.update(tags=["hide-input"])), "mechanism is not written out"),
+    "no link to the library": (replace("{py:func}`attnlib.attend`", "`attend`"), "no link to the library"),
     "the code asserts nothing": (replace("assert 1 + 1 == 2", "1 + 1"), "in code: nothing asserts"),
     "no widget": (drop("QueryTuner()"), "no widget"),
     "a widget without a page": (

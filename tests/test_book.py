@@ -5,8 +5,8 @@ import re
 
 import contract_example as example
 import pytest
-from contract import BYTES, Book, complain, directives, without_code
-from contract_chapter import CHAPTER
+from contract import BYTES, OLD_ORDER, Book, Page, complain, directives, without_code
+from contract_chapter import CHAPTER, affordable, chapter, in_code, stations_in_order
 from contract_general import GENERAL, equations_kept, small_enough
 
 from book._tools import normal, toc
@@ -42,7 +42,21 @@ def test_a_notebook_is_in_its_normal_form(book: Book, path: object) -> None:
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=name)
 def test_a_chapter_keeps_its_contract(book: Book, path: object) -> None:
-    assert complain(page_of(book, path), book, CHAPTER) == []
+    page = page_of(book, path)
+    assert complain(page, book, chapter(page)) == []
+
+
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path not in CHAPTERS], ids=name)
+def test_a_notebook_of_the_appendix_is_no_longer_than_a_chapter(book: Book, path: object) -> None:
+    assert complain(page_of(book, path), book, (affordable,)) == []
+
+
+def test_only_chapters_that_stand_in_the_old_order_are_let_off(book: Book) -> None:
+    old = [page for page in book.pages if page.path in CHAPTERS and page.old]
+    assert {page.name for page in old} == OLD_ORDER
+    for page in old:
+        turned = Page(page.path.with_name("new.ipynb"), page.notebook)
+        assert complain(turned, book, (stations_in_order, in_code)) != [], f"take {page.name} off OLD_ORDER"
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if path.suffix == ".md"], ids=name)
@@ -63,6 +77,16 @@ def test_every_page_of_prose_is_in_the_table_of_contents() -> None:
 def test_the_example_keeps_the_contract() -> None:
     page, book = example.book_of(example.good())
     assert complain(page, book, GENERAL + CHAPTER) == []
+
+
+def test_a_study_has_five_stations_and_keeps_them() -> None:
+    notebook = example.study()
+    page, book = example.book_of(notebook)
+    assert complain(page, book, GENERAL + chapter(page)) == []
+    example.drop("station-see-it")(notebook)
+    assert "no station-see-it" in "\n".join(complain(page, book, chapter(page)))
+    notebook.cells[0].metadata.clear()
+    assert "no station-cost" in "\n".join(complain(page, book, chapter(page)))
 
 
 @pytest.mark.parametrize("mutant", example.MUTANTS)
