@@ -68,11 +68,14 @@ class Claim(NamedTuple):
     @property
     def measured(self) -> str:
         """Each arm's value and spread in words."""
-        parts = []
-        for arm, value in self.value.items():
-            spread = self.spread[arm]
-            parts.append(f"{arm} {_shown(value)}" + ("" if spread is None else f" ± {_shown(spread)}"))
-        return "; ".join(parts) + (f" ({self.over})" if self.over else "")
+        parts = (" ± ".join(numbers) for _, *numbers in self.rows)
+        named = (f"{arm} {part}" for arm, part in zip(self.value, parts, strict=True))
+        return "; ".join(named) + (f" ({self.over})" if self.over else "")
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """Each arm with its value and, unless it is exact, its spread: the spread to two digits, the value as far."""
+        return [(arm, *_pair(value, self.spread[arm])) for arm, value in self.value.items()]
 
 
 class Interval(NamedTuple):
@@ -192,7 +195,7 @@ def record(
         ...        runs={"two": torch.tensor([2.0, 2.1, 1.9]), "one": 1}, holds=above("two", "one"))
         Claim supported: Two is more than one. (this page)
         Experiment: Three seeds.
-        Measured: two 2 ± 0.1; one 1 (3 seeds)
+        Measured: two 2.00 ± 0.10; one 1 (3 seeds)
         Tested: two − one = 1 [0.752, 1.25] > 0: holds
     """
     conditions = [holds] if isinstance(holds, Condition) else list(holds)
@@ -332,6 +335,19 @@ def _shown(number: float) -> str:
     return f"{int(number)}" if whole else f"{number}"  # int: no minus before 0
 
 
+def _pair(value: float, spread: float | None) -> tuple[str, ...]:
+    """A value, and its spread unless it is exact, with the same decimals: no more than both have."""
+    if spread is None:
+        return (_shown(value),)
+    if not spread:
+        return _shown(value), "0"
+    stored = 2 - math.floor(math.log10(abs(value))) if value else 6  # three significant digits
+    decimals = min(1 - math.floor(math.log10(spread)), stored)
+    if decimals > 6:
+        return _shown(value), _shown(spread)
+    return tuple(f"{number:.{max(decimals, 0)}f}" for number in (value, spread))
+
+
 def _number(number: float) -> str:
     return _shown(_rounded(number)).replace("-", "−")
 
@@ -365,26 +381,37 @@ def _plain(entry: Claim) -> str:
 
 
 def _card(entry: Claim) -> str:
-    """The card: colours are inherited, so that it reads in light and in dark; the verdict is a word, not a colour."""
-    claim, source, experiment, measured = (
-        html.escape(text) for text in (entry.claim, entry.source, entry.experiment, entry.measured)
+    """The verdict in one line, which opens on what was done and came out.
+
+    Colours are inherited, so that it reads in light and in dark; the verdict is a word, not a colour.
+    """
+    claim, source, experiment, over = (
+        html.escape(text) for text in (entry.claim, entry.source, entry.experiment, entry.over)
     )
-    frame = (
-        "border:1px solid currentColor;border-left-width:0.4em;border-radius:0.25em;padding:0.6em 0.9em;margin:0.5em 0"
-    )
+    frame = "border:1px solid currentColor;border-left-width:0.4em;border-radius:0.25em;margin:0.5em 0"
     line = '<p style="margin:0.3em 0;white-space:normal">'
+    wide = any(len(row) > 2 for row in entry.rows)
+    head = "<tr><th>arm</th><th>mean</th><th>± deviation</th></tr>" if wide else "<tr><th>arm</th><th>value</th></tr>"
+    rows = "".join(_row(row, 3 if wide else 2) for row in entry.rows)
     tests = "".join(f"<li>{html.escape(text)}: {answer}</li>" for text, answer in entry.tests)
     return (
-        f'<div class="attnlib-claim attnlib-claim-{entry.verdict}" id="claim-{entry.id}" role="group" '
-        f'aria-labelledby="claim-{entry.id}-verdict" style="{frame}">\n'
-        f'<p style="margin:0" id="claim-{entry.id}-verdict"><strong>'
-        f'<span aria-hidden="true">{_MARKS[entry.verdict]}</span> Claim {entry.verdict}</strong></p>\n'
-        f"{line}{claim} <em>({source})</em></p>\n"
-        f"{line}<strong>Experiment:</strong> {experiment}</p>\n"
-        f"{line}<strong>Measured:</strong> {measured}</p>\n"
+        f'<details class="attnlib-claim attnlib-claim-{entry.verdict}" id="claim-{entry.id}" style="{frame}">\n'
+        f'<summary style="cursor:pointer;padding:0.5em 0.9em"><strong>'
+        f'<span aria-hidden="true">{_MARKS[entry.verdict]}</span> Claim {entry.verdict}.</strong> '
+        f"{claim} <em>({source})</em></summary>\n"
+        f'<div style="padding:0 0.9em 0.6em">\n{line}<strong>Experiment:</strong> {experiment}</p>\n'
+        f'<div style="overflow-x:auto" tabindex="0"><table><caption style="caption-side:top">'
+        f"Measured{f' ({over})' if over else ''}</caption><thead>{head}</thead><tbody>{rows}</tbody></table></div>\n"
         f'{line}<strong>Tested</strong> (mean and 95 % interval):</p>\n<ul style="margin:0.3em 0">{tests}</ul>\n'
-        "</div>"
+        "</div></details>"
     )
+
+
+def _row(row: Sequence[str], width: int) -> str:
+    """A row of a table, with empty cells where the arm is exact."""
+    arm, *numbers = (html.escape(text).replace("-", "−") if i else html.escape(text) for i, text in enumerate(row))
+    cells = "".join(f"<td>{number}</td>" for number in [*numbers, *[""] * (width - 1 - len(numbers))])
+    return f'<tr><th scope="row" style="font-weight:inherit">{arm}</th>{cells}</tr>'
 
 
 def _in_notebook() -> bool:

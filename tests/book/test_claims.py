@@ -255,7 +255,7 @@ def test_outside_a_notebook_the_plain_text_is_printed(capsys):
     assert capsys.readouterr().out == (
         "Claim supported: Seven is more than five. (Ghaderi 2022, section 2.2)\n"
         "Experiment: 7 - 5, 3 seeds\n"
-        "Measured: seven 7 ± 0.1; five 5 (3 seeds)\n"
+        "Measured: seven 7.00 ± 0.10; five 5 (3 seeds)\n"
         "Tested: seven − five = 2 [1.75, 2.25] > 0: holds\n"
     )
 
@@ -312,9 +312,10 @@ def test_the_card_names_the_verdict_in_words_and_sets_no_colour():
     card = claims._card(claims.restore(stored(tests=[["a & b < 1", "holds"]])))
     assert "Claim supported" in card
     assert "a &amp; b &lt; 1: holds" in card
-    assert "seven 7 ± 0.1; five 5 (3 seeds)" in card
+    assert "Measured (3 seeds)</caption>" in card
+    assert ">seven</th><td>7.00</td><td>0.10</td></tr>" in card
+    assert ">five</th><td>5</td><td></td></tr>" in card
     assert not re.search(r"(?<!-)\b(color|background)\s*:", card)
-    assert 'aria-labelledby="claim-demo-one-verdict"' in card
     assert 'id="claim-demo-one-verdict"' in card
 
 
@@ -351,9 +352,26 @@ def test_bad_records_say_what_is_wrong(changes, error, words, unchecked, capsys)
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    ("value", "spread", "shown"),
+    [
+        (0.508, 0.00594, ("0.508", "0.006")),
+        (497.0, 3.21, ("497", "3")),
+        (-1.25, 0.5, ("-1.25", "0.50")),
+        (1000, 250.0, ("1000", "250")),
+        (0.0, 0.01, ("0.000", "0.010")),
+        (7.2e-05, 2e-06, ("7.2e-05", "2e-06")),
+        (0.994, 0.0, ("0.994", "0")),
+        (3, None, ("3",)),
+    ],
+)
+def test_a_value_is_told_as_far_as_its_spread_allows(value, spread, shown):
+    assert claims._pair(value, spread) == shown
+
+
 def test_arms_that_no_condition_compares_need_not_be_paired(capsys):
     call(runs=GOOD["runs"] | {"other": torch.tensor([1.0, 2.0])})
-    assert "other 1.5 ± 0.707\n" in capsys.readouterr().out  # no number of runs: the arms have different ones
+    assert "other 1.50 ± 0.71\n" in capsys.readouterr().out  # no number of runs: the arms have different ones
 
 
 @pytest.mark.parametrize(("number", "expected"), [(0.98765, 0.988), (1234.5, 1230.0), (7, 7), (12345, 12345)])
