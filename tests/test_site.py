@@ -1,5 +1,7 @@
 """The built site in a real browser: one visit a page, wide and narrow, light and dark; three pages from a folder."""
 
+import re
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from visit import (
 )
 
 from book._tools import toc
+from book._tools.packing import WHOLE, wheel_name
 
 SITE = toc.ROOT / "_build" / "html"
 EPUB = toc.ROOT / "_build" / "attention-running.epub"
@@ -109,13 +112,98 @@ def test_a_notebook_can_be_downloaded(source: Path) -> None:
     name = source.relative_to(toc.ROOT)
     page = (SITE / name).with_suffix(".html").read_text("utf-8")
     assert f"_sources/{name.as_posix()}" in page
-    assert nbformat.read(SITE / "_sources" / name, as_version=4) == nbformat.read(source, as_version=4)
+    saved, ours = (nbformat.read(path, as_version=4) for path in (SITE / "_sources" / name, source))
+    first = next(i for i, cell in enumerate(saved.cells) if cell.cell_type == "code")
+    assert saved.cells.pop(first).id == "setup"
+    assert saved == ours
 
 
 def test_the_site_starts_at_its_first_page_and_has_an_icon() -> None:
     assert "book/index.html" in (SITE / "index.html").read_text("utf-8")
     assert 'rel="icon"' in (SITE / PAGES[0]).read_text("utf-8")
     assert (SITE / "_static/favicon.svg").exists()
+
+
+def test_a_link_to_the_site_says_what_it_is() -> None:
+    for name in ("index.html", PAGES[0], "book/deep-learning/scores.html"):
+        text = (SITE / name).read_text("utf-8")
+        found = dict(re.findall(r'<meta (?:name|property)="([\w:]+)" content="([^"]*)">', text))
+        assert len(found["description"].split()) > 5, name
+        assert found["og:description"] == found["description"]
+        assert found["og:site_name"] == "Attention, running"
+        assert re.search(r'<html lang="en"', text)
+    assert re.search(r"<title>Attention, running</title>", (SITE / PAGES[0]).read_text("utf-8"))
+    lost = (SITE / "404.html").read_text("utf-8")
+    assert "There is no such page" in lost
+    assert "refresh" not in lost
+
+
+def test_the_whole_site_is_one_file_that_brings_the_library() -> None:
+    with zipfile.ZipFile(SITE / WHOLE) as packed:
+        names = {name.partition("/")[2] for name in packed.namelist()}
+        assert packed.testzip() is None
+        assert {name.partition("/")[0] for name in packed.namelist()} == {Path(WHOLE).stem}
+    files = {path.relative_to(SITE).as_posix() for path in SITE.rglob("*") if path.is_file()}
+    assert names == files - {WHOLE}
+    with zipfile.ZipFile(SITE / "_static" / wheel_name()) as wheel:
+        held = set(wheel.namelist())
+    ours = {path.relative_to(toc.ROOT).as_posix() for path in (toc.ROOT / "attnlib").rglob("*.py")}
+    assert ours <= held
+    assert any(name.endswith("query_tuner.js") for name in held)
+    front = (SITE / PAGES[0]).read_text("utf-8")
+    assert f'href="../{WHOLE}"' in front
+    assert f'href="../_static/{wheel_name()}"' in front
+
+
+@pytest.mark.browser
+def test_the_unpacked_file_runs_with_the_network_off(
+    new_context: Callable[..., BrowserContext], tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(SITE / WHOLE) as packed:
+        packed.extractall(tmp_path)
+    context = new_context()
+    context.set_offline(True)
+    page = context.new_page()
+    start = (tmp_path / Path(WHOLE).stem).as_uri() + "/"
+    page.goto(start + "index.html")
+    page.wait_for_url("**/book/index.html")
+    assert look(visit(page, start, PAGES[0]), (formulas_stand, widgets_come_alive, kept_to_itself)) == []
+
+
+@pytest.mark.browser
+def test_the_front_page_opens_on_a_widget_and_leads_to_each_chapter(page: Page, origin: str) -> None:
+    visit(page, origin, PAGES[0])
+    box = page.locator(".attnlib-view").first.bounding_box()
+    assert box is not None
+    assert box["y"] < 450
+    chapters = [path.relative_to(toc.ROOT).with_suffix(".html").name for path in toc.chapters()]
+    links = page.locator(".attnlib-card-title a").evaluate_all("(all) => all.map((each) => each.href)")
+    assert [link.rpartition("/")[2].partition("#")[0] for link in links] == chapters
+    assert page.locator(".attnlib-card img").count() == len(chapters)
+
+
+@pytest.mark.browser
+def test_claims_are_chosen_by_verdict(page: Page, origin: str) -> None:
+    visit(page, origin, "book/appendix/claims.html")
+    shown = page.locator(".claim-entry:visible")
+    everything = shown.count()
+    page.get_by_label("refuted").check()
+    assert 0 < shown.count() < everything
+    assert shown.count() == page.locator(".claim-entry.verdict-refuted").count()
+    assert page.locator(".claim-choice [role=status]").inner_text() == f"{shown.count()} of {everything} claims"
+    page.get_by_label("all").check()
+    assert shown.count() == everything
+
+
+@pytest.mark.browser
+def test_all_code_opens_at_once(page: Page, origin: str) -> None:
+    visit(page, origin, "book/deep-learning/scores.html")
+    folds = page.locator("details.hide")
+    button = page.get_by_role("button", name="Show all code")
+    button.click()
+    assert folds.evaluate_all("(all) => all.every((fold) => fold.open)")
+    page.get_by_role("button", name="Hide the folded code").click()
+    assert folds.evaluate_all("(all) => all.every((fold) => !fold.open)")
 
 
 def test_no_page_names_a_script_or_style_elsewhere() -> None:

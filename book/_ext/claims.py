@@ -20,7 +20,6 @@ from book._tools import toc
 
 LOGGER = logging.getLogger(__name__)
 ANSWERS = {"holds": "hold", "fails": "fail", "open": "are open"}
-HEAD = ("The claim, and who makes it", "What we did, and what came out", "Verdict")
 
 
 class Found(NamedTuple):
@@ -92,7 +91,7 @@ def register(app: Sphinx, env: BuildEnvironment) -> None:
 
 
 class Claims(SphinxDirective):
-    """Every claim: a count, and a table for each chapter."""
+    """Every claim: a count, and an entry for each, chapter by chapter."""
 
     def run(self) -> list[nodes.Node]:
         notebooks = toc.notebooks(Path(self.env.app.srcdir))
@@ -102,7 +101,8 @@ class Claims(SphinxDirective):
         shown: list[nodes.Node] = [nodes.paragraph("", summary([entry.claim for entry in found]))]
         for path in dict.fromkeys(entry.notebook for entry in found):
             title = nodes.strong("", "", self._link("doc", f"/{self.env.path2doc(str(path))}"))
-            shown += [nodes.paragraph("", "", title), self._table([one for one in found if one.notebook == path])]
+            shown.append(nodes.paragraph("", "", title))
+            shown += [self._entry(one) for one in found if one.notebook == path]
         return shown
 
     def _link(self, kind: str, target: str, text: str = "") -> nodes.Node:
@@ -110,25 +110,32 @@ class Claims(SphinxDirective):
         options = {"refdomain": "std", "reftype": kind, "reftarget": target, "refexplicit": bool(text)}
         return addnodes.pending_xref("", named, refdoc=self.env.docname, refwarn=True, **options)
 
-    def _table(self, entries: list[Found]) -> nodes.table:
-        group = nodes.tgroup("", *(nodes.colspec(colwidth=width) for width in (40, 50, 10)), cols=len(HEAD))
-        group += nodes.thead("", _row(*([nodes.Text(head)] for head in HEAD)))
-        group += nodes.tbody("", *map(self._row, entries))
-        return nodes.table("", group)
-
-    def _row(self, entry: Found) -> nodes.row:
+    def _entry(self, entry: Found) -> nodes.container:
+        """The verdict, which leads to the card in the chapter; the claim; what was done; a table of what came out."""
         claim = entry.claim
+        verdict = nodes.strong("", "", self._link("ref", entry.label, claim.verdict.capitalize()))
+        named = nodes.Text(f". {claim.claim} ({claim.source})")
         did = claim.experiment if claim.experiment.rstrip().endswith((".", "!", "?")) else f"{claim.experiment}."
-        measured = nodes.strong("", claim.measured)
-        return _row(
-            [nodes.Text(f"{claim.claim} ({claim.source})")],
-            [nodes.Text(f"{did} "), measured, nodes.Text(f".{tally(claim)}")],
-            [nodes.strong("", "", self._link("ref", entry.label, claim.verdict))],
-        )
+        shown = nodes.container(classes=["claim-entry", f"verdict-{claim.verdict}"], ids=[f"tested-{claim.id}"])
+        shown += nodes.paragraph("", "", verdict, named)
+        shown += nodes.paragraph("", f"{did}{tally(claim)}")
+        shown += _table(claim)
+        return shown
 
 
-def _row(*cells: list[nodes.Node]) -> nodes.row:
-    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", *cell)) for cell in cells))
+def _table(claim: Claim) -> nodes.table:
+    """An arm a row."""
+    width = max(map(len, claim.rows))
+    over = f", {claim.over}" if claim.over else ""
+    heads = ("", "mean" if width > 2 else "value", f"± deviation{over}")[:width]
+    group = nodes.tgroup("", *(nodes.colspec(colwidth=size) for size in (50, 20, 30)[:width]), cols=width)
+    group += nodes.thead("", _row(*heads))
+    group += nodes.tbody("", *(_row(*row, *[""] * (width - len(row))) for row in claim.rows))
+    return nodes.table("", group)
+
+
+def _row(*cells: str) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", text)) for text in cells))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

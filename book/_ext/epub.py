@@ -4,6 +4,7 @@ import re
 from html import unescape
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from docutils import nodes
@@ -17,6 +18,7 @@ from sphinx.writers.html5 import HTML5Translator
 LOGGER = logging.getLogger(__name__)
 SYNONYMS = {r"\{(aligned|gathered)\}": "{split}", r"\\arg(?![a-z])": r"\\operatorname{arg}"}
 ITEM = re.compile(r'(?P<start><item id="[^"]+" href="(?P<href>[^"]+\.xhtml)" media-type="application/xhtml\+xml") />')
+LATE = "exercise.css"
 TAG = re.compile(r"\\tag\{([^}]*)\}")
 
 
@@ -62,6 +64,12 @@ class Book(Epub3Builder):
         return f'{item["start"]} properties="{" ".join(held)}"/>' if held else item[0]
 
 
+def drop_absent(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """No page names a style sheet that comes only with the site, after this file has been closed."""
+    if app.builder.name == Book.name:
+        context["css_files"] = [each for each in context.get("css_files", []) if LATE not in str(each)]
+
+
 def look_at_formulas(app: Sphinx, doctree: nodes.document, page: str) -> None:
     """A formula that the one file cannot show is told of when the site is built, too."""
     if app.builder.name != Book.name:
@@ -79,4 +87,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_config_value("epub_math_renderer", "mathml", "env")
     app.connect("config-inited", name_version)
     app.connect("doctree-resolved", look_at_formulas)
+    app.connect("html-page-context", drop_absent, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

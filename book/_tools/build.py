@@ -3,7 +3,8 @@
     python book/_tools/build.py {html,epub} [--root FOLDER]
 
 The build runs in `_build/staging` and always from scratch: an incremental build would not look again at a page whose
-neighbour has lost the label that it points to. A build that fails leaves the last good site as it was.
+neighbour has lost the label that it points to. A build that fails leaves the last good site as it was. With the site
+go the library's wheel and the whole site as one file.
 """
 
 import argparse
@@ -14,6 +15,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import packing
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILDER = {"html": [], "epub": ["--builder", "custom", "--custom-builder", "epub"]}
@@ -61,6 +65,9 @@ def build(builder: str, root: Path = ROOT) -> int:
         kept = "the last good one is untouched" if place.exists() else "nothing was published"
         print(f"The book did not build; {kept}.", file=sys.stderr)
         return 1
+    if builder == "html" and (root / "attnlib").is_dir():
+        packing.add_wheel(made, root)
+        packing.add_whole(made)
     publish(made, place)
     shutil.rmtree(staging, ignore_errors=True)
     look = place / "index.html" if builder == "html" else place

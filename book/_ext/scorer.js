@@ -1,0 +1,14 @@
+// How the search ranks. Sphinx's own puts functions first, and pages of the same score in the order of the alphabet.
+const REFERENCE = /(^|\/)(appendix\/api|_modules|genindex|py-modindex)/;
+var Scorer = {
+  // result: [docname, title, anchor, description, score, filename]
+  score: ([docname, , anchor, , score]) => score - (REFERENCE.test(docname) ? 20 : 0) + (anchor ? 1 : 0),
+  objNameMatch: 8,
+  objPartialMatch: 3,
+  objPrio: { 0: 4, 1: 2, 2: -5 },
+  objPrioDefault: 0,
+  title: 25,
+  partialTitle: 12,
+  term: 5,
+  partialTerm: 1,
+};
