@@ -1,4 +1,5 @@
-"""What holds for the book as one file: well formed, each picture in it and described, formulas as MathML, no script."""
+"""What holds for the book as one file: named, with each page in its contents and a cover; pages well formed, each
+picture and style sheet in it, pictures described, identifiers unique, formulas as MathML, no script."""
 
 import os
 import zipfile
@@ -12,7 +13,12 @@ def look_into(path: Path, pages: list[str]) -> set[str]:
         names = set(book.namelist())
         assert book.read("mimetype") == b"application/epub+zip"
         assert {f"{page}.xhtml" for page in pages} <= names
-        kinds = properties(ElementTree.fromstring(book.read("content.opf")))
+        package, contents = (book.read(name).decode() for name in ("content.opf", "nav.xhtml"))
+        assert "<dc:title>Attention, running</dc:title>" in package
+        assert "unknown" not in package
+        assert 'properties="cover-image"' in package
+        assert [page for page in pages if f"{page}.xhtml" not in contents] == []
+        kinds = properties(ElementTree.fromstring(package))
         for name in sorted(names):
             if name.endswith(".xhtml"):
                 page = book.read(name)
@@ -30,6 +36,11 @@ def properties(package: ElementTree.Element) -> dict[str, list[str]]:
 def check_page(name: str, tree: ElementTree.Element, names: set[str]) -> None:
     tag = "{http://www.w3.org/1999/xhtml}"
     assert not tree.findall(f".//{tag}script"), f"{name} holds a script"
+    ids = [node.attrib["id"] for node in tree.iter() if "id" in node.attrib]
+    assert sorted(ids) == sorted(set(ids)), f"{name}: {[each for each in ids if ids.count(each) > 1][:3]} twice"
+    for sheet in tree.iter(f"{tag}link"):
+        place = os.path.normpath(Path(name).parent / sheet.attrib["href"])
+        assert sheet.attrib["rel"] != "stylesheet" or place in names, f"{name}: no {place}"
     for image in (each for each in tree.iter(f"{tag}img") if "toggler" not in each.attrib.get("class", "")):
         place = os.path.normpath(Path(name).parent / image.attrib["src"])
         assert place in names, f"{name}: no {place}"

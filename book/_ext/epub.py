@@ -19,6 +19,7 @@ LOGGER = logging.getLogger(__name__)
 SYNONYMS = {r"\{(aligned|gathered)\}": "{split}", r"\\arg(?![a-z])": r"\\operatorname{arg}"}
 ITEM = re.compile(r'(?P<start><item id="[^"]+" href="(?P<href>[^"]+\.xhtml)" media-type="application/xhtml\+xml") />')
 LATE = "exercise.css"
+COVER = ("_static/cover/social-card.png", "")  # a page of its own has no template here
 TAG = re.compile(r"\\tag\{([^}]*)\}")
 
 
@@ -77,15 +78,16 @@ def look_at_formulas(app: Sphinx, doctree: nodes.document, page: str) -> None:
             mathml(node, "inline")
 
 
-def name_version(app: Sphinx, config: Config) -> None:
+def name_version_and_cover(app: Sphinx, config: Config) -> None:
     config.version = config.release = version("attnlib")
+    config.epub_cover = COVER
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_builder(Book, override=True)
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
     app.add_config_value("epub_math_renderer", "mathml", "env")
-    app.connect("config-inited", name_version)
+    app.connect("config-inited", name_version_and_cover)
     app.connect("doctree-resolved", look_at_formulas)
     app.connect("html-page-context", drop_absent, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

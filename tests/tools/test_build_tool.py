@@ -12,6 +12,7 @@ from book._tools import toc
 
 TOOL = toc.ROOT / "book/_tools/build.py"
 ADDRESS = "https://github.com/someone/somewhere"
+SITE = "https://someone.github.io/somewhere"
 # What the strict build refuses, so that no test of ours has to.
 WRONG = {
     "{ref}`nowhere`": "undefined label: 'nowhere'",
@@ -71,15 +72,23 @@ def test_a_build_that_fails_leaves_the_last_good_site_untouched(small: Path) -> 
 
 
 @pytest.mark.slow
-def test_links_to_a_repository_appear_when_it_has_an_address(small: Path) -> None:
+def test_links_to_repository_and_site_appear_when_they_have_an_address(small: Path) -> None:
     config = small / "_config.yml"
     assert 'url: ""' in config.read_text(), "this test sets the address, which was left unset"
-    config.write_text(config.read_text().replace('url: ""', f"url: {ADDRESS}"))
+    config.write_text(
+        config.read_text().replace(' url: ""', f" url: {ADDRESS}").replace('baseurl: ""', f"baseurl: {SITE}")
+    )
     done = build(small)
     assert done.returncode == 0, done.stdout
     page = (small / "_build/html/book/index.html").read_text("utf-8")
     assert f"{ADDRESS}/edit/main/book/index.md" in page
     assert f"{ADDRESS}/issues/new" in page
+    assert f'<link rel="canonical" href="{SITE}/book/index.html"' in page
+    assert f'<meta property="og:image" content="{SITE}/_static/cover/social-card.png">' in page
+    assert (small / "_build/html/_static/cover/social-card.png").read_bytes().startswith(b"\x89PNG")
+    assert f"<loc>{SITE}/book/index.html</loc>" in (small / "_build/html/sitemap.xml").read_text("utf-8")
+    assert f"Sitemap: {SITE}/sitemap.xml" in (small / "_build/html/robots.txt").read_text("utf-8")
+    assert f'href="{SITE}/book/index.html"' in (small / "_build/html/404.html").read_text("utf-8")
     icons = (small / "_build/html/_static/icons.css").read_text("utf-8")
     assert "Font Awesome 6 Brands" in icons.partition("@font-face")[2]
 
