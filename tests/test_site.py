@@ -180,6 +180,7 @@ def test_the_front_page_opens_on_a_widget_and_leads_to_each_chapter(page: Page, 
     links = page.locator(".attnlib-card-title a").evaluate_all("(all) => all.map((each) => each.href)")
     assert [link.rpartition("/")[2].partition("#")[0] for link in links] == chapters
     assert page.locator(".attnlib-card img").count() == len(chapters)
+    assert page.locator(".bd-sidebar-primary .attnlib-minutes").count() == len(chapters)
 
 
 @pytest.mark.browser

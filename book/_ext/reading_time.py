@@ -51,7 +51,7 @@ def tell(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doc
 
     def drawn(*args: Any, **options: Any) -> Any:
         made = draw(*args, **options)
-        return ENTRY.sub(timed, made) if isinstance(made, str) else made
+        return ENTRY.sub(timed, str(made)) if "sidebar" in (*args[:1], options.get("kind")) else made
 
     context["generate_toctree_html"] = drawn
 
