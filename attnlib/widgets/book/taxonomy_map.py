@@ -11,18 +11,18 @@ __all__ = ["PRESETS", "TaxonomyMap"]
 PRESETS = [
     preset(
         "Soft and hard at once",
-        "One paper built both and compared them: tick local instead of hard, and another one remains that built two.",
+        "One paper built both and compared them: tick local instead of hard, and two remain, a translator and a warp of images.",
         types=["soft", "hard"],
     ),
     preset(
         "Nothing asked for",
-        "The numbers beside the types say how many works have them: find the two that only one work has.",
+        "The numbers beside the types say how many works have them: find the one that only one work has.",
         types=[],
     ),
     preset(
         "Where the choice is hard",
-        "All but one of these weigh places of a map and not items: untick hard and tick location-wise to see which "
-        "soft work joins them.",
+        "All but one of these choose a place of a map and not an item of a list: untick hard and tick location-wise to "
+        "see which soft work joins them.",
         types=["hard"],
     ),
     preset(
@@ -33,7 +33,7 @@ PRESETS = [
     ),
     preset(
         "An empty place",
-        "No work here draws a choice in several heads: one of the exercises builds it in three lines.",
+        "No work here draws a choice in several heads: one of the exercises builds it.",
         types=["hard", "multi-head"],
     ),
 ]
