@@ -180,7 +180,7 @@ WORKS = (
         input_form="item-wise",
         input_representation="distinctive",
         output_representation="single-output",
-        note="The decoder's state asks, the source's words answer.",
+        note="Translates: the decoder's state asks, the source's words answer.",
     ),
     Work(
         name="Show, attend and tell",
@@ -202,7 +202,7 @@ WORKS = (
         input_form="item-wise",
         input_representation="distinctive",
         output_representation="single-output",
-        note="Local is soft too: a window that moves.",
+        note="Translates, once over all words and once over a window that moves. Local is soft too.",
     ),
     Work(
         name="RAM",
@@ -213,7 +213,7 @@ WORKS = (
         input_form="location-wise",
         input_representation="self",
         output_representation="single-output",
-        note="Draws the place of the next glimpse. Its state has seen nothing but the image.",
+        note="Reads an image in glimpses and draws the place of the next. Its state has seen nothing but the image.",
     ),
     Work(
         name="DRAM",
@@ -224,7 +224,7 @@ WORKS = (
         input_form="location-wise",
         input_representation="self",
         output_representation="single-output",
-        note="RAM for several objects, one after the other.",
+        note="RAM for several objects in an image, one after the other.",
     ),
     Work(
         name="Spatial transformer",
@@ -268,7 +268,7 @@ WORKS = (
         input_form="item-wise",
         input_representation="co-attention",
         output_representation="single-output",
-        note="Coarse and fine: over means and over single words.",
+        note="A sentence and a phrase in it weigh each other's words: coarsely, by their means, and finely, word by word.",
     ),
     Work(
         name="IARNN",
@@ -290,7 +290,7 @@ WORKS = (
         input_form="item-wise",
         input_representation=("self", "hierarchical"),
         output_representation="single-output",
-        note="Words make sentences, sentences make the document.",
+        note="Weights over words make sentences, weights over sentences make the document.",
     ),
     Work(
         name="Attention-via-attention",
@@ -301,7 +301,7 @@ WORKS = (
         input_form="item-wise",
         input_representation=("distinctive", "hierarchical"),
         output_representation="single-output",
-        note="From the top down: words first, then their characters.",
+        note="Translates into characters and asks from the top down: words first, then their characters.",
     ),
     Work(
         name="Two-level attention",
@@ -312,7 +312,7 @@ WORKS = (
         input_form="location-wise",
         input_representation=("self", "hierarchical"),
         output_representation="single-output",
-        note="Keeps patches of the object, then looks for its parts.",
+        note="Keeps the patches of an image that show a bird, then looks for its parts.",
     ),
     Work(
         name="Transformer",
