@@ -268,7 +268,7 @@ WORKS = (
         input_form="item-wise",
         input_representation="co-attention",
         output_representation="single-output",
-        note="A sentence and a phrase in it weigh each other's words: coarsely, by their means, and finely, word by word.",
+        note="A sentence and a phrase in it weigh each other's words: coarsely by means, and finely word by word.",
     ),
     Work(
         name="IARNN",
@@ -312,7 +312,7 @@ WORKS = (
         input_form="location-wise",
         input_representation=("self", "hierarchical"),
         output_representation="single-output",
-        note="Keeps the patches of an image that show a bird, then looks for its parts.",
+        note="Keeps the patches of an image that show the object, then looks for its parts.",
     ),
     Work(
         name="Transformer",
