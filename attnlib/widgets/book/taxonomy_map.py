@@ -11,8 +11,8 @@ __all__ = ["PRESETS", "TaxonomyMap"]
 PRESETS = [
     preset(
         "Soft and hard at once",
-        "One paper built both and compared them: tick local instead of hard, and two remain, a translator and a warp of "
-        "images.",
+        "One paper built both and compared them: tick local instead of hard, and two remain, a translator and a warp "
+        "of images.",
         types=["soft", "hard"],
     ),
     preset(
