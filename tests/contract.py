@@ -34,7 +34,6 @@ OLD_ORDER = {
     "scores",
     "distributions",
     "rnnsearch",
-    "taxonomy",
     "soft-and-hard",
     "global-and-local",
 }

@@ -4,7 +4,10 @@ Four criteria, each with its types (``CRITERIA``); the works placed in them (``W
 same field (``SURVEYS``). The figure, the table and the widget read from here, so a placement is written once. Where a
 chapter of the book stands is said by its own card.
 
-A work may have several types of one criterion. ``global`` is given to a soft work whose average runs over *all* items.
+A work has a type when one of its variants or layers has it, so it may have several of one criterion. Three rules decide
+where the papers do not: ``global`` and ``local`` are said of an average, so a work that only weighs its items and sums
+nothing has neither; what no other input asks is ``self``, be the query learned, a state that has seen the input alone,
+or absent; and ``hierarchical`` stands beside one of the other three, since a level has queries of its own.
 """
 
 import itertools
@@ -57,8 +60,8 @@ CRITERIA = (
         "Softness",
         "An average or a choice, and among which items?",
         (
-            Type("soft", "the context is an average, and differentiable"),
-            Type("hard", "one item or region is drawn or picked"),
+            Type("soft", "every candidate counts by its weight, and the result has a gradient"),
+            Type("hard", "one or a few are drawn or picked, and the rest does not count"),
             Type("global", "the average runs over all items"),
             Type("local", "the average runs over a window"),
         ),
@@ -67,10 +70,10 @@ CRITERIA = (
         "input_form",
         "Forms of input feature",
         "Input form",
-        "What does a weight belong to?",
+        "What is there to weigh or to choose?",
         (
-            Type("item-wise", "a list of items, one code each"),
-            Type("location-wise", "a place or region of a whole map"),
+            Type("item-wise", "a list of items, with one code per item"),
+            Type("location-wise", "places or regions of one map, which is read where the choice falls"),
         ),
     ),
     Criterion(
@@ -80,20 +83,20 @@ CRITERIA = (
         "Where do queries and keys come from?",
         (
             Type("distinctive", "queries from one input, keys from another"),
-            Type("self", "queries and keys from the same input"),
-            Type("co-attention", "two inputs, each attends to the other"),
-            Type("hierarchical", "several levels, one above the other"),
+            Type("self", "from one input; nothing else asks"),
+            Type("co-attention", "two inputs, and each asks the other"),
+            Type("hierarchical", "levels, such as words and sentences, with weights on each"),
         ),
     ),
     Criterion(
         "output_representation",
         "Output representations",
         "Output",
-        "How many distributions make one output?",
+        "How many sets of weights make one output?",
         (
             Type("single-output", "one"),
-            Type("multi-head", "one a head, each in its own subspace"),
-            Type("multi-dimensional", "several a token, or one a feature"),
+            Type("multi-head", "several, each over projections of its own; the contexts are joined"),
+            Type("multi-dimensional", "several over the same values, or one per feature"),
         ),
     ),
 )
@@ -177,7 +180,7 @@ WORKS = (
         input_form="item-wise",
         input_representation="distinctive",
         output_representation="single-output",
-        note="The decoder's state asks, the source's words answer.",
+        note="Translates: the decoder's state asks, the source's words answer.",
     ),
     Work(
         name="Show, attend and tell",
@@ -199,7 +202,7 @@ WORKS = (
         input_form="item-wise",
         input_representation="distinctive",
         output_representation="single-output",
-        note="Local is soft too: a window that moves.",
+        note="Translates, once over all words and once over a window that moves. Local is soft too.",
     ),
     Work(
         name="RAM",
@@ -208,9 +211,9 @@ WORKS = (
         source="mnih2014",
         softness="hard",
         input_form="location-wise",
-        input_representation="distinctive",
+        input_representation="self",
         output_representation="single-output",
-        note="Draws the place of the next glimpse.",
+        note="Reads an image in glimpses and draws the place of the next. Its state has seen nothing but the image.",
     ),
     Work(
         name="DRAM",
@@ -219,31 +222,31 @@ WORKS = (
         source="ba2015",
         softness="hard",
         input_form="location-wise",
-        input_representation="distinctive",
+        input_representation="self",
         output_representation="single-output",
-        note="RAM for several objects, one after the other.",
+        note="RAM for several objects in an image, one after the other.",
     ),
     Work(
         name="Spatial transformer",
         authors="Jaderberg et al.",
         year=2015,
         source="jaderberg2015",
-        softness="soft",
+        softness=("soft", "local"),
         input_form="location-wise",
         input_representation="self",
         output_representation="single-output",
-        note="Warps a whole map. Neither global nor local: each output pixel reads its four neighbours.",
+        note="Warps a whole map: each output cell is an average over two by two cells about a predicted place.",
     ),
     Work(
         name="SENet",
         authors="Hu, Shen & Sun",
         year=2018,
         source="hu2018",
-        softness=("soft", "global"),
+        softness="soft",
         input_form="item-wise",
         input_representation="self",
         output_representation="single-output",
-        note="The items are channels; sigmoid weights, so that they need not sum to one.",
+        note="The items are channels. Each is multiplied by its weight, a sigmoid; no average is taken.",
     ),
     Work(
         name="Hierarchical co-attention",
@@ -265,18 +268,18 @@ WORKS = (
         input_form="item-wise",
         input_representation="co-attention",
         output_representation="single-output",
-        note="Coarse and fine: over means and over single words.",
+        note="A sentence and a phrase in it weigh each other's words: coarsely by means, and finely word by word.",
     ),
     Work(
         name="IARNN",
         authors="Wang, Liu & Zhao",
         year=2016,
         source="wang2016",
-        softness=("soft", "global"),
+        softness="soft",
         input_form="item-wise",
         input_representation="distinctive",
         output_representation="single-output",
-        note="Called inner attention; the question weighs the answer's words before or inside the network.",
+        note="Called inner attention: the question weighs the answer's words before or inside the network; no average.",
     ),
     Work(
         name="HAN",
@@ -287,7 +290,7 @@ WORKS = (
         input_form="item-wise",
         input_representation=("self", "hierarchical"),
         output_representation="single-output",
-        note="Words make sentences, sentences make the document.",
+        note="Weights over words make sentences, weights over sentences make the document.",
     ),
     Work(
         name="Attention-via-attention",
@@ -298,7 +301,7 @@ WORKS = (
         input_form="item-wise",
         input_representation=("distinctive", "hierarchical"),
         output_representation="single-output",
-        note="From the top down: words first, then their characters.",
+        note="Translates into characters and asks from the top down: words first, then their characters.",
     ),
     Work(
         name="Two-level attention",
@@ -307,9 +310,9 @@ WORKS = (
         source="xiao2015",
         softness="hard",
         input_form="location-wise",
-        input_representation="hierarchical",
+        input_representation=("self", "hierarchical"),
         output_representation="single-output",
-        note="Keeps patches of the object, then looks for its parts.",
+        note="Keeps the patches of an image that show the object, then looks for its parts.",
     ),
     Work(
         name="Transformer",
@@ -353,7 +356,7 @@ WORKS = (
         input_form="item-wise",
         input_representation="self",
         output_representation="multi-dimensional",
-        note="One distribution a feature: multi-dimensional in every survey's sense.",
+        note="One set of weights per feature. Words see those before or those after; the last layer, all.",
     ),
 )
 
@@ -386,7 +389,7 @@ def cells(entry: Placed | None = None) -> tuple[tuple[str, ...], ...]:
     >>> len(cells())
     96
     >>> cells(WORKS[3])
-    (('hard', 'location-wise', 'distinctive', 'single-output'),)
+    (('hard', 'location-wise', 'self', 'single-output'),)
     """
     return tuple(itertools.product(*(entry.of(one.name) if entry else one.names for one in CRITERIA)))
 

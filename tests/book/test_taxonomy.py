@@ -15,16 +15,16 @@ TABLE = """
 bahdanau2015   soft global        item-wise      distinctive               single-output
 xu2015         soft hard global   item-wise      distinctive               single-output
 luong2015      soft global local  item-wise      distinctive               single-output
-mnih2014       hard               location-wise  distinctive               single-output
-ba2015         hard               location-wise  distinctive               single-output
-jaderberg2015  soft               location-wise  self                      single-output
-hu2018         soft global        item-wise      self                      single-output
+mnih2014       hard               location-wise  self                      single-output
+ba2015         hard               location-wise  self                      single-output
+jaderberg2015  soft local         location-wise  self                      single-output
+hu2018         soft               item-wise      self                      single-output
 lu2016         soft global        item-wise      co-attention hierarchical single-output
 fan2018        soft global        item-wise      co-attention              single-output
-wang2016       soft global        item-wise      distinctive               single-output
+wang2016       soft               item-wise      distinctive               single-output
 yang2016       soft global        item-wise      self hierarchical         single-output
 zhao2018       soft global        item-wise      distinctive hierarchical  single-output
-xiao2015       hard               location-wise  hierarchical              single-output
+xiao2015       hard               location-wise  self hierarchical         single-output
 vaswani2017    soft global        item-wise      distinctive self          multi-head
 lin2017        soft global        item-wise      self                      multi-dimensional
 du2018         soft global        item-wise      self hierarchical         multi-dimensional
@@ -65,6 +65,7 @@ def test_what_the_types_mean_holds_among_them():
         averages = set(work.softness) & {"global", "local"}
         assert not averages or "soft" in work.softness, "only an average runs over a window, or over all"
         assert set(work.softness) & {"soft", "hard"}
+        assert set(work.input_representation) - {"hierarchical"}, "a level has queries of its own"
 
 
 def test_the_works_are_in_the_bibliography_under_their_year():
@@ -153,7 +154,11 @@ def test_a_wrong_select_is_rejected(wrong):
 
 def test_select_several_types_means_all_of_them():
     assert [work.source for work in select(softness=("hard", "soft"))] == ["xu2015"]
-    assert [work.source for work in select(input_representation=("self", "hierarchical"))] == ["yang2016", "du2018"]
+    assert [work.source for work in select(input_representation=("self", "hierarchical"))] == [
+        "yang2016",
+        "xiao2015",
+        "du2018",
+    ]
     assert select(softness=()) == select() == WORKS
     assert [work.source for work in select(WORKS[:3], softness="hard")] == ["xu2015"]
 
@@ -179,3 +184,12 @@ def test_surveys_name_our_types_and_leave_known_gaps():
     assert brauwers[0] == ("item-wise", "location-wise")
     assert "multi-hop" in brauwers[1]
     assert "multi-head" not in brauwers[1]
+
+
+def test_the_chapter_shows_the_surveys_as_they_are_kept():
+    page = (BOOK / "taxonomy" / "index.ipynb").read_text()
+    for survey in SURVEYS:
+        assert f"**{survey.name}**" in page
+        for axis, kinds in survey.axes.items():
+            ours = dict.fromkeys(name for names in kinds.values() for name in names)
+            assert f"| {axis} | {', '.join(kinds)} | {', '.join(ours) or 'none'} |" in page

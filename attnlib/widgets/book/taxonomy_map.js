@@ -17,12 +17,12 @@ const joined = (nodes, between) => nodes.flatMap((node, i) => (i ? [between, nod
 /** One fieldset a criterion, one check box a type, with the number of works that would remain. */
 function filters(criteria, onInput) {
   const boxes = new Map();
-  const groups = criteria.map(({ title, question, types }) => {
+  const groups = criteria.map(({ short, question, types }) => {
     for (const name of types) boxes.set(name, toggle({ label: name, onInput: (on) => onInput(name, on) }));
     return html(
       "fieldset",
       { class: "attnlib-map-criterion" },
-      html("legend", { text: title }),
+      html("legend", { text: short }),
       html("p", { class: "attnlib-caption", text: question }),
       ...types.map((name) => boxes.get(name).node),
     );
@@ -71,7 +71,7 @@ function build(view, first) {
   const works = cards(first.entries.map((work) => ({ ...work, pages: treat(work), open: "In this book" })));
   const treated = cards(chapters.map((each) => ({ ...each, name: each.title, note: "", pages: [each], open: "Open" })));
   const list = (label, all) =>
-    html("ul", { class: "attnlib-map-cards", "aria-label": label }, ...all.map(({ node }) => node));
+    html("ul", { class: "attnlib-map-cards", "aria-label": label, tabindex: 0 }, ...all.map(({ node }) => node));
   const count = html("p", { class: "attnlib-caption" });
   const lists = [list("Works", works), list("Chapters of this book", treated)];
   const bar = html("div", { class: "attnlib-map-bar" }, view.caption, clear.node);

@@ -11,18 +11,19 @@ __all__ = ["PRESETS", "TaxonomyMap"]
 PRESETS = [
     preset(
         "Soft and hard at once",
-        "One paper built both and compared them: tick local instead of hard, and another one remains that built two.",
+        "One paper built both and compared them: tick local instead of hard, and two remain, a translator and a warp "
+        "of images.",
         types=["soft", "hard"],
     ),
     preset(
         "Nothing asked for",
-        "The numbers beside the types say how many works have them: find the two that only one work has.",
+        "The numbers beside the types say how many works have them: find the one that only one work has.",
         types=[],
     ),
     preset(
         "Where the choice is hard",
-        "All but one of these weigh places of a map and not items: untick hard and tick location-wise to see which "
-        "soft work joins them.",
+        "All but one of these choose a place of a map and not an item of a list: untick hard and tick location-wise to "
+        "see which soft work joins them.",
         types=["hard"],
     ),
     preset(
@@ -33,7 +34,7 @@ PRESETS = [
     ),
     preset(
         "An empty place",
-        "No work here draws a choice in several heads: one of the exercises builds it in three lines.",
+        "No work here draws a choice in several heads: one of the exercises builds it.",
         types=["hard", "multi-head"],
     ),
 ]
@@ -50,7 +51,7 @@ class TaxonomyMap(PresetWidget):
         types: names of types; what remains has all of them.
         preset: the name of a preset to start from; what else is given comes on top.
         presets: what the reader can start from.
-        criteria: title, short title, question and types of each criterion; the taxonomy's unless given.
+        criteria: short title, question and types of each criterion; the taxonomy's unless given.
         entries: the works; the taxonomy's unless given.
 
     The output ``works`` holds the names of those that remain.
@@ -61,11 +62,8 @@ class TaxonomyMap(PresetWidget):
 
     types = Texts([])
     criteria = Record(
-        {"title": Text(""), "short": Text(""), "question": Text(""), "types": Texts([])},
-        [
-            {"title": one.title, "short": one.short, "question": one.question, "types": list(one.names)}
-            for one in taxonomy.CRITERIA
-        ],
+        {"short": Text(""), "question": Text(""), "types": Texts([])},
+        [{"short": one.short, "question": one.question, "types": list(one.names)} for one in taxonomy.CRITERIA],
         shape=_MANY,
     )
     entries = Record(
