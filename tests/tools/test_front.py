@@ -58,7 +58,7 @@ def test_a_type_leads_to_the_chapter_that_is_about_it():
     ("card", "wanted"),
     [
         ("Additive attention, Bahdanau attention; the alignment model (soft).",
-         ["Additive attention", "Bahdanau attention", "the alignment model"]),
+         ["Additive attention", "Bahdanau attention", "the alignment model", "Additive", "Bahdanau"]),
         ("A name that is a whole sentence and no name at all, S4.", []),
     ],
 )  # fmt: skip
