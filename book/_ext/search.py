@@ -17,7 +17,10 @@ KIND = " attention"  # which all have in common, so that nobody needs to type it
 
 
 def names(card: str) -> list[str]:
-    """The names in a field of a card: what stands between commas and full stops, without what is in brackets; *X attention* is *X* too."""
+    """The names in a field of a card, between commas and full stops, without what is in brackets.
+
+    *X attention* is *X* too.
+    """
     plain = re.sub(r"\([^)]*\)|[\"*_]", "", card)
     pieces = (" ".join(piece.split()) for piece in re.split(r"[,;.:]", plain))
     found = [piece for piece in pieces if 2 < len(piece) <= 40 and len(piece.split()) <= 4]
