@@ -285,7 +285,8 @@ def concat(
 
     Source: Luong et al. 2015, Sec. 3.1 [luong2015].
 
-    Departs from the source: there the order is :math:`[h_t; \bar h_s]` as here, and there is no bias.
+    Departs from the source: there the order is :math:`[h_t; \bar h_s]` as here, and there is no bias. In the
+    authors' own run the half of the matrix that acts on the key was fixed to the identity.
 
     >>> weight, vector = torch.tensor([[1.0, 10.0], [0.0, -1.0]]), torch.tensor([1.0, 1.0])
     >>> concat(torch.tensor([[2.0]]), torch.tensor([[3.0]]), vector=vector, weight=weight, activation=torch.relu)
@@ -373,7 +374,9 @@ def deep(
     Raises:
         ValueError: a size of a parameter does not fit.
 
-    Source: Pavlopoulos et al. 2017 [pavlopoulos2017].
+    Source: Pavlopoulos et al. 2017, as tabulated by Chaudhari et al. 2021 [pavlopoulos2017].
+
+    Departs from the source: there the attention serves a classification and has no query.
 
     >>> one = torch.tensor([[1.0]])
     >>> start = {"query_weight": one, "key_weight": one, "bias": torch.tensor([0.0])}
