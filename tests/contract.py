@@ -35,7 +35,6 @@ OLD_ORDER = {
     "distributions",
     "rnnsearch",
     "taxonomy",
-    "soft-and-hard",
     "global-and-local",
 }
 CARD = ("In one sentence", "Place in the taxonomy", "Cost", "Year and source", "Other names")
