@@ -1,7 +1,7 @@
 """Soft and hard attention: the expectation over positions, or one position drawn (article § 3.1, Eq. 12).
 
 Soft attention hands over the mean of the values under the weights. Hard attention draws one position with the weights
-as probabilities and hands over its value alone. A draw has no derivative, so what is trained is a bound ``L_s`` on the
+as probabilities and hands over its value alone. A draw has no derivative, so what is trained is a bound ``B`` on the
 log-likelihood, and its gradient is estimated. Every estimator here is a *loss*: a scalar a row whose automatic
 derivative is the estimate, so that one call of ``backward`` trains what came before the draw and what came after it.
 
@@ -161,7 +161,7 @@ def bound(
 ) -> Float[Tensor, "*batch"]:
     r"""The bound that hard attention maximises: the mean log-likelihood over all positions.
 
-    .. math:: L_s = \sum_s p(s \mid a) \log p(y \mid s, a) \le \log p(y \mid a)
+    .. math:: B = \sum_s p(s \mid a) \log p(y \mid s, a) \le \log p(y \mid a)
 
     Its automatic derivative is the exact gradient, with both terms of the product rule.
 
@@ -170,7 +170,7 @@ def bound(
         log_probability: of :func:`enumerate_positions`.
 
     Returns:
-        ``L_s`` of each row; 0 where there is nothing to draw from.
+        ``B`` of each row; 0 where there is nothing to draw from.
 
     Raises:
         ValueError: the shapes differ, or there are no positions.
@@ -231,7 +231,7 @@ def reinforce_loss(
         + \lambda_r \big(\log p(y \mid \tilde s^n) - b\big) \, \partial \log p(\tilde s^n) \Big]
         - \lambda_e \, \partial H
 
-    Unbiased for ``L_s`` when ``reward_weight`` is 1, ``entropy_weight`` is 0, and the baseline does not depend on the
+    Unbiased for ``B`` when ``reward_weight`` is 1, ``entropy_weight`` is 0, and the baseline does not depend on the
     sample it is taken off. The *value* of the loss is the negative mean log-likelihood, less the weighted entropy.
 
     Args:

@@ -37,7 +37,6 @@ OVER: dict[tuple[str, str], int] = {
     ("notebook", "book/deep-learning/keys-queries-values"): 57,
     ("notebook", "book/deep-learning/scores"): 60,
     ("notebook", "book/deep-learning/distributions"): 50,
-    ("notebook", "book/taxonomy/softness/soft-and-hard"): 66,
     ("notebook", "book/taxonomy/softness/global-and-local"): 41,
     ("page", "book/deep-learning/rnnsearch"): 17,
     ("page", "book/deep-learning/keys-queries-values"): 11,

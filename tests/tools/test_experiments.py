@@ -263,3 +263,61 @@ def test_the_script_stores_what_the_widget_reads(translator, monkeypatch, tmp_pa
     metrics = json.loads(translator.METRICS.read_text())
     assert metrics["weights"] == translator.digest()
     assert metrics["script"] == json.loads((EXPERIMENTS / "results/tiny_translator/metrics.json").read_text())["script"]
+
+
+# --- soft and hard attention ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def crowd():
+    return script("soft_and_hard")
+
+
+def test_soft_and_hard_is_of_this_script(crowd):
+    """The results are of today's code and setting, each way has the rate that its search found, nothing is missing."""
+    metrics = json.loads((crowd.RESULTS / "metrics.json").read_text("utf-8"))
+    check_the_code(metrics, "soft_and_hard")
+    assert metrics["setting"] == crowd.SETTING
+    assert list(metrics["runs"]) == list(crowd.WAYS)
+    for found in metrics["runs"].values():
+        assert list(found["search"]) == [str(rate) for rate in crowd.SETTING["rates"]]
+        assert found["rate"] == crowd.best(found["search"])
+        assert list(found["test"]) == [str(crowd.SETTING[steps]) for steps in ("steps", "longer")]
+        assert {len(run) for part in found["test"].values() for run in part.values()} == {crowd.SEEDS}
+
+
+def test_soft_attention_on_digits_does_what_was_written_down(crowd):
+    """The checkpoint, read again on the scenes that it was tested with."""
+    metrics = json.loads((crowd.RESULTS / "metrics.json").read_text("utf-8"))
+    state = torch.load(crowd.RESULTS / "model.pt", weights_only=True)
+    assert {value.dtype for value in state.values()} == {torch.float16}
+    model = crowd.Looker()
+    model.load_state_dict({name: value.float() for name, value in state.items()})
+    test = crowd.data()["test"]
+    written = metrics["runs"]["soft"]["test"][str(crowd.SETTING["longer"])]
+    for name, values in crowd.examine(model, test).items():
+        assert_close(values, torch.tensor(written[name]), atol=5e-3, rtol=0)
+    assert test.overlap.amax(-1).eq(1).all()  # some window holds the whole box
+    assert round(test.overlap.mean().item(), 4) == metrics["blind"]
+
+
+def test_no_digit_is_both_trained_and_tested_with(crowd, monkeypatch):
+    pools = []
+    monkeypatch.setattr(crowd, "scenes", lambda images, kinds, pool, n, seed: pools.append(set(pool.tolist())))
+    crowd.data.__wrapped__()
+    assert sum(map(len, pools)) == len(set().union(*pools)) == 1797
+
+
+def test_the_script_on_digits_repeats_itself(crowd, monkeypatch, tmp_path, capsys):
+    """A few steps on a few scenes, twice."""
+    few = {"rates": [0.01, 0.02], "steps": 2, "longer": 3, "scenes": 70, "choose by": 5, "tested": 7}
+    monkeypatch.setattr(crowd, "SETTING", {**crowd.SETTING, **few})
+    made = []
+    for again in ("one", "two"):
+        monkeypatch.setattr(crowd, "RESULTS", tmp_path / again)
+        crowd.main()
+        made.append(json.loads((tmp_path / again / "metrics.json").read_text()))
+        for run in made[-1]["runs"].values():
+            run.pop("seconds")
+    assert made[0] == made[1]
+    assert "straight-through: rate" in capsys.readouterr().out

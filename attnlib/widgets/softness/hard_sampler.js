@@ -12,7 +12,9 @@ import { number, share } from "../js/text.js";
 const SIZE = { width: 440, height: 300 };
 const [LEFT, RIGHT] = [34, 430];
 const AT = [0, 1, 2].map((i) => LEFT + ((RIGHT - LEFT) / 3) * (i + 0.5));
-const PLOT = { left: 12, right: 428, top: 20, middle: 146, half: 126 };
+const PLOT = { left: 56, right: 428, top: 22, middle: 138, half: 112 };
+const LATEST = 12; // draws that are told one by one
+const times = (draws) => `${draws.toLocaleString("en")} ${draws === 1 ? "draw" : "draws"}`;
 
 /** Everything that is shown, from the state. */
 function run({ logits, rewards, draws, seed }) {
@@ -24,6 +26,7 @@ function run({ logits, rewards, draws, seed }) {
   const single = [positions.map((i) => plain[i]), steadied];
   return {
     weights,
+    positions,
     exact: boundSlope(weights, rewards),
     counts: logits.map((_, i) => positions.filter((position) => position === i).length),
     single,
@@ -49,13 +52,20 @@ function shares(names, { least, most }, onMove) {
     rules.append(svg("text", { x: LEFT - 6, y: y + 5, "text-anchor": "end", text: value }));
   }
   const draw = bars({ layer: drawing.layer("attnlib-bars"), foot, height });
+  const words = drawing.layer("attnlib-hard-words");
+  const title = (y, text) => words.appendChild(svg("text", { x: RIGHT, y, "text-anchor": "end", text }));
+  title(30, "logit");
+  title(172, "share");
+  const ball = words.appendChild(svg("circle", { class: "attnlib-hard-ball", r: 7 }));
   return {
     node: drawing.node,
-    update({ logits, draws }, { weights, counts }) {
+    update({ logits, draws }, { weights, counts, positions }) {
       lever(logits);
       const value = (i) => counts[i] / Math.max(draws, 1);
-      const bar = (outline, i) => ({ x: AT[i], half: 30, value: value(i), outline, name: names[i], strong: true });
+      const last = positions.at(-1);
+      const bar = (outline, i) => ({ x: AT[i], half: 30, value: value(i), outline, name: names[i], strong: i === last });
       draw(weights.map(bar), 1);
+      write(ball, { cx: draws ? AT[last] : 0, cy: foot + 15, visibility: draws ? null : "hidden" });
     },
   };
 }
@@ -68,27 +78,37 @@ function estimates() {
   lines.append(svg("line", { x1: left, x2: right, y1: middle, y2: middle }));
   const kinds = ["attnlib-hard-plain", "attnlib-hard-steadied"];
   const curves = kinds.map((kind) => lines.appendChild(svg("polyline", { class: kind })));
+  const dots = kinds.map((kind) => lines.appendChild(svg("circle", { class: kind, r: 5 })));
   const words = layer("attnlib-hard-words");
   const text = (x, y, anchor) => words.appendChild(svg("text", { x, y, "text-anchor": anchor }));
-  const [high, low] = [text(left, top, "start"), text(left, middle + half, "start")];
-  const [level, first, last] = [text(right, top, "end"), text(left, 292, "start"), text(right, 292, "end")];
+  const [high, exactly, low] = [top + 9, middle + 5, middle + half].map((y) => text(left - 6, y, "end"));
+  const [title, level] = [text(2, 12, "start"), text(right, middle - 7, "end")];
+  const [first, under, last] = [text(left, 270, "start"), text((left + right) / 2, 288, "middle"), text(right, 270, "end")];
   write(first, { text: 1 });
+  write(level, { text: "exact" });
+  write(under, { text: "Draws so far (logarithmic)" });
   return {
     node,
-    update({ draws }, exact, means) {
+    update({ draws, component }, exact, means) {
       // A point for each of the first 40 draws, then for each step of the logarithm, and for the last.
       const step = (n) => Math.floor(25 * Math.log(n));
       const at = means[0].flatMap((_, k) => (k < 40 || k === draws - 1 || step(k + 1) > step(k) ? [k] : []));
-      const far = means.flatMap((values) => at.filter((k) => k > 3).map((k) => Math.abs(values[k] - exact)));
+      const counted = at.filter((k) => k > 3 || draws < 10); // the first few would flatten all that follows
+      const far = means.flatMap((values) => counted.map((k) => Math.abs(values[k] - exact)));
       const reach = Math.max(0.1, 1.15 * Math.max(...(far.length ? far : [1])));
       const ends = Math.max(draws, 10);
       const x = (k) => left + (right - left) * (Math.log(k + 1) / Math.log(ends));
       const y = (value) => middle - half * within((value - exact) / reach, -1, 1);
       curves.forEach((curve, i) => write(curve, { points: line(at.map((k) => [x(k), y(means[i][k])])) }));
+      dots.forEach((dot, i) => {
+        const end = draws ? { cx: x(draws - 1).toFixed(2), cy: y(means[i].at(-1)).toFixed(2) } : { cx: left, cy: middle };
+        write(dot, { ...end, visibility: draws ? null : "hidden" });
+      });
       write(high, { text: number(exact + reach) });
+      write(exactly, { text: number(exact) });
       write(low, { text: number(exact - reach) });
-      write(level, { text: `exact slope ${number(exact)}` });
-      write(last, { text: `${ends} draws` });
+      write(title, { text: `Slope by logit ${component}` });
+      write(last, { text: ends.toLocaleString("en") });
     },
   };
 }
@@ -104,7 +124,7 @@ function build(view, first) {
     button({ label, onClick: () => view.set({ draws: Math.min(now.draws + count, bounds.most) }) }),
   );
   const again = button({ label: "Start again", onClick: () => view.set({ draws: 0 }) });
-  const other = button({ label: "Other numbers", onClick: () => view.set({ seed: (now.seed + 1) % seeds.most }) });
+  const other = button({ label: "Other draws", onClick: () => view.set({ seed: (now.seed + 1) % seeds.most }) });
   const rewards = names.map((name, i) => {
     const range = { min: reward.least, max: reward.most, step: 0.1 };
     return slider({ label: `Reward of ${name}`, ...range, onInput: replace("rewards", i) });
@@ -116,8 +136,8 @@ function build(view, first) {
   const numbers = table({ columns, caption, kind: "attnlib-hard-numbers" });
   const under = (text) => html("p", { class: "attnlib-caption", text });
   const charts = [
-    [picture.node, under("Above, the logits. Full bars are drawn shares, dashed outlines the weights.")],
-    [plot.node, under("The dashed curve has no baseline, the full one the moving average.")],
+    [picture.node, under("Drag the logits. Outlines are the weights, full bars the shares drawn; the ring is about the last draw.")],
+    [plot.node, under("Means of the estimates: dashed without a baseline, full with the moving average.")],
   ];
   view.root.append(
     html("div", { class: "attnlib-hard-buttons" }, ...[...more, again, other].map(({ node }) => node)),
@@ -129,10 +149,10 @@ function build(view, first) {
 
   return (state) => {
     now = state;
-    const { weights, exact, counts, single, means, baseline } = run(state);
+    const { weights, positions, exact, counts, single, means, baseline } = run(state);
     const { draws, component: name } = state;
     const j = names.indexOf(name);
-    picture.update(state, { weights, counts });
+    picture.update(state, { weights, counts, positions });
     plot.update(state, exact[j], means.map((rows) => rows.map((row) => row[j])));
     const last = (i) => means.map((rows) => (draws ? number(rows.at(-1)[i]) : "–"));
     const row = (letter, i) => [letter, share(weights[i]), counts[i], number(exact[i]), ...last(i)];
@@ -148,11 +168,13 @@ function build(view, first) {
           `baseline, by ${steadied} with one; the baseline stands at ${number(baseline)}.`
         : "Draw at least twice to see how much single draws spread.";
     const found = names.map((letter, i) => `${letter} ${counts[i]}`).join(", ");
-    view.news(`${draws} draws: ${found}. ${told}`, `At most ${bounds.most} draws; number series ${state.seed}.`);
+    const latest = positions.slice(-LATEST).map((i) => names[i]).join(" ");
+    const so = draws ? `${times(draws)}: ${found}; the latest: ${latest}.` : "Nothing is drawn yet.";
+    view.news(`${so} ${told}`, `At most ${times(bounds.most)}. Other draws are as many with other random numbers.`);
   };
 }
 
 const unnamed = "Your own numbers";
-const hint = "Draw, and watch: which line comes to the exact slope sooner?";
+const hint = "Press Draw one, then Draw 10, then Draw 1,000: which line is sooner at the exact slope?";
 
 export default { build, unnamed, hint };

@@ -15,32 +15,32 @@ __all__ = ["PRESETS", "HardSampler", "uniforms"]
 
 PRESETS = [
     preset(
-        "Three draws",
-        "Three draws say little: press Draw one and count how many it takes until the order of the bars is that of "
-        "the weights and stays so.",
-        logits=[0.8, 0.0, -0.8],
-        rewards=[-2.0, -1.0, -3.0],
-        draws=3,
-        seed=1,
-        component="A",
-    ),
-    preset(
         "Far below zero",
-        "All rewards lie near −6, so each draw without a baseline shouts that its position is bad: see which of "
-        "the two lines is nearer to the exact slope after 300 draws.",
+        "All rewards lie near −6, so each draw without a baseline says that its position is bad. Nothing is drawn yet: "
+        "draw one, then ten, then a thousand, and see which line is sooner at the exact slope.",
         logits=[0.5, 0.0, -0.5],
         rewards=[-6.0, -5.5, -6.5],
-        draws=300,
+        draws=0,
         seed=3,
         component="A",
     ),
     preset(
+        "Shares and weights",
+        "Draw one, again and again, and count how many it takes until the order of the bars is that of the weights "
+        "and stays so.",
+        logits=[0.8, 0.0, -0.8],
+        rewards=[-2.0, -1.0, -3.0],
+        draws=0,
+        seed=5,
+        component="A",
+    ),
+    preset(
         "Nothing to learn",
-        "Every position earns the same, so the exact slope is 0: without a baseline single draws still push, with one "
-        "they fall silent as soon as it has found the reward.",
+        "Every position earns the same, so the exact slope is 0. Draw: without a baseline each draw still pushes, with "
+        "one they fall silent as soon as it has found the reward.",
         logits=[0.5, 0.0, -0.5],
         rewards=[-2.0, -2.0, -2.0],
-        draws=300,
+        draws=0,
         seed=4,
         component="B",
     ),
@@ -50,16 +50,17 @@ PRESETS = [
         "what both estimates say of it until then.",
         logits=[2.0, 1.5, -2.0],
         rewards=[-3.0, -3.0, -0.1],
-        draws=30,
+        draws=0,
         seed=2,
         component="C",
     ),
     preset(
         "Rewards about zero",
-        "Here the mean reward is near 0, which is where no baseline is the best baseline: the two lines hardly differ.",
+        "Here the mean reward is near 0, which is where no baseline is the best baseline: draw a thousand, and the two "
+        "lines hardly differ.",
         logits=[0.3, 0.0, -0.3],
         rewards=[1.0, -1.0, 0.0],
-        draws=300,
+        draws=0,
         seed=5,
         component="A",
     ),
@@ -88,7 +89,7 @@ class HardSampler(PresetWidget):
 
     logits = Array((3,), [0.8, 0.0, -0.8], least=-4, most=4)
     rewards = Array((3,), [-2.0, -1.0, -3.0], least=-8, most=2)
-    draws = Whole(3, most=5000)
+    draws = Whole(0, most=5000)
     seed = Whole(1, most=2**31 - 1)
     component = Choice("ABC", "A")
     presets = Presets(PRESETS)
@@ -127,10 +128,11 @@ class HardSampler(PresetWidget):
         exact, plain, steadied = (
             number(slopes["ABC".index(self.component)]) for slopes in (self.exact, self.plain, self.steadied)
         )
-        return (
-            f"weights {shares}; {self.draws} draws: {counts}; slope of the bound by logit {self.component}: exact "
-            f"{exact}, estimated {plain} without a baseline, {steadied} with one"
-        )
+        slope = f"slope of the bound by logit {self.component}: exact {exact}"
+        if not self.draws:
+            return f"weights {shares}; nothing drawn yet; {slope}"
+        drawn = f"{self.draws} {'draw' if self.draws == 1 else 'draws'}: {counts}"
+        return f"weights {shares}; {drawn}; {slope}, estimated {plain} without a baseline, {steadied} with one"
 
 
 def uniforms(seed: int, count: int) -> list[float]:

@@ -83,12 +83,19 @@ def spreads(widget):
     return float(told[1]), float(told[2])
 
 
-def test_preset_three_draws():
-    assert HardSampler(preset="Three draws").draws == 3
+def test_every_preset_stands_before_the_first_draw():
+    for item in HardSampler().presets:
+        assert HardSampler(preset=item["name"]).draws == 0, item["name"]
+
+
+def test_preset_shares_and_weights():
+    """The order of the shares is not that of the weights after three draws, and is after a hundred."""
+    ordered = [HardSampler(preset="Shares and weights", draws=draws).counts for draws in (3, 100)]
+    assert [counts == sorted(counts, reverse=True) for counts in ordered] == [False, True]
 
 
 def test_preset_far_below_zero():
-    widget = HardSampler(preset="Far below zero")
+    widget = HardSampler(preset="Far below zero", draws=1011)  # one, ten, a thousand
     assert all(abs(reward + 6) <= 0.5 for reward in widget.rewards)
     plain, steadied = spreads(widget)
     assert plain > 2 * steadied
@@ -97,7 +104,7 @@ def test_preset_far_below_zero():
 
 
 def test_preset_nothing_to_learn():
-    widget = HardSampler(preset="Nothing to learn")
+    widget = HardSampler(preset="Nothing to learn", draws=300)
     assert len(set(widget.rewards)) == 1
     assert widget.exact == pytest.approx([0, 0, 0], abs=1e-12)
     average = baselines.MovingAverage().double()
@@ -109,7 +116,7 @@ def test_preset_nothing_to_learn():
 
 
 def test_preset_rare_and_right():
-    widget = HardSampler(preset="Rare and right")
+    widget = HardSampler(preset="Rare and right", draws=11)
     assert widget.weights[2] < 0.02
     assert widget.counts[2] == 0
     assert widget.rewards[2] == max(widget.rewards)
@@ -118,7 +125,7 @@ def test_preset_rare_and_right():
 
 
 def test_preset_rewards_about_zero():
-    widget = HardSampler(preset="Rewards about zero")
+    widget = HardSampler(preset="Rewards about zero", draws=1000)
     assert abs(sum(weight * reward for weight, reward in zip(widget.weights, widget.rewards, strict=True))) < 0.25
     plain, steadied = spreads(widget)
     assert steadied == pytest.approx(plain, rel=0.25)
@@ -197,10 +204,35 @@ def test_page_shows_the_numbers_of_attnlib():
         outlines = [float(bar.get("height")) for bar in found(view, "attnlib-bar-outline")]
         assert outlines == pytest.approx([116 * weight for weight in widget.weights], abs=0.01)
         for kind in ("attnlib-hard-plain", "attnlib-hard-steadied"):
-            places = [tuple(map(float, place.split(","))) for place in found(view, kind)[0].get("points").split()]
+            curve, dot = found(view, kind)
+            places = [tuple(map(float, place.split(","))) for place in curve.get("points").split()]
             assert min(widget.draws, 40) <= len(places) < 170
-            assert all(12 <= x <= 428 and 20 <= y <= 272 for x, y in places)
+            assert all(56 <= x <= 428 and 26 <= y <= 250 for x, y in places)
             assert widget.draws < 10 or places[-1][0] == 428
+            if widget.draws:  # the last mean is a dot, so that one draw is seen
+                assert dot.get("visibility") is None
+                assert (float(dot.get("cx")), float(dot.get("cy"))) == places[-1]
+            else:
+                assert dot.get("visibility") == "hidden"
+
+
+def test_page_says_what_was_drawn():
+    """The number of draws in words, the latest of them, and which was the last."""
+    widgets = [HardSampler(draws=draws, seed=5) for draws in (0, 1, 2, 1011)]
+    for widget, view in zip(widgets, draw(*widgets), strict=True):
+        told, positions = text(found(view, "attnlib-caption")[-1]), drawn(widget)
+        (ball,) = found(view, "attnlib-hard-ball")
+        if not widget.draws:
+            assert told.startswith("Nothing is drawn yet.")
+            assert ball.get("visibility") == "hidden"
+            assert "nothing drawn yet" in widget.summary()
+            continue
+        assert told.startswith({1: "1 draw: ", 2: "2 draws: ", 1011: "1,011 draws: "}[widget.draws])
+        assert f"the latest: {' '.join('ABC'[i] for i in positions[-12:])}." in told
+        assert ("1 draw:" if widget.draws == 1 else f"{widget.draws} draws:") in widget.summary()
+        bars = found(view, "attnlib-bar")
+        middle = [float(bar.get("x")) + float(bar.get("width")) / 2 for bar in bars]
+        assert float(ball.get("cx")) == pytest.approx(middle[positions[-1]])
 
 
 # ----------------------------------------------------------------------------------------------- the page, in the hand
@@ -215,7 +247,7 @@ def test_buttons_draw_and_start_again(show):
     page = show(HardSampler(draws=0, seed=5))
     state = {"draws": 0, "seed": 5}
     presses = [("Draw one", "draws", 1), ("Draw 1,000", "draws", 1001), ("Draw 10", "draws", 1011)]
-    presses += [("Other numbers", "seed", 6), ("Start again", "draws", 0), ("Draw one", "draws", 1)]
+    presses += [("Other draws", "seed", 6), ("Start again", "draws", 0), ("Draw one", "draws", 1)]
     presses += [("Draw 1,000", "draws", min(1001 + 1000 * i, MOST)) for i in range(5)]
     for name, trait, value in presses:
         page.get_by_role("button", name=name, exact=True).click()
