@@ -36,7 +36,6 @@ OLD_ORDER = {
     "rnnsearch",
     "taxonomy",
     "soft-and-hard",
-    "global-and-local",
 }
 CARD = ("In one sentence", "Place in the taxonomy", "Cost", "Year and source", "Other names")
 CLAIM = "application/vnd.attnlib.claim+json"
