@@ -33,7 +33,6 @@ OLD_ORDER = {
     "keys-queries-values",
     "distributions",
     "rnnsearch",
-    "global-and-local",
 }
 CARD = ("In one sentence", "Place in the taxonomy", "Cost", "Year and source", "Other names")
 CLAIM = "application/vnd.attnlib.claim+json"

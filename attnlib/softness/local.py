@@ -239,7 +239,7 @@ def predicted_centres(
         lengths: :math:`S`, the number of keys of each sentence ``(*batch,)``, or of all.
         weight: :math:`W`, ``(d, d_q)``.
         vector: :math:`v`, ``(d,)``.
-        to_last: :math:`S - 1` in place of :math:`S`, so that the centre runs from the first position to the last.
+        to_last: :math:`S - 1` in place of :math:`S`, so that the centre runs from the first position to the last; ours.
 
     Returns:
         Centres ``(*batch, query)`` from 0 to :math:`S`, in single precision at least.
@@ -248,9 +248,9 @@ def predicted_centres(
         TypeError: ``query`` is not floating point, or ``lengths`` is not of whole numbers.
         ValueError: a size of a parameter does not fit.
 
-    Source: Luong et al. 2015, Eq. 9 [luong2015]; ``to_last`` is the authors' code, where positions count from 1.
+    Source: Luong et al. 2015, Eq. 9 [luong2015]; the authors' code has the same, plus 1, since it counts from 1.
 
-    Departs from the source: positions count from 0; so :math:`S` is one place beyond the last.
+    Departs from the source: positions count from 0; :math:`S` is one place beyond the last, as is the code's ``S + 1``.
 
     >>> weight, vector = torch.tensor([[1.0]]), torch.tensor([100.0])
     >>> predicted_centres(torch.tensor([[0.0], [9.0]]), lengths=8, weight=weight, vector=vector)

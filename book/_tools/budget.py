@@ -55,7 +55,6 @@ OVER = {
     "deep-learning/distributions": Limit(minutes=37, words=4272, code=128),
     "deep-learning/keys-queries-values": Limit(minutes=35, words=3589, code=120),
     "deep-learning/rnnsearch": Limit(minutes=58, words=6743, code=259),
-    "taxonomy/softness/global-and-local": Limit(minutes=35, words=3500, code=130),
 }
 
 

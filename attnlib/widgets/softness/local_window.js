@@ -10,10 +10,10 @@ import { table } from "../js/table.js";
 import { number, share } from "../js/text.js";
 
 const FORMS = { global: "global: every key", "local-m": "local-m: p is the step", "local-p": "local-p: p is predicted" };
-const ABOVE = { global: "no window, no Gaussian", "local-m": "no Gaussian", "local-p": "Gaussian, from 0 to 1" };
+const ABOVE = { global: "No window, no Gaussian", "local-m": "No Gaussian", "local-p": "Gaussian: the part that is kept" };
 const [LEFT, RIGHT] = [54, 630];
-const BELL = { top: 10, height: 92 };
-const BARS = { top: 146, height: 126, foot: 272 };
+const BELL = { top: 30, height: 92 };
+const BARS = { top: 166, height: 126, foot: 292 };
 
 /** The centre as the form has it (in local-m a key of the sentence), and what comes of it. */
 function weigh({ logits, form, centre, half_width: halfWidth, renormalise }) {
@@ -32,7 +32,7 @@ function span(found) {
 }
 
 function picture(onMove) {
-  const { node, layer, under } = chart({ label: "The window, the Gaussian and the weights", width: 640, height: 300 });
+  const { node, layer, under } = chart({ label: "The window, the Gaussian and the weights", width: 640, height: 320 });
   const ground = layer("attnlib-window-ground");
   const shades = [BELL, BARS].map(({ top, height }) => {
     ground.append(svg("rect", { class: "attnlib-window-panel", x: LEFT, y: top, width: RIGHT - LEFT, height }));
@@ -43,8 +43,9 @@ function picture(onMove) {
   const curve = bell.appendChild(svg("path"));
   const dots = pool(bell, () => ({ node: svg("circle", { r: 4.5 }) }));
   const words = layer("attnlib-window-words");
-  const text = (x, y) => words.appendChild(svg("text", { x, y, "text-anchor": "end" }));
-  const [above, most] = [text(RIGHT - 6, BELL.top + 18), text(LEFT - 6, BARS.top + 12)];
+  const text = (x, y, anchor = "end") => words.appendChild(svg("text", { x, y, "text-anchor": anchor }));
+  const [above, most] = [text(LEFT, BELL.top - 10, "start"), text(LEFT - 6, BARS.top + 12)];
+  const ends = [text(LEFT - 6, BELL.top + 12), text(LEFT - 6, BELL.top + BELL.height)];
   write(text(LEFT - 6, BARS.foot), { text: 0 });
   const line = words.appendChild(svg("line", { class: "attnlib-window-centre", y1: BELL.top, y2: BARS.foot }));
   let keys = 1;
@@ -81,6 +82,7 @@ function picture(onMove) {
       const bar = (value, s) => ({ x: x(s), half, value, outline: inside[s] ? shares[s] : null, name: s, strong: inside[s] });
       draw(weights.map(bar), top);
       write(above, { text: ABOVE[form] });
+      ends.forEach((end, i) => write(end, { text: 1 - i, visibility: peaked ? null : "hidden" }));
       write(most, { text: top });
       write(line, { x1: x(p), x2: x(p), visibility: all ? "hidden" : null });
       write(grip.node, { visibility: all ? "hidden" : null, tabindex: all ? -1 : 0 });
@@ -91,19 +93,39 @@ function picture(onMove) {
   };
 }
 
-function build(view) {
+function build(view, first) {
+  let now = first;
+  let chosen = first.logits.indexOf(Math.max(...first.logits)); // the key whose energy the reader may change
   const set = (trait) => (value) => view.set({ [trait]: value });
   const drawing = picture(set("centre"));
   const form = choice({ label: "Attention", options: Object.entries(FORMS), onInput: set("form") });
   const whole = { min: 1, max: 10, step: 1, text: (value) => number(value, 0) };
   const width = slider({ label: "Half width D", ...whole, onInput: set("half_width") });
   const renormalise = toggle({ label: "Make the weights sum to 1", onInput: set("renormalise") });
+  const key = slider({
+    ...{ label: "Key", min: 0, max: first.logits.length - 1, step: 1, text: (value) => number(value, 0) },
+    onInput(value) {
+      chosen = value;
+      choose();
+    },
+  });
+  const energy = slider({
+    ...{ label: "Energy", min: -5, max: 5, step: 0.1 },
+    onInput: (value) => view.set({ logits: now.logits.map((old, s) => (s === chosen ? value : old)) }),
+  });
+  function choose() {
+    const last = now.logits.length - 1;
+    chosen = Math.min(chosen, last);
+    key.update(chosen, { most: last });
+    energy.update(now.logits[chosen], { label: `Energy of key ${chosen}` });
+  }
   const caption = "The keys in the window: softmax times Gaussian is the weight";
   const numbers = table({ columns: ["Key", "Energy", "Softmax", "Gaussian", "Weight"], caption, sums: true });
-  const controls = html("div", { class: "attnlib-controls" }, form.node, width.node, renormalise.node);
+  const controls = html("div", { class: "attnlib-controls" }, form.node, width.node, key.node, energy.node, renormalise.node);
   view.root.append(drawing.node, view.caption, controls, numbers.node);
 
   return (state) => {
+    now = state;
     const found = weigh(state);
     const { p, shares, factors, weights } = found;
     drawing.update(state, found);
@@ -115,6 +137,7 @@ function build(view) {
     );
     form.update(state.form);
     width.update(state.half_width);
+    choose();
     renormalise.update(state.renormalise);
     const where = `p = ${number(p)}, D = ${number(state.half_width, 0)}: keys ${span(found)} are seen`;
     const news = `${state.form === "global" ? "All keys are seen" : where}; the weights sum to ${sum}.`;

@@ -20,16 +20,16 @@ _FORM: dict[str, Any] = {"form": "local-p", "half_width": 2, "renormalise": Fals
 
 PRESETS = [
     preset(
-        "All keys alike",
-        "Every key matches the query as well as any other, so only the Gaussian tells the four in the window apart: "
-        "move p and find where the weights sum to most.",
-        **{**_FORM, "logits": _ALIKE, "centre": 4.3},
-    ),
-    preset(
         "A key at the edge",
         "Key 7 matches best and stands just outside: push p from 4.9 to 5.1 and every weight jumps, though p hardly "
         "moved.",
         **{**_FORM, "logits": _ONE_STANDS_OUT, "centre": 4.9},
+    ),
+    preset(
+        "All keys alike",
+        "Every key matches the query as well as any other, so only the Gaussian tells the four in the window apart: "
+        "move p and find where the weights sum to most.",
+        **{**_FORM, "logits": _ALIKE, "centre": 4.3},
     ),
     preset(
         "Two that match",
@@ -77,8 +77,8 @@ class LocalWindow(PresetWidget):
     [0.027, 0.121, 0.2, 0.121, 0.027]
     """
 
-    logits = Array((("n", 3, 24),), _ALIKE)
-    centre = Number(4.3, least=-99, most=99)
+    logits = Array((("n", 3, 24),), _ONE_STANDS_OUT)
+    centre = Number(4.9, least=-99, most=99)
     half_width = Whole(2, least=1, most=99)
     form = Choice(("global", "local-m", "local-p"), "local-p")
     renormalise = Flag(False)

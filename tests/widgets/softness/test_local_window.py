@@ -162,6 +162,15 @@ def test_every_part_of_a_row_is_shown():
     assert found(view, "attnlib-point")[0].get("aria-valuetext") == "p = 4.30, keys 3 to 6"
 
 
+def test_opens_on_the_key_at_the_edge_and_offers_its_energy():
+    (view,) = draw(LocalWindow())
+    shown = text(view)
+    assert "A key at the edge" in shown
+    assert "Energy of key 7" in shown
+    (view,) = draw(LocalWindow(logits=[0.0, 0.5, 0.25]))
+    assert "Energy of key 1" in text(view)
+
+
 # ----------------------------------------------------------------------------------------------- the page, in the hand
 
 
@@ -200,6 +209,19 @@ def test_centre_follows_the_mouse(show, form):
     page.mouse.up()
     frame(page)
     assert press(page, "ArrowRight")[0] == pytest.approx(6.0 if form == "local-m" else 5.4, abs=0.03)
+
+
+@pytest.mark.browser
+def test_energy_of_a_key_is_set(show):
+    page = show(LocalWindow(logits=[0.0, 0.5, 0.25, 0.0], centre=1.5, half_width=1))
+    page.get_by_label("Key", exact=True).fill("2")
+    frame(page)
+    page.get_by_label("Energy of key 2").fill("3")
+    frame(page)
+    wanted = LocalWindow(logits=[0.0, 0.5, 3.0, 0.0], centre=1.5, half_width=1)
+    cells = page.locator(".attnlib-table tbody tr").nth(1).locator("td, th").all_inner_texts()
+    assert cells[:2] == ["2", "3.00"]
+    assert cells[-1] == share(wanted.weights[2])
 
 
 @pytest.mark.browser
