@@ -32,7 +32,6 @@ STUDY = ("station-card", "station-trouble", "station-see-it", "station-experimen
 OLD_ORDER = {
     "keys-queries-values",
     "scores",
-    "distributions",
     "rnnsearch",
     "taxonomy",
     "soft-and-hard",
