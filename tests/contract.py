@@ -33,7 +33,6 @@ OLD_ORDER = {
     "keys-queries-values",
     "scores",
     "distributions",
-    "rnnsearch",
     "taxonomy",
     "soft-and-hard",
     "global-and-local",
