@@ -87,7 +87,7 @@ def greedy(
     Raises:
         ValueError: ``longest`` is not positive.
 
-    Source: Bahdanau et al. 2015, B.2, with a beam of one [bahdanau2015].
+    Source: Bahdanau et al. 2015, section 4.2, with a beam of one [bahdanau2015].
 
     >>> from attnlib.recurrent.rnnsearch import RNNencdec
     >>> model = RNNencdec(4, 4, embedding=2, hidden=2, maxout=1).eval()
@@ -135,8 +135,9 @@ def beam(
     Raises:
         ValueError: ``longest`` or ``width`` is not positive, or ``length_power`` is negative.
 
-    Source: Bahdanau et al. 2015, B.2, where neither width nor normalisation is said
-    [bahdanau2015]; dividing by the length is the simplest of the usual remedies for translations that end too early.
+    Source: Bahdanau et al. 2015, section 4.2, where neither width nor normalisation is said
+    [bahdanau2015]; dividing by the length, which their code has as an option, is the simplest of the usual remedies for
+    translations that end too early.
 
     >>> from attnlib.recurrent.rnnsearch import RNNencdec
     >>> model = RNNencdec(4, 4, embedding=2, hidden=2, maxout=1).eval()

@@ -1,5 +1,6 @@
 """What is too long for a page: do script and result still belong together, and does the small model do what is said?"""
 
+import hashlib
 import importlib.util
 import json
 import random
@@ -137,6 +138,68 @@ def test_the_small_model_does_what_was_written_down(rnnsearch):
 def test_verses_kept_were_not_trained_with():
     pairs = held_out_pairs(read("heldout.json"))
     assert split(pairs) == Split([], [], pairs)
+
+
+# --- every test verse -------------------------------------------------------------------------------------------------
+
+VERSES = EXPERIMENTS / "results" / "rnnsearch_verses" / "metrics.json"
+
+
+def test_counts_of_verses_are_of_this_script_and_of_the_model_that_is_kept():
+    counts, metrics = json.loads(VERSES.read_text("utf-8")), read("metrics.json")
+    check_the_code(counts, "rnnsearch_verses")
+    assert counts["trained by"] == metrics["script"]
+    assert counts["model"] == hashlib.sha256((RESULTS / "model.pt").read_bytes()).hexdigest()
+    assert len(set(counts["keys"])) == len(counts["keys"]) == metrics["verses"]["test"]
+
+
+def error_of(counts, name):
+    made, right = map(sum, zip(*counts["links"][name], strict=True))
+    return 1 - 2 * right / (made + sum(counts["linked by people"]))
+
+
+def test_counts_of_verses_add_up_to_what_was_measured_before():
+    counts, metrics = json.loads(VERSES.read_text("utf-8")), read("metrics.json")
+    for name, longest, before in (
+        ("diagonal", "25", "diagonal"),
+        ("IBM Model 1, to 18, or nothing", "18", "IBM Model 1"),
+        ("IBM Model 1, to 25, or nothing", "25", "IBM Model 1"),
+    ):
+        known = metrics["baselines"][longest][before]["all"]["error"]
+        assert error_of(counts, name) == pytest.approx(known, abs=1e-9)
+    known = metrics["runs"]["RNNsearch-25-0"]["test"]["all"]
+    assert error_of(counts, "RNNsearch") == pytest.approx(known["error"], abs=1e-3)  # half precision
+    assert counts["quality"]["RNNsearch"]["all"]["bleu"] == pytest.approx(known["bleu"], abs=0.1)
+
+
+def test_counts_of_the_verses_kept_are_those_of_their_weights(verses):
+    counts, held = json.loads(VERSES.read_text("utf-8")), read("heldout.json")
+    for pair, verse in zip(held_out_pairs(held), held["verses"], strict=True):
+        row = counts["keys"].index(pair.key)
+        links = verses.rnnsearch.links(torch.tensor(verse["weights"]))
+        assert counts["links"]["RNNsearch"][row] == [len(links), len(links & pair.links)]
+        assert counts["beside"]["RNNsearch"][row] == verses.beside(pair, links)
+        assert counts["off the diagonal"]["RNNsearch"][row] == verses.off_the_diagonal(pair, links)
+
+
+@pytest.fixture
+def verses():
+    return script("rnnsearch_verses")
+
+
+def test_moves_off_the_diagonal_are_counted(verses):
+    """Four words each; people link 0-0, 1-1, 2-3, 3-2, so the diagonal is wrong at two words."""
+    pair = Pair("1", ("a", "b", "c", "d"), ("A", "B", "C", "D"), frozenset({(0, 0), (1, 1), (2, 3), (3, 2)}))
+    found = frozenset({(0, 0), (1, 1), (2, 3), (3, 0)})  # one of the two found; moves 0, 0, 1, -3
+    assert verses.beside(pair, found) == [3, 1, 0]
+    # Nearby: of word 2 the places 0, 1, 3, of word 3 the places 1, 2. Dealt: 2 + 1 of four, and none of 3, 3, 3, 0.
+    assert verses.off_the_diagonal(pair, found) == [2, 1, round(1 / 3 + 1 / 2, 4), 1 / 4]
+
+
+def test_another_verse_is_never_the_same(verses):
+    pairs = [Pair(str(i), ("a",) * (1 + i % 3), (str(i),), frozenset()) for i in range(7)]
+    given = verses.of_another_verse(pairs)
+    assert all(given[pair.key] != list(pair.target) for pair in pairs)
 
 
 # --- the script itself, on sentences of our own -----------------------------------------------------------------------
