@@ -184,6 +184,15 @@ def test_the_front_page_opens_on_a_widget_and_leads_to_each_chapter(page: Page, 
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("source", toc.chapters(), ids=lambda path: path.stem)
+def test_a_chapter_can_be_touched_within_two_screens(page: Page, origin: str, source: Path) -> None:
+    visit(page, origin, source.relative_to(toc.ROOT).with_suffix(".html").as_posix())
+    box = page.locator(".attnlib-view").first.bounding_box()
+    assert box is not None
+    assert box["y"] < 2000  # px, of a page 1,280 wide
+
+
+@pytest.mark.browser
 def test_claims_are_chosen_by_verdict(page: Page, origin: str) -> None:
     visit(page, origin, "book/appendix/claims.html")
     shown = page.locator(".claim-entry:visible")

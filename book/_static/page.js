@@ -25,8 +25,9 @@ function foldAll(article, folds) {
     button.setAttribute("aria-pressed", String(open));
     button.textContent = open ? "Hide the folded code" : "Show all code";
   });
-  const place = article.querySelector(".admonition.card") ?? article.querySelector("h1");
-  place?.after(button);
+  const times = [...article.querySelectorAll(".admonition.card dt")].find((head) => head.innerText === "Reading time");
+  if (times) times.nextElementSibling.lastElementChild.append(" ", button);
+  else article.querySelector("h1")?.after(button);
 }
 
 function choose(article, claims) {
