@@ -74,7 +74,7 @@ class Claim(NamedTuple):
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
-        """Each arm with its value and, unless it is exact, its spread: the spread to two digits, the value as far."""
+        """Each arm with its value and, unless it is exact, its spread; the spread to two digits, the value as far."""
         return [(arm, *_pair(value, self.spread[arm])) for arm, value in self.value.items()]
 
 
