@@ -30,7 +30,6 @@ STATIONS = (
 STUDY = ("station-card", "station-trouble", "station-see-it", "station-experiment", "station-exercises")
 # The chapters that were written when the widget came after the code. They are to be turned round; no chapter comes on.
 OLD_ORDER = {
-    "keys-queries-values",
 }
 CARD = ("In one sentence", "Place in the taxonomy", "Cost", "Year and source", "Other names")
 CLAIM = "application/vnd.attnlib.claim+json"

@@ -52,7 +52,6 @@ BUDGET = Limit(minutes=35, words=3500, code=120)
 # The chapters that were written before there was a budget, with what each had in sight when it was first counted. They
 # are to be shortened, so the ceilings may only go down, and a chapter that fits goes off the list. No chapter comes on.
 OVER = {
-    "deep-learning/keys-queries-values": Limit(minutes=35, words=3589, code=120),
 }
 
 
