@@ -28,9 +28,6 @@ STATIONS = (
 )
 # A study follows one mechanism further than its chapter can, and has fewer. It says so by the tag of its first cell.
 STUDY = ("station-card", "station-trouble", "station-see-it", "station-experiment", "station-exercises")
-# The chapters that were written when the widget came after the code. They are to be turned round; no chapter comes on.
-OLD_ORDER = {
-}
 CARD = ("In one sentence", "Place in the taxonomy", "Cost", "Year and source", "Other names")
 CLAIM = "application/vnd.attnlib.claim+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -93,15 +90,6 @@ class Page:
     def wanted(self) -> tuple[str, ...]:
         """The stations that the page should have, in their order."""
         return STUDY if self.is_study else STATIONS
-
-    @property
-    def name(self) -> str:
-        return self.path.stem if self.path.stem != "index" else self.path.parent.name
-
-    @property
-    def old(self) -> bool:
-        """Whether the page is one of those that stand in the order of before."""
-        return self.name in OLD_ORDER
 
     @cached_property
     def stations(self) -> dict[str, list[NotebookNode]]:

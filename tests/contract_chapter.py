@@ -1,7 +1,6 @@
 """What holds for a chapter: ten stations in order, each with what it is there for; a study has five of them."""
 
 import re
-from collections.abc import Iterable
 
 from contract import (
     ASSERTIONS,
@@ -60,7 +59,7 @@ def stations_in_order(page: Page, book: Book) -> list[str]:
     found += [f"unknown tag {name}" for name in names if name not in STATIONS]
     found += [f"{name} occurs {names.count(name)} times" for name in STATIONS if names.count(name) > 1]
     known = [name for name in names if name in STATIONS]
-    order = before(page.wanted) if page.old else [name for name in STATIONS if name in known]
+    order = [name for name in STATIONS if name in known]
     if not found and known != order:
         late = next(name for name, wanted in zip(known, order, strict=True) if name != wanted)
         found.append(f"{late} stands in the wrong place")
@@ -70,13 +69,6 @@ def stations_in_order(page: Page, book: Book) -> list[str]:
         elif name != "station-card" and not re.search(r"^## \S", source(cell), re.M):
             found.append(f"{name} has no heading of the second level")
     return found
-
-
-def before(names: Iterable[str]) -> list[str]:
-    """The order in which the widget came after the code."""
-    rest = [name for name in names if name != "station-see-it"]
-    place = rest.index("station-in-code") + 1
-    return [*rest[:place], "station-see-it", *rest[place:]]
 
 
 def card(page: Page, book: Book) -> list[str]:
@@ -100,8 +92,7 @@ def placed(page: Page, book: Book) -> list[str]:
 
 def affordable(page: Page, book: Book) -> list[str]:
     """No more in sight than a reader has time for."""
-    name = budget.key(page.path) if page.path.is_absolute() else page.path.stem
-    return budget.complaints(name, page.notebook)
+    return budget.complaints(page.notebook)
 
 
 def derivation(page: Page, book: Book) -> list[str]:
@@ -119,14 +110,10 @@ def in_code(page: Page, book: Book) -> list[str]:
     """The mechanism in a few plain lines, held against the library, whose source is a click away."""
     cells = page.station("station-in-code", "code")
     found = []
-    if page.old:
-        found += [] if "getsource(" in text(cells) else ["in code: the library's own lines are not shown"]
-    else:
-        plain = [cell for cell in cells if re.search(r"^\s*(def|class) ", source(cell), re.M) and not folded(cell)]
-        if not plain:
-            found.append("in code: the mechanism is not written out")
-        if not LIBRARY.search(text(page.station("station-in-code", "markdown"))):
-            found.append("in code: no link to the library")
+    if not any(re.search(r"^\s*(def|class) ", source(cell), re.M) and not folded(cell) for cell in cells):
+        found.append("in code: the mechanism is not written out")
+    if not LIBRARY.search(text(page.station("station-in-code", "markdown"))):
+        found.append("in code: no link to the library")
     if not asserts(cells):
         found.append("in code: nothing asserts the library's numbers")
     return found

@@ -185,7 +185,7 @@ MUTANTS: dict[str, tuple[Callable[[NotebookNode], object], str]] = {
         lambda nb: nb.cells.extend([code("a = 1\n" * 59) for _ in range(3)]),
         r"lines of code in sight, more than 120"),
     "too many formulas": (
-        replace("Three tokens.", "$$\n" + "a = b \\\\\n" * 200 + "$$"), r"4\d minutes in sight, more than 35"),
+        replace("Three tokens.", "$$\n" + "a = b \\\\\n" * 200 + "$$"), r"\d\d minutes in sight, more than 35"),
     "a long cell": (with_cell("print(2)", lambda c: c.update(source="a = 1\n" * 61)), "61 lines, more than 60"),
     "no numbered equation": (replace("\\tag{7}", ""), "derivation has no numbered"),
     "an equation nobody refers to": (replace("{ref}`Eq. 7 <eq-7>`", "it"), "nothing refers to eq-7"),

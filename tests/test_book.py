@@ -5,8 +5,8 @@ import re
 
 import contract_example as example
 import pytest
-from contract import BYTES, OLD_ORDER, Book, Page, complain, directives, without_code
-from contract_chapter import CHAPTER, affordable, chapter, in_code, stations_in_order
+from contract import BYTES, Book, complain, directives, without_code
+from contract_chapter import CHAPTER, affordable, chapter
 from contract_general import GENERAL, equations_kept, small_enough
 
 from book._tools import normal, toc
@@ -49,14 +49,6 @@ def test_a_chapter_keeps_its_contract(book: Book, path: object) -> None:
 @pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path not in CHAPTERS], ids=name)
 def test_a_notebook_of_the_appendix_is_no_longer_than_a_chapter(book: Book, path: object) -> None:
     assert complain(page_of(book, path), book, (affordable,)) == []
-
-
-def test_only_chapters_that_stand_in_the_old_order_are_let_off(book: Book) -> None:
-    old = [page for page in book.pages if page.path in CHAPTERS and page.old]
-    assert {page.name for page in old} == OLD_ORDER
-    for page in old:
-        turned = Page(page.path.with_name("new.ipynb"), page.notebook)
-        assert complain(turned, book, (stations_in_order, in_code)) != [], f"take {page.name} off OLD_ORDER"
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if path.suffix == ".md"], ids=name)

@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 import nbformat
 
 ROOT = Path(__file__).resolve().parents[2]
-WORDS_A_MINUTE = 220  # of prose that one stops to think about
-SECONDS_A_LINE = 4  # of code
-SECONDS_A_FORMULA = 12  # for each line of it
-SLACK = 0.05  # of a ceiling below: so much may a page shrink before its ceiling has to follow
+WORDS_A_MINUTE = 200  # of prose that one stops to think about
+SECONDS_A_LINE = 5  # of code
+SECONDS_A_FORMULA = 20  # for each line of it
 
 
 class Count(NamedTuple):
@@ -49,11 +48,6 @@ class Limit(NamedTuple):
 
 BUDGET = Limit(minutes=35, words=3500, code=120)
 
-# The chapters that were written before there was a budget, with what each had in sight when it was first counted. They
-# are to be shortened, so the ceilings may only go down, and a chapter that fits goes off the list. No chapter comes on.
-OVER = {
-}
-
 
 def counted(notebook: Mapping[str, Any]) -> tuple[Count, Count]:
     """What is in sight, and what there is with everything open."""
@@ -64,23 +58,15 @@ def counted(notebook: Mapping[str, Any]) -> tuple[Count, Count]:
     return Count(**seen), Count(**everything)
 
 
-def complaints(name: str, notebook: Mapping[str, Any], over: Mapping[str, Limit] | None = None) -> list[str]:
-    """Where a chapter has more in sight than it may, or a ceiling of its own that it does not need."""
-    over = OVER if over is None else over
-    limit, (seen, _) = over.get(name, BUDGET), counted(notebook)
+def complaints(notebook: Mapping[str, Any]) -> list[str]:
+    """Where a page has more in sight than it may."""
+    seen, _ = counted(notebook)
     counts = {field: getattr(seen, field) for field in Limit._fields}
-    found = [
+    return [
         f"{counts[field]:,} {_named(field)} in sight, more than {most:,}"
-        for field, most in limit._asdict().items()
+        for field, most in BUDGET._asdict().items()
         if counts[field] > most
     ]
-    if name in over and not found:
-        if all(counts[field] <= most for field, most in BUDGET._asdict().items()):
-            found = ["fits the budget: take it off the list of exceptions in book/_tools/budget.py"]
-        for field, most in limit._asdict().items():
-            if counts[field] < most * (1 - SLACK) and most > getattr(BUDGET, field):
-                found.append(f"{counts[field]:,} {_named(field)} in sight: lower its ceiling of {most:,}")
-    return found
 
 
 def _named(field: str) -> str:
@@ -102,11 +88,6 @@ def on_card(notebook: dict[str, Any]) -> dict[str, Any]:
             cell["source"] = CARD.sub(lambda card: card[1].rstrip() + entry + card[2], text, count=1)
             break
     return notebook
-
-
-def key(path: Path) -> str:
-    """The name of a page: its place in the book without a suffix."""
-    return path.resolve().relative_to(ROOT / "book").with_suffix("").as_posix()
 
 
 CARD = re.compile(r"^(```\{admonition\}[^\n]*\n:class: card\n.*?)^(```\s*)$", re.M | re.S)

@@ -1,11 +1,13 @@
 """What is counted as in sight, what as all, and that a chapter over its budget is told."""
 
+import re
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from book._tools import budget, toc
-from book._tools.budget import Count, Limit
+from book._tools.budget import Count
 
 DROPDOWN = "```{admonition} Why two\n:class: dropdown\n\nfive words that are hidden\n\n```python\na = 1\n```\n```"
 
@@ -47,38 +49,19 @@ def test_what_is_counted(cells: list[object], seen: tuple[int, ...], everything:
 
 
 def test_minutes_are_made_of_all_three() -> None:
-    assert Count(2200, 0, 0).minutes == 10
-    assert Count(0, 150, 0).minutes == 10
-    assert Count(0, 0, 50).minutes == 10
-    assert budget.label(page("word " * 2200, code("a = 1\n" * 300, "hide-input"))) == "10 min; with everything open 30"
+    assert Count(2000, 0, 0).minutes == 10
+    assert Count(0, 120, 0).minutes == 10
+    assert Count(0, 0, 30).minutes == 10
+    assert budget.label(page("word " * 2000, code("a = 1\n" * 240, "hide-input"))) == "10 min; with everything open 30"
 
 
-CHAPTER = page("word " * 4000)
-
-
-def test_a_new_chapter_over_its_budget_is_told_and_an_old_one_keeps_its_ceiling() -> None:
-    assert budget.complaints("new", page("word " * 3500), {}) == []
-    assert budget.complaints("new", CHAPTER, {}) == ["4,000 words in sight, more than 3,500"]
-    assert budget.complaints("old", CHAPTER, {"old": Limit(35, 4000, 120)}) == []
-    assert budget.complaints("old", page("word " * 4001), {"old": Limit(35, 4000, 120)}) == [
-        "4,001 words in sight, more than 4,000"
-    ]
-
-
-def test_a_ceiling_that_is_not_needed_has_to_go_down_or_off() -> None:
-    assert budget.complaints("old", CHAPTER, {"old": Limit(35, 4300, 120)}) == [
-        "4,000 words in sight: lower its ceiling of 4,300"
-    ]
-    (told,) = budget.complaints("old", page("word " * 3000), {"old": Limit(35, 3600, 120)})[:1]
-    assert told.startswith("fits the budget: take it off")
-
-
-def test_the_exceptions_are_chapters_and_need_to_be() -> None:
-    pages = {budget.key(path) for path in toc.notebooks()}
-    assert set(budget.OVER) <= pages
-    for limit in budget.OVER.values():
-        assert all(own >= most for own, most in zip(limit, budget.BUDGET, strict=True))
-        assert limit != budget.BUDGET
+def test_a_page_over_its_budget_is_told() -> None:
+    assert budget.complaints(page("word " * 3500)) == []
+    assert budget.complaints(page("word " * 4000)) == ["4,000 words in sight, more than 3,500"]
+    assert budget.complaints(page("word", code("a = 1\n" * 120))) == []
+    assert budget.complaints(page(code("a = 1\n" * 121))) == ["121 lines of code in sight, more than 120"]
+    (told,) = budget.complaints(page("word " * 3000, "$$\n" + "a \\\\\n" * 80 + "$$"))
+    assert re.fullmatch(r"4\d minutes in sight, more than 35", told)
 
 
 CARD = "# Title\n\n```{admonition} Card\n:class: card\n\n**Cost**\n: Linear.\n```\n\nAfter it."
