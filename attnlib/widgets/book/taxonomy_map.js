@@ -45,7 +45,8 @@ function meanings(criteria) {
       if (said[i]) lines.set(name, html("li", {}, html("strong", { text: name }), `: ${said[i]}`));
     }
   }
-  const node = html("ul", { class: "attnlib-caption attnlib-map-meanings", "aria-label": "Meanings" }, ...lines.values());
+  const marks = { class: "attnlib-caption attnlib-map-meanings", "aria-label": "Meanings" };
+  const node = html("ul", marks, ...lines.values());
   return {
     node,
     update(types) {
@@ -115,7 +116,8 @@ function build(view, first) {
     meant.update(wanted);
     clear.update({ disabled: wanted.length === 0 });
     const named = wanted.length ? " name this on their cards (any is not counted)" : "";
-    write(count, { text: `${open.length} of ${treated.length} chapters of this book${named}`, hidden: treated.length === 0 });
+    const told = `${open.length} of ${treated.length} chapters of this book${named}`;
+    write(count, { text: told, hidden: treated.length === 0 });
     const found = left.length
       ? `${left.length} of ${works.length} works ${left.length === 1 ? "remains" : "remain"}.`
       : `No work here stands in this place. That says it is empty, not that it is impossible.${without(wanted, works)}`;
