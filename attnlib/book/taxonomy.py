@@ -5,9 +5,10 @@ same field (``SURVEYS``). The figure, the table and the widget read from here, s
 chapter of the book stands is said by its own card.
 
 A work has a type when one of its variants or layers has it, so it may have several of one criterion. Three rules decide
-where the papers do not: ``global`` and ``local`` are said of an average, so a work that only weighs its items and sums
-nothing has neither; what no other input asks is ``self``, be the query learned, a state that has seen the input alone,
-or absent; and ``hierarchical`` stands beside one of the other three, since a level has queries of its own.
+where the papers do not: ``global`` and ``local`` are said of a weighted sum, so a work that draws, or that only weighs
+its items and sums nothing, has neither; what no other input asks is ``self``, be the query learned, a state that has
+seen the input alone, or absent; and ``hierarchical`` stands beside one of the other three, since a level has queries of
+its own.
 """
 
 import itertools
@@ -62,8 +63,8 @@ CRITERIA = (
         (
             Type("soft", "every candidate counts by its weight, and the result has a gradient"),
             Type("hard", "one or a few are drawn or picked, and the rest does not count"),
-            Type("global", "the average runs over all items"),
-            Type("local", "the average runs over a window"),
+            Type("global", "the weighted sum runs over all items"),
+            Type("local", "the weighted sum runs over a window"),
         ),
     ),
     Criterion(
@@ -96,7 +97,7 @@ CRITERIA = (
         (
             Type("single-output", "one"),
             Type("multi-head", "several, each over projections of its own; the contexts are joined"),
-            Type("multi-dimensional", "several over the same values, or one per feature"),
+            Type("multi-dimensional", "several over the same values as they are, or one per feature"),
         ),
     ),
 )
@@ -224,7 +225,7 @@ WORKS = (
         input_form="location-wise",
         input_representation="self",
         output_representation="single-output",
-        note="RAM for several objects in an image, one after the other.",
+        note="RAM for several objects in an image, one after the other. It starts from a coarse view of the whole.",
     ),
     Work(
         name="Spatial transformer",
@@ -267,8 +268,8 @@ WORKS = (
         softness=("soft", "global"),
         input_form="item-wise",
         input_representation="co-attention",
-        output_representation="single-output",
-        note="A sentence and a phrase in it weigh each other's words: coarsely by means, and finely word by word.",
+        output_representation="multi-dimensional",
+        note="A sentence and a phrase in it weigh each other's words, each twice: by a mean, and word by word.",
     ),
     Work(
         name="IARNN",
@@ -301,7 +302,7 @@ WORKS = (
         input_form="item-wise",
         input_representation=("distinctive", "hierarchical"),
         output_representation="single-output",
-        note="Translates into characters and asks from the top down: words first, then their characters.",
+        note="Translates into characters and asks from the top down: words first, then with their mean all characters.",
     ),
     Work(
         name="Two-level attention",
@@ -453,10 +454,10 @@ SURVEYS = (
                 "global / soft": ("soft", "global"),
                 "hard": ("hard",),
                 "local": ("local",),
-                "reinforced": ("hard",),
+                "reinforced": ("soft", "hard"),
             },
             "general: dimensionality": {"single-dimensional": (), "multi-dimensional": ("multi-dimensional",)},
-            "query: type": {"basic": ("distinctive",), "specialized": (), "self-attentive": ("self",)},
+            "query: type": {"basic": ("distinctive",), "specialized": ("co-attention",), "self-attentive": ("self",)},
             "query: multiplicity": {
                 "singular": ("single-output",),
                 "multi-head": ("multi-head",),

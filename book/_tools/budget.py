@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("notebooks", nargs="*", type=Path)
     for path in parser.parse_args().notebooks or sorted((ROOT / "book").rglob("*.ipynb")):
         seen, everything = counted(nbformat.read(path, as_version=4))
-        print(f"{key(path)}\n    in sight  {seen}\n    all open  {everything}")
+        print(f"{path.resolve().relative_to(ROOT)}\n    in sight  {seen}\n    all open  {everything}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ ba2015         hard               location-wise  self                      singl
 jaderberg2015  soft local         location-wise  self                      single-output
 hu2018         soft               item-wise      self                      single-output
 lu2016         soft global        item-wise      co-attention hierarchical single-output
-fan2018        soft global        item-wise      co-attention              single-output
+fan2018        soft global        item-wise      co-attention              multi-dimensional
 wang2016       soft               item-wise      distinctive               single-output
 yang2016       soft global        item-wise      self hierarchical         single-output
 zhao2018       soft global        item-wise      distinctive hierarchical  single-output

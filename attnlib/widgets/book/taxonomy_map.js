@@ -37,6 +37,32 @@ function filters(criteria, onInput) {
   };
 }
 
+/** What the ticked types mean, a line each. */
+function meanings(criteria) {
+  const lines = new Map();
+  for (const { types, meanings: said } of criteria) {
+    for (const [i, name] of types.entries()) {
+      if (said[i]) lines.set(name, html("li", {}, html("strong", { text: name }), `: ${said[i]}`));
+    }
+  }
+  const marks = { class: "attnlib-caption attnlib-map-meanings", "aria-label": "Meanings" };
+  const node = html("ul", marks, ...lines.values());
+  return {
+    node,
+    update(types) {
+      for (const [name, line] of lines) write(line, { hidden: !types.includes(name) });
+      write(node, { hidden: !types.some((name) => lines.has(name)) });
+    },
+  };
+}
+
+/** Where nothing has all of these types: what would remain without one of them. */
+function without(types, works) {
+  const left = types.map((name) => [select(works, types.filter((other) => other !== name)).length, name]);
+  const some = left.filter(([count]) => count).map(([count, name]) => `${count} without ${name}`);
+  return some.length ? ` There would be ${listed(some)}.` : "";
+}
+
 /** The card of an entry: whose it is, its types by criterion, a note, and where the book treats it. */
 function card({ name, by, types, note, pages, open }, criteria) {
   const words = new Map(types.map((type) => [type, html("span", { class: "attnlib-map-type", text: type })]));
@@ -65,6 +91,7 @@ function build(view, first) {
   const chapters = chaptersHere();
   const tick = (name, on) => view.set({ types: on ? [...wanted, name] : wanted.filter((other) => other !== name) });
   const boxes = filters(first.criteria, tick);
+  const meant = meanings(first.criteria);
   const clear = button({ label: "Untick all", onClick: () => view.set({ types: [] }) });
   const cards = (entries) => entries.map((entry) => card(entry, first.criteria));
   const treat = ({ name }) => chapters.filter(({ works }) => works.includes(name));
@@ -75,7 +102,7 @@ function build(view, first) {
   const count = html("p", { class: "attnlib-caption" });
   const lists = [list("Works", works), list("Chapters of this book", treated)];
   const bar = html("div", { class: "attnlib-map-bar" }, view.caption, clear.node);
-  view.root.append(boxes.node, bar, lists[0], count, lists[1]);
+  view.root.append(boxes.node, bar, meant.node, lists[0], count, lists[1]);
 
   return (state) => {
     wanted = state.types;
@@ -86,11 +113,14 @@ function build(view, first) {
       return found;
     });
     boxes.update(wanted, left);
+    meant.update(wanted);
     clear.update({ disabled: wanted.length === 0 });
-    write(count, { text: `${open.length} of ${treated.length} chapters of this book`, hidden: treated.length === 0 });
+    const named = wanted.length ? " name this on their cards (any is not counted)" : "";
+    const told = `${open.length} of ${treated.length} chapters of this book${named}`;
+    write(count, { text: told, hidden: treated.length === 0 });
     const found = left.length
       ? `${left.length} of ${works.length} works ${left.length === 1 ? "remains" : "remain"}.`
-      : "No work here stands in this place. That says it is empty, not that it is impossible.";
+      : `No work here stands in this place. That says it is empty, not that it is impossible.${without(wanted, works)}`;
     view.news(`${wanted.length ? `Asked for: ${listed(wanted)}` : "Nothing asked for"}. ${found}`);
   };
 }

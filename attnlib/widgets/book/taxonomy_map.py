@@ -51,7 +51,7 @@ class TaxonomyMap(PresetWidget):
         types: names of types; what remains has all of them.
         preset: the name of a preset to start from; what else is given comes on top.
         presets: what the reader can start from.
-        criteria: short title, question and types of each criterion; the taxonomy's unless given.
+        criteria: short title, question, types and their meanings of each criterion; the taxonomy's unless given.
         entries: the works; the taxonomy's unless given.
 
     The output ``works`` holds the names of those that remain.
@@ -62,8 +62,16 @@ class TaxonomyMap(PresetWidget):
 
     types = Texts([])
     criteria = Record(
-        {"short": Text(""), "question": Text(""), "types": Texts([])},
-        [{"short": one.short, "question": one.question, "types": list(one.names)} for one in taxonomy.CRITERIA],
+        {"short": Text(""), "question": Text(""), "types": Texts([]), "meanings": Texts([])},
+        [
+            {
+                "short": one.short,
+                "question": one.question,
+                "types": list(one.names),
+                "meanings": [kind.meaning for kind in one.types],
+            }
+            for one in taxonomy.CRITERIA
+        ],
         shape=_MANY,
     )
     entries = Record(

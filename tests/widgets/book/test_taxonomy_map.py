@@ -63,6 +63,15 @@ def test_a_card_tells_whose_it_is_its_types_and_a_note():
     ]
 
 
+def test_the_meaning_of_what_is_ticked_is_told():
+    plain, asked = draw(TaxonomyMap(types=[]), TaxonomyMap(types=["hard", "self"]))
+    told = {kind.name: f"{kind.name}: {kind.meaning}" for one in taxonomy.CRITERIA for kind in one.types}
+    for view, types in ((plain, []), (asked, ["hard", "self"])):
+        (lines,) = found(view, "attnlib-map-meanings")
+        assert [text(line) for line in lines if line.get("hidden") is None] == [told[name] for name in types]
+        assert (lines.get("hidden") is None) == bool(types)
+
+
 def test_unknown_types_are_refused():
     with pytest.raises(ValueError, match=r"types must be of soft, hard, global, .*; got 'Aoft'"):
         TaxonomyMap(types=["Aoft"])
@@ -137,6 +146,9 @@ def test_boxes_are_ticked_and_an_empty_place_is_told(show):
     page.get_by_role("checkbox", name=re.compile("^multi-head")).press("Space")
     words = "Asked for: hard and multi-head. No work here stands in this place."
     expect(page.locator(".attnlib-map-bar")).to_contain_text(words)
+    one, other = len(remaining("multi-head")), len(remaining("hard"))
+    told = f"There would be {one} without hard and {other} without multi-head."
+    expect(page.locator(".attnlib-map-bar")).to_contain_text(told)
     page.wait_for_function("words => document.querySelector('[role=status]').textContent.includes(words)", arg=words)
     page.get_by_role("button", name="Untick all").click()
     frame(page)
