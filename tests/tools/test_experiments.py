@@ -199,7 +199,7 @@ def test_moves_off_the_diagonal_are_counted(verses):
 
 
 def test_links_are_read_off_later_rows_for_all_words_but_the_last(verses):
-    """Rows look at 2, 0, 1, 0: of the links of the first two words one is right, no one a row later, both two rows later."""
+    """Rows look at 2, 0, 1, 0: of the first two words one is right, none a row later, both two rows later."""
     pair = Pair("1", ("a", "b", "c"), ("A", "B", "C"), frozenset({(0, 1), (1, 0), (2, 2)}))
     weights = torch.eye(4)[[2, 0, 1, 3]]
     weights[3, 0] = 0.5  # the row of the end mark, without the end mark
