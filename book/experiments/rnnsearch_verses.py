@@ -144,6 +144,22 @@ def aligners(model: Any, words: tuple[Vocabulary, Vocabulary]) -> dict[str, dict
     return found
 
 
+def of_rows(pairs: Sequence[Pair], weights: dict[str, Tensor]) -> dict[str, list[list[int]]]:
+    """By how many steps later a word's row is read: of each verse, links made, those right, and those people drew.
+
+    The state that asks two steps later has read the word. The last word has no such row and is left out of all three.
+    """
+    found: dict[str, list[list[int]]] = {}
+    for shift in (0, 1, 2):
+        found[str(shift)] = []
+        for pair in pairs:
+            last = len(pair.target) - 1
+            made = {(t, s) for t, s in rnnsearch.links(weights[pair.key], shift) if t < last}
+            drawn = {(t, s) for t, s in pair.links if t < last}
+            found[str(shift)].append([len(made), len(made & drawn), len(drawn)])
+    return found
+
+
 def end_mark(weights: Sequence[Tensor]) -> float:
     """The mean weight of a word's row on the end mark of the source."""
     return float(torch.cat([each[:-1, -1] for each in weights]).mean())
@@ -168,6 +184,8 @@ def main() -> None:
         "beside": {name: [beside(pair, links[name][pair.key]) for pair in test] for name in (*moved, "diagonal")},
         "off the diagonal": {name: [off_the_diagonal(pair, links[name][pair.key]) for pair in test] for name in moved},
         "kinds of words": by_kind(test, links["RNNsearch"], words[1]),
+        "kinds of words by the diagonal": by_kind(test, links["diagonal"], words[1]),
+        "rows later": of_rows(test, weights),
         "weight on the end mark": round(end_mark(list(weights.values())), 4),
         "judged by": {str(longest): len(rnnsearch.short_enough(dev, longest)) for longest in rnnsearch.LONGEST},
         "unknown": {

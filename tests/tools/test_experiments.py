@@ -180,6 +180,8 @@ def test_counts_of_the_verses_kept_are_those_of_their_weights(verses):
         assert counts["links"]["RNNsearch"][row] == [len(links), len(links & pair.links)]
         assert counts["beside"]["RNNsearch"][row] == verses.beside(pair, links)
         assert counts["off the diagonal"]["RNNsearch"][row] == verses.off_the_diagonal(pair, links)
+        later = verses.of_rows([pair], {pair.key: torch.tensor(verse["weights"])})
+        assert [counts["rows later"][shift][row] for shift in "012"] == [later[shift][0] for shift in "012"]
 
 
 @pytest.fixture
@@ -194,6 +196,15 @@ def test_moves_off_the_diagonal_are_counted(verses):
     assert verses.beside(pair, found) == [3, 1, 0]
     # Nearby: of word 2 the places 0, 1, 3, of word 3 the places 1, 2. Dealt: 2 + 1 of four, and none of 3, 3, 3, 0.
     assert verses.off_the_diagonal(pair, found) == [2, 1, round(1 / 3 + 1 / 2, 4), 1 / 4]
+
+
+def test_links_are_read_off_later_rows_for_all_words_but_the_last(verses):
+    """Rows look at 2, 0, 1, 0: of the first two words one is right, none a row later, both two rows later."""
+    pair = Pair("1", ("a", "b", "c"), ("A", "B", "C"), frozenset({(0, 1), (1, 0), (2, 2)}))
+    weights = torch.eye(4)[[2, 0, 1, 3]]
+    weights[3, 0] = 0.5  # the row of the end mark, without the end mark
+    found = verses.of_rows([pair], {"1": weights})
+    assert found == {"0": [[2, 1, 2]], "1": [[2, 0, 2]], "2": [[2, 2, 2]]}
 
 
 def test_another_verse_is_never_the_same(verses):
