@@ -1,10 +1,12 @@
-"""Train soft and hard attention to name a marked digit in a crowd: five ways, each with a rate of its own.
+"""Train soft and hard attention to name a marked digit in a crowd: five ways, each with rates of its own.
 
     python book/experiments/soft_and_hard.py
 
-For each way the rate is searched on the same grid, by the share right on scenes of digits that are neither trained nor
-tested with. Then each is trained for three times as many steps at its own rate. Ten seeds stand side by side on the
-first axis; all ways share starts and batches. Some minutes on two cores.
+Each way is trained at each rate of the same grid. Two lengths of training are compared, and for each of them a way has
+the rate that is best *at that length*, by the share right on scenes of digits that are neither trained nor tested with.
+Ten seeds stand side by side on the first axis; all ways share starts and batches. Twenty trainings, half a minute each
+on one core. What is done lies in ``runs/soft_and_hard``, so that a script that was killed goes on where it was; who
+changes a setting, or how a model is trained, empties that folder first.
 """
 
 import json
@@ -26,7 +28,8 @@ from attnlib.training import descend
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from book._tools import provenance
 
-RESULTS = Path(__file__).parent / "results" / "soft_and_hard"
+HERE = Path(__file__).parent
+RUNS, RESULTS = HERE / "runs" / "soft_and_hard", HERE / "results" / "soft_and_hard"
 SEEDS, SIDE, CELL, WINDOW, STRIDE, DIGITS = 10, 32, 10, 12, 5, 5
 SETTING: dict[str, Any] = {
     "seeds": SEEDS,
@@ -275,14 +278,44 @@ def rounded(found: dict[str, Tensor]) -> dict[str, list[float]]:
     return {name: [float(f"{x:.5g}") for x in values.tolist()] for name, values in found.items()}
 
 
-def search(way: str) -> dict[str, list[float]]:
-    """Share right on the scenes to choose by, each seed, at each rate."""
-    found = {}
-    for rate in SETTING["rates"]:
-        model = train(way, rate, SETTING["steps"])
-        found[str(rate)] = share(way, examine(model, data()["choose"]))
-        print(f"{way}, rate {rate}: {found[str(rate)].mean():.3f}", flush=True)
-    return rounded(found)
+def lengths() -> list[str]:
+    return [str(SETTING["steps"]), str(SETTING["longer"])]
+
+
+class Trial(NamedTuple):
+    """One training of all seeds, by its number of steps where it was looked at."""
+
+    choose: dict[str, list[float]]  # share right on the scenes to choose by
+    test: dict[str, dict[str, list[float]]]
+    path: list[list[float]]  # how much of the box is looked at, every 50 steps
+    state: dict[str, Tensor]  # after all steps
+    seconds: int
+
+
+def trial(way: str, rate: float) -> Trial:
+    """A training at a rate, read again if it was done before."""
+    place = RUNS / f"{way}, {rate}.pt"
+    if place.exists():
+        return Trial(*torch.load(place, weights_only=True))
+    started, on = time.perf_counter(), data()
+    choose, tested, path = {}, {}, []
+
+    @torch.no_grad()
+    def look(step: int, model: Looker) -> None:
+        if step % 50 == 0:
+            few = on["test"].glance[:200].expand(SEEDS, -1, -1, -1)
+            path.append((softmax(model.energies(few)) * on["test"].overlap[:200]).sum(-1).mean(-1))
+        if (done := str(step + 1)) in lengths():
+            choose[done] = share(way, examine(model, on["choose"])).tolist()
+            tested[done] = rounded(examine(model, on["test"]))
+
+    state = train(way, rate, SETTING["longer"], look).state_dict()
+    rows = [[round(x, 3) for x in row] for row in torch.stack(path, -1).tolist()]
+    made = Trial(choose, tested, rows, state, round(time.perf_counter() - started))
+    RUNS.mkdir(parents=True, exist_ok=True)
+    torch.save(tuple(made), place)
+    print(f"{way}, rate {rate}: {made.seconds} s", flush=True)
+    return made
 
 
 def best(searched: dict[str, list[float]]) -> float:
@@ -290,23 +323,22 @@ def best(searched: dict[str, list[float]]) -> float:
 
 
 def run(way: str) -> tuple[dict[str, Any], Looker]:
-    """The search, and the training at the rate that it finds."""
-    started, searched = time.perf_counter(), search(way)
-    test, tested, path = data()["test"], {}, []
-
-    @torch.no_grad()
-    def look(step: int, model: Looker) -> None:
-        if step % 50 == 0:
-            few = test.glance[:200].expand(SEEDS, -1, -1, -1)
-            path.append((softmax(model.energies(few)) * test.overlap[:200]).sum(-1).mean(-1))
-        if step + 1 in (SETTING["steps"], SETTING["longer"]):
-            tested[str(step + 1)] = rounded(examine(model, test))
-
-    rate = best(searched)
-    model = train(way, rate, SETTING["longer"], look)
-    result = {"search": searched, "rate": rate, "test": tested}
-    result["path"] = [[round(x, 3) for x in row] for row in torch.stack(path, -1).tolist()]
-    return {**result, "seconds": round(time.perf_counter() - started)}, model
+    """What a way comes to at the rate that is best for each length, and its models after the longer one."""
+    trials = {rate: trial(way, rate) for rate in SETTING["rates"]}
+    searched = {
+        steps: {str(rate): [round(x, 4) for x in made.choose[steps]] for rate, made in trials.items()}
+        for steps in lengths()
+    }
+    rate = {steps: best(found) for steps, found in searched.items()}
+    chosen, model = trials[rate[str(SETTING["longer"])]], Looker()
+    model.load_state_dict(chosen.state)
+    return {
+        "search": searched,
+        "rate": rate,
+        "test": {steps: trials[rate[steps]].test[steps] for steps in lengths()},
+        "path": chosen.path,
+        "seconds": sum(made.seconds for made in trials.values()),
+    }, model
 
 
 @torch.no_grad()

@@ -348,15 +348,16 @@ def crowd():
 
 
 def test_soft_and_hard_is_of_this_script(crowd):
-    """The results are of today's code and setting, each way has the rate that its search found, nothing is missing."""
+    """The results are of today's code and setting, a way has the best rate for each length, nothing is missing."""
     metrics = json.loads((crowd.RESULTS / "metrics.json").read_text("utf-8"))
     check_the_code(metrics, "soft_and_hard")
     assert metrics["setting"] == crowd.SETTING
     assert list(metrics["runs"]) == list(crowd.WAYS)
     for found in metrics["runs"].values():
-        assert list(found["search"]) == [str(rate) for rate in crowd.SETTING["rates"]]
-        assert found["rate"] == crowd.best(found["search"])
-        assert list(found["test"]) == [str(crowd.SETTING[steps]) for steps in ("steps", "longer")]
+        assert list(found["search"]) == list(found["test"]) == crowd.lengths()
+        for steps, searched in found["search"].items():
+            assert list(searched) == [str(rate) for rate in crowd.SETTING["rates"]]
+            assert found["rate"][steps] == crowd.best(searched)
         assert {len(run) for part in found["test"].values() for run in part.values()} == {crowd.SEEDS}
 
 
@@ -383,15 +384,18 @@ def test_no_digit_is_both_trained_and_tested_with(crowd, monkeypatch):
 
 
 def test_the_script_on_digits_repeats_itself(crowd, monkeypatch, tmp_path, capsys):
-    """A few steps on a few scenes, twice."""
+    """A few steps on a few scenes, twice, and once more from what the second time left; then nothing is trained."""
     few = {"rates": [0.01, 0.02], "steps": 2, "longer": 3, "scenes": 70, "choose by": 5, "tested": 7}
     monkeypatch.setattr(crowd, "SETTING", {**crowd.SETTING, **few})
     made = []
-    for again in ("one", "two"):
-        monkeypatch.setattr(crowd, "RESULTS", tmp_path / again)
+    for runs, results in (("one", "first"), ("two", "second"), ("two", "third")):
+        monkeypatch.setattr(crowd, "RUNS", tmp_path / runs)
+        monkeypatch.setattr(crowd, "RESULTS", tmp_path / results)
+        if results == "third":
+            monkeypatch.delattr(crowd, "train")
         crowd.main()
-        made.append(json.loads((tmp_path / again / "metrics.json").read_text()))
+        made.append(json.loads((tmp_path / results / "metrics.json").read_text()))
         for run in made[-1]["runs"].values():
             run.pop("seconds")
-    assert made[0] == made[1]
+    assert made[0] == made[1] == made[2]
     assert "straight-through: rate" in capsys.readouterr().out

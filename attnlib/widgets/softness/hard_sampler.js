@@ -120,10 +120,12 @@ function build(view, first) {
   const replace = (trait, i) => (value) => view.set({ [trait]: now[trait].map((old, j) => (j === i ? value : old)) });
   const picture = shares(names, logit, (i, value) => replace("logits", i)(value));
   const plot = estimates();
+  // To draw is what a preset asks for: it stays, and so does its line above the buttons.
+  const drawUpTo = (draws) => view.set({ draws, preset: now.preset });
   const more = [["Draw one", 1], ["Draw 10", 10], ["Draw 1,000", 1000]].map(([label, count]) =>
-    button({ label, onClick: () => view.set({ draws: Math.min(now.draws + count, bounds.most) }) }),
+    button({ label, onClick: () => drawUpTo(Math.min(now.draws + count, bounds.most)) }),
   );
-  const again = button({ label: "Start again", onClick: () => view.set({ draws: 0 }) });
+  const again = button({ label: "Start again", onClick: () => drawUpTo(0) });
   const other = button({ label: "Other draws", onClick: () => view.set({ seed: (now.seed + 1) % seeds.most }) });
   const rewards = names.map((name, i) => {
     const range = { min: reward.least, max: reward.most, step: 0.1 };

@@ -16,8 +16,8 @@ __all__ = ["PRESETS", "HardSampler", "uniforms"]
 PRESETS = [
     preset(
         "Far below zero",
-        "All rewards lie near −6, so each draw without a baseline says that its position is bad. Nothing is drawn yet: "
-        "draw one, then ten, then a thousand, and see which line is sooner at the exact slope.",
+        "All rewards lie near −6, so each draw without a baseline says that its position is bad. Draw one, then ten, "
+        "then a thousand, and see which line is sooner at the exact slope.",
         logits=[0.5, 0.0, -0.5],
         rewards=[-6.0, -5.5, -6.5],
         draws=0,

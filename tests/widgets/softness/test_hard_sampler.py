@@ -258,6 +258,23 @@ def test_buttons_draw_and_start_again(show):
 
 
 @pytest.mark.browser
+def test_a_preset_that_asks_for_draws_stays_while_one_draws(show):
+    """Its line stands above the buttons, which so stay under the pointer; other numbers than its own end it."""
+    page = show(HardSampler())
+    starts, notice = page.get_by_label("Start from"), page.locator(".attnlib-notice")
+    asked = {item["name"]: item["notice"] for item in HardSampler().presets}
+    place = page.get_by_role("button", name="Draw 10", exact=True).bounding_box()
+    for name in ("Draw one", "Draw 10", "Draw 1,000", "Start again"):
+        page.get_by_role("button", name=name, exact=True).click()
+        frame(page)
+        assert asked[starts.input_value()] == notice.inner_text()
+        assert page.get_by_role("button", name="Draw 10", exact=True).bounding_box() == place
+    page.get_by_role("button", name="Other draws").click()
+    frame(page)
+    assert starts.input_value() == ""
+
+
+@pytest.mark.browser
 def test_logits_move_by_keyboard_and_mouse(show):
     page = show(HardSampler(logits=[0.8, 0.0, -0.8], draws=200))
     lever = page.get_by_role("slider", name="Logit B")
