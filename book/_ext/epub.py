@@ -52,12 +52,14 @@ def visit_block(self: HTML5Translator, node: nodes.math_block) -> None:
 
 
 class Book(Epub3Builder):
-    """Sphinx's own, whose list of files also says which pages hold formulas or drawings: the format wants it."""
+    """Sphinx's own, whose list of files also says which pages hold formulas or drawings, and which is the cover."""
 
     def build_content(self) -> None:
         super().build_content()
         manifest = Path(self.outdir, "content.opf")
-        manifest.write_text(ITEM.sub(self._with_properties, manifest.read_text("utf-8")), "utf-8")
+        text = ITEM.sub(self._with_properties, manifest.read_text("utf-8"))
+        cover = f'href="{COVER[0]}" media-type="image/png"'
+        manifest.write_text(text.replace(cover, f'{cover} properties="cover-image"'), "utf-8")
 
     def _with_properties(self, item: re.Match[str]) -> str:
         page = Path(self.outdir, unquote(unescape(item["href"]))).read_text("utf-8")

@@ -16,7 +16,7 @@ __all__ = ["PRESETS", "HardSampler", "uniforms"]
 PRESETS = [
     preset(
         "Far below zero",
-        "All rewards lie near −6, so each draw without a baseline says that its position is bad. Draw one, then ten, "
+        "All rewards lie near −6, so each draw without a baseline says that its position is bad: draw one, then ten, "
         "then a thousand, and see which line is sooner at the exact slope.",
         logits=[0.5, 0.0, -0.5],
         rewards=[-6.0, -5.5, -6.5],
@@ -36,8 +36,8 @@ PRESETS = [
     ),
     preset(
         "Nothing to learn",
-        "Every position earns the same, so the exact slope is 0. Draw: without a baseline each draw still pushes, with "
-        "one they fall silent as soon as it has found the reward.",
+        "Every position earns the same, so the exact slope is 0; draw, and without a baseline each draw still pushes, "
+        "while with one they fall silent as soon as it has found the reward.",
         logits=[0.5, 0.0, -0.5],
         rewards=[-2.0, -2.0, -2.0],
         draws=0,
