@@ -99,6 +99,8 @@ def address(app: Sphinx) -> str:
 
 def tell(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
     """Put the tags into a page's head, and give the first page a title that says the book's name once."""
+    if app.builder.name != "html":
+        return
     description = describe(doctree)
     title = re.sub(r"<[^>]+>", "", context.get("title", "")) or app.config.html_title
     tags = meta(app, pagename, html.unescape(title), description)
