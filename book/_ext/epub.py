@@ -18,7 +18,7 @@ from sphinx.writers.html5 import HTML5Translator
 LOGGER = logging.getLogger(__name__)
 SYNONYMS = {r"\{(aligned|gathered)\}": "{split}", r"\\arg(?![a-z])": r"\\operatorname{arg}"}
 ITEM = re.compile(r'(?P<start><item id="[^"]+" href="(?P<href>[^"]+\.xhtml)" media-type="application/xhtml\+xml") />')
-LATE = "exercise.css"
+LATE = ("exercise.css", "mystnb.")
 COVER = ("_static/cover/social-card.png", "")  # a page of its own has no template here
 TAG = re.compile(r"\\tag\{([^}]*)\}")
 
@@ -68,9 +68,11 @@ class Book(Epub3Builder):
 
 
 def drop_absent(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: object) -> None:
-    """No page names a style sheet that comes only with the site, after this file has been closed."""
+    """No page names a style sheet that comes after this file has been closed."""
     if app.builder.name == Book.name:
-        context["css_files"] = [each for each in context.get("css_files", []) if LATE not in str(each)]
+        context["css_files"] = [
+            each for each in context.get("css_files", []) if not any(name in str(each) for name in LATE)
+        ]
 
 
 def look_at_formulas(app: Sphinx, doctree: nodes.document, page: str) -> None:
