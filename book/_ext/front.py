@@ -191,12 +191,12 @@ def resolve(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             continue
         path = Path(node["path"])
         name = f"{path.parent.name}-{path.stem}.png"
-        folder = Path(app.outdir) / "_static" / "attnlib"
+        folder = Path(app.outdir) / "_static" / "cards"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(small(base64.b64decode(widget(read(path))["image/png"])))
         up = "../" * app.builder.get_target_uri(docname).count("/")
         alt = f"The widget of the chapter {node['title']}"
-        html = f'<img src="{up}_static/attnlib/{name}" alt="{alt}" loading="lazy" width="{WIDTH // 2}">'
+        html = f'<img src="{up}_static/cards/{name}" alt="{alt}" loading="lazy" width="{WIDTH // 2}">'
         node.replace_self(nodes.raw("", html, format="html"))
 
 

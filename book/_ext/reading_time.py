@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "_tools"))
 import budget
 import toc
 
+SUMMARY = '<summary aria-label="The pages of this section">'
 ENTRY = re.compile(r'<a class="[^"]*\breference internal\b[^"]*" href="([^"]*)">\s*(.*?)\s*</a>', re.S)
 
 
@@ -35,7 +36,7 @@ def minutes(path: Path) -> int:
 
 
 def tell(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: object) -> None:
-    """Write the minutes beside the chapters in the sidebar."""
+    """Write the minutes beside the chapters in the sidebar; and what its arrows do, which have no text."""
     draw: Callable[..., Any] | None = context.get("generate_toctree_html")
     if app.builder.name != "html" or draw is None:
         return
@@ -51,7 +52,9 @@ def tell(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doc
 
     def drawn(*args: Any, **options: Any) -> Any:
         made = draw(*args, **options)
-        return ENTRY.sub(timed, str(made)) if "sidebar" in (*args[:1], options.get("kind")) else made
+        if "sidebar" not in (*args[:1], options.get("kind")):
+            return made
+        return ENTRY.sub(timed, str(made).replace("<summary>", SUMMARY))
 
     context["generate_toctree_html"] = drawn
 
