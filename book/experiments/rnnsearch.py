@@ -38,7 +38,8 @@ HERE = Path(__file__).parent
 RUNS = HERE / "runs" / "rnnsearch"
 RESULTS = HERE / "results" / "rnnsearch"
 
-MODELS = {"RNNsearch": RNNsearch, "RNNencdec": RNNencdec}
+Kind = type[RNNsearch] | type[RNNencdec]
+MODELS: dict[str, Kind] = {"RNNsearch": RNNsearch, "RNNencdec": RNNencdec}
 LONGEST = (18, 25)  # Greek words; the paper has 30 and 50
 SEEDS = (0, 1, 2)
 STEPS = 1000  # of either length: the shorter verses are seen more often
@@ -107,11 +108,11 @@ def declining(taken: int, *, rate: float, steps: int) -> float:
     return rate * min(1.0, (taken + 1) / 50) * max(0.0, 1 - (taken + 1) / (steps + 1))
 
 
-def build(kind: str, setting: dict[str, Any], sizes: tuple[int, int]) -> RNNsearch | RNNencdec:
+def build(kind: Kind, setting: dict[str, Any], sizes: tuple[int, int]) -> RNNsearch | RNNencdec:
     widths = {name: setting[name] for name in ("embedding", "hidden", "maxout", "dropout")}
-    if kind == "RNNsearch":
+    if issubclass(kind, RNNsearch):
         widths["alignment"] = setting["hidden"]
-    model: RNNsearch | RNNencdec = MODELS[kind](*sizes, **widths)
+    model = kind(*sizes, **widths)
     if setting["start"] == "xavier":  # the paper's start is made for a thousand units and Adadelta
         for name, parameter in model.named_parameters():
             if "embedding" in name:
@@ -134,7 +135,7 @@ def loss(model: Any, batch: Any, *, forget: float = 0.0) -> tuple[torch.Tensor, 
     )
 
 
-def train(kind: str, longest: int, seed: int, setting: dict[str, Any], folder: Path, steps: int) -> None:
+def train(kind: Kind, longest: int, seed: int, setting: dict[str, Any], folder: Path, steps: int) -> None:
     """Train one model, or go on with it."""
     training, dev, _ = corpus(setting["source"])
     pairs = short_enough(training, longest)
@@ -160,7 +161,7 @@ def train(kind: str, longest: int, seed: int, setting: dict[str, Any], folder: P
         evaluate=lambda model: judge(model, short_enough(dev, longest), words),
         patience=PATIENCE,
         folder=folder,
-        configuration={"model": kind, "longest": longest, "steps": steps, **setting},
+        configuration={"model": kind.__name__, "longest": longest, "steps": steps, **setting},
     )
 
 
@@ -306,27 +307,30 @@ def longer_names() -> list[str]:
     return [f"RNNsearch-{max(LONGEST)}-{seed}" for seed in SEEDS]
 
 
-def parsed(name: str) -> tuple[str, int, int]:
+def parsed(name: str) -> tuple[Kind, int, int]:
     kind, longest, seed = name.rsplit("-", 2)
     if kind not in MODELS or not longest.isdecimal() or not seed.isdecimal():
         raise SystemExit(f"NAME must be model-longest-seed such as {names()[0]}, got {name}")
-    return kind, int(longest), int(seed)
+    return MODELS[kind], int(longest), int(seed)
 
 
 def run(name: str, runs: Path, steps: int) -> None:
     """Train a model, judge it on the test verses, and write that beside it."""
-    kind, longest, seed = parsed(name)
-    folder, start = runs / name, time.perf_counter()
-    train(kind, longest, seed, SETTING, folder, steps)
+    train_and_judge(*parsed(name), SETTING, runs / name, steps)
+
+
+def train_and_judge(kind: Kind, longest: int, seed: int, setting: dict[str, Any], folder: Path, steps: int) -> None:
+    start = time.perf_counter()
+    train(kind, longest, seed, setting, folder, steps)
     if (folder / "test.json").exists():
         return
-    model, words = trained(kind, folder, SETTING), vocabularies(SETTING)
-    metrics = evaluate(model, corpus(SETTING["source"])[2], words)
+    model, words = trained(kind, folder, setting), vocabularies(setting)
+    metrics = evaluate(model, corpus(setting["source"])[2], words)
     metrics["wall seconds of the last start"] = round(time.perf_counter() - start, 1)
-    _write(folder / "test.json", metrics)
+    write(folder / "test.json", metrics)
 
 
-def trained(kind: str, folder: Path, setting: dict[str, Any]) -> Any:
+def trained(kind: Kind, folder: Path, setting: dict[str, Any]) -> Any:
     words = vocabularies(setting)
     model = build(kind, setting, (len(words[0]), len(words[1])))
     model.load_state_dict(torch.load(folder / "model.pt", map_location="cpu", weights_only=True))
@@ -334,7 +338,7 @@ def trained(kind: str, folder: Path, setting: dict[str, Any]) -> Any:
 
 
 def trial(name: str, runs: Path, steps: int) -> None:
-    train("RNNsearch", max(LONGEST), 0, {**SETTING, **TRIALS[name]}, runs / f"trial {name}", steps)
+    train(RNNsearch, max(LONGEST), 0, {**SETTING, **TRIALS[name]}, runs / f"trial {name}", steps)
 
 
 def write_results(runs: Path, results: Path) -> None:
@@ -362,8 +366,8 @@ def write_results(runs: Path, results: Path) -> None:
             "test": len(test),
         },
         "words": [len(words) for words in vocabularies(SETTING)],
-        "runs": {name: _told(record, runs / name) for name, record in records.items()},
-        "longer": {name: _told(record, runs / "longer" / name) for name, record in longer.items()},
+        "runs": {name: of_run(record, runs / name) for name, record in records.items()},
+        "longer": {name: of_run(record, runs / "longer" / name) for name, record in longer.items()},
         "longer steps": LONGER,
         "baselines": {str(longest): baselines(short_enough(training, longest), test) for longest in LONGEST},
         "trials": {
@@ -373,11 +377,11 @@ def write_results(runs: Path, results: Path) -> None:
         },
     }
     keep_model(runs, results, test)
-    _write(results / "metrics.json", metrics)
+    write(results / "metrics.json", metrics)
     print(summary(metrics))
 
 
-def _told(record: Record, folder: Path) -> dict[str, Any]:
+def of_run(record: Record, folder: Path) -> dict[str, Any]:
     return {
         "parameters": record.n_parameters,
         "epochs": len(record.losses),
@@ -392,14 +396,14 @@ def _told(record: Record, folder: Path) -> dict[str, Any]:
 def keep_model(runs: Path, results: Path, test: Sequence[Pair]) -> None:
     """One model in half precision, and verses with what it, IBM Model 1 and the others make of them."""
     name, words = f"RNNsearch-{max(LONGEST)}-0", vocabularies(SETTING)
-    model = trained("RNNsearch", runs / name, SETTING)
+    model = trained(RNNsearch, runs / name, SETTING)
     half = {key: value.half() for key, value in model.state_dict().items()}
     temporary = results / "model.pt.part"
     torch.save(half, temporary)
     os.replace(temporary, results / "model.pt")
     model.load_state_dict({key: value.float() for key, value in half.items()})
-    longer = trained("RNNsearch", runs / "longer" / longer_names()[0], SETTING)
-    plain = trained("RNNencdec", runs / f"RNNencdec-{max(LONGEST)}-0", SETTING)
+    longer = trained(RNNsearch, runs / "longer" / longer_names()[0], SETTING)
+    plain = trained(RNNencdec, runs / f"RNNencdec-{max(LONGEST)}-0", SETTING)
     ibm = ibm_model_1(short_enough(corpus(SETTING["source"])[0], max(LONGEST)))
     chosen = [pair for some in by_length(test) for pair in some[:: max(1, len(some) * len(BINS) // SHOWN)]][: 2 * SHOWN]
     kept = held_out(chosen, model, longer, plain, ibm, words)
@@ -410,7 +414,7 @@ def keep_model(runs: Path, results: Path, test: Sequence[Pair]) -> None:
         "judged": judge(model, chosen, words),
         "verses": kept,
     }
-    _write(results / "heldout.json", held, indent=None)
+    write(results / "heldout.json", held, indent=None)
 
 
 def held_out(
@@ -454,7 +458,7 @@ def summary(metrics: dict[str, Any]) -> str:
     for arm, runs in arms.items():
         tests = [run["test"]["all"] for run in runs]
         told = [
-            f"{key} {_spread([test[key] for test in tests])}"
+            f"{key} {spread([test[key] for test in tests])}"
             for key in ("loss", "bleu", "chrf", "error")
             if key in tests[0]
         ]
@@ -464,14 +468,33 @@ def summary(metrics: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _spread(values: list[float]) -> str:
+def spread(values: list[float]) -> str:
     return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) if len(values) > 1 else 0:.3f}"
 
 
-def _write(path: Path, content: Any, indent: int | None = 1) -> None:
+def write(path: Path, content: Any, indent: int | None = 1) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(content, indent=indent, ensure_ascii=False) + "\n", "utf-8")
     os.replace(temporary, path)
+
+
+def start_all(commands: Iterable[Sequence[str]], jobs: int) -> None:
+    """Run the commands, so many at a time, and stop at the first that fails."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def wait_for(process: subprocess.Popen[bytes]) -> None:
+        if process.wait():
+            raise SystemExit(f"a run failed: {' '.join(map(str, process.args))}")
+        running.remove(process)
+
+    for command in commands:
+        running.append(subprocess.Popen(command))
+        while len(running) >= jobs:
+            time.sleep(0.2)
+            for process in [process for process in running if process.poll() is not None]:
+                wait_for(process)
+    for process in running[:]:
+        wait_for(process)
 
 
 def main() -> None:
@@ -494,18 +517,7 @@ def main() -> None:
         wanted = names() + [f"longer: {name}" for name in longer_names()]
         wanted += [f"trial: {name}" for name in TRIALS if options.trials]
         each = [sys.executable, __file__, "--runs", str(options.runs), "--steps", str(options.steps)]
-        running: list[subprocess.Popen[bytes]] = []
-        for name in wanted:
-            running.append(subprocess.Popen([*each, name]))
-            while len(running) >= options.jobs:
-                time.sleep(0.2)
-                for process in [process for process in running if process.poll() is not None]:
-                    if process.returncode:
-                        raise SystemExit(f"a run failed: {' '.join(map(str, process.args))}")
-                    running.remove(process)
-        for process in running:
-            if process.wait():
-                raise SystemExit(f"a run failed: {' '.join(map(str, process.args))}")
+        start_all([[*each, name] for name in wanted], options.jobs)
         write_results(options.runs, options.results)
 
 

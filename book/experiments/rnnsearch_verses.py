@@ -35,7 +35,7 @@ def kept_model() -> tuple[Any, tuple[Vocabulary, Vocabulary]]:
     """The model that is committed, and its vocabularies."""
     held = json.loads((rnnsearch.RESULTS / "heldout.json").read_text("utf-8"))
     words = Vocabulary(held["source words"]), Vocabulary(held["target words"])
-    model = rnnsearch.build("RNNsearch", rnnsearch.SETTING, (len(words[0]), len(words[1])))
+    model = rnnsearch.build(rnnsearch.RNNsearch, rnnsearch.SETTING, (len(words[0]), len(words[1])))
     state = torch.load(rnnsearch.RESULTS / "model.pt", map_location="cpu", weights_only=True)
     model.load_state_dict({name: value.float() for name, value in state.items()})
     return model.eval(), words

@@ -120,7 +120,7 @@ def test_the_small_model_does_what_was_written_down(rnnsearch):
     """The checkpoint, read again: its loss and alignment error on the verses kept, its weights, a translation."""
     held, setting = read("heldout.json"), read("metrics.json")["setting"]
     words = Vocabulary(held["source words"]), Vocabulary(held["target words"])
-    model = rnnsearch.build("RNNsearch", setting, (len(words[0]), len(words[1])))
+    model = rnnsearch.build(rnnsearch.RNNsearch, setting, (len(words[0]), len(words[1])))
     state = torch.load(RESULTS / "model.pt", weights_only=True)
     assert {value.dtype for value in state.values()} == {torch.float16}
     model.load_state_dict({name: value.float() for name, value in state.items()})
