@@ -102,6 +102,13 @@ def frame(page: Page) -> None:
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
+def resize(page: Page, width: int) -> None:
+    """Make the window so wide, and wait until its observers have been told and have written."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.wait_for_function("width => innerWidth === width", arg=width)
+    frame(page)
+
+
 def move_something(page: Page, view: Locator) -> None:
     """Move the first handle of a widget by keyboard; where there is none, tick its first box."""
     handles = view.locator(".attnlib-point, input[type=range]:enabled")

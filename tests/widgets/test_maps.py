@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from browser import frame
+from browser import frame, resize
 from drawn import arithmetic, draw, found, rows, text
 
 from attnlib.alignment import alignment_error_rate, links_of
@@ -223,8 +223,7 @@ def test_a_long_sentence_stays_on_a_phone(show):
     width = 390
     links = [(t, (t * 7) % 40) for t in range(40)]
     page = show(Maps([pair(40, 40, links=links), pair(3, 3)]))
-    page.set_viewport_size({"width": width, "height": 900})
-    page.wait_for_timeout(100)
+    resize(page, width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     boxes = page.evaluate(
         """() => [".attnlib-maps-token", ".attnlib-maps-cells", ".attnlib-maps-lines path"]

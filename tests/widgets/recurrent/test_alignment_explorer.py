@@ -2,7 +2,7 @@
 of Maps, test_widgets*.py the rest."""
 
 import pytest
-from browser import frame
+from browser import frame, resize
 from drawn import draw, found
 
 from attnlib.widgets import AlignmentExplorer
@@ -113,8 +113,7 @@ LINES = """() => {
 def test_lines_run_from_the_word_to_what_people_linked(show, width):
     """Also after the window has become another one."""
     page = show(AlignmentExplorer(index=1, row=3))
-    page.set_viewport_size({"width": width, "height": 900})
-    page.wait_for_timeout(100)
+    resize(page, width)
     for row, name in ((3, "God"), (4, "created"), (9, "earth")):
         page.get_by_role("option", name=name, exact=True).click()
         frame(page)
