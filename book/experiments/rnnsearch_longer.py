@@ -117,9 +117,9 @@ class Arm(NamedTuple):
 LONG, SHORT = max(rnnsearch.LONGEST), min(rnnsearch.LONGEST)
 ARMS = {
     f"RNNencdec-{LONG}": Arm(RNNencdec, LONG),
+    f"RNNencdec-{LONG}-searched": Arm(RNNencdec, LONG, searched=True),
     f"GroundHogOrder-{LONG}": Arm(GroundHogOrder, LONG),
     f"LuongOrder-{LONG}": Arm(LuongOrder, LONG),
-    f"RNNencdec-{LONG}-searched": Arm(RNNencdec, LONG, searched=True),
     f"RNNsearch-{LONG}-searched": Arm(RNNsearch, LONG, searched=True),
     f"RNNsearch-{SHORT}": Arm(RNNsearch, SHORT),
     f"RNNencdec-{SHORT}": Arm(RNNencdec, SHORT),
