@@ -217,16 +217,21 @@ def test_another_verse_is_never_the_same(verses):
 
 
 @pytest.fixture
-def small(rnnsearch, monkeypatch):
-    """Sentences that are copied in reverse, in place of the Testament; tiny sizes."""
+def small_pairs():
+    """Sentences that are copied in reverse, in place of the Testament."""
     chance = random.Random(0)
     pairs = []
     for number in range(150):
         source = tuple(chance.choice("αβγδε") for _ in range(chance.randint(1, 30)))
         links = frozenset((t, len(source) - 1 - t) for t in range(len(source)))
         pairs.append(Pair(f"40001{number:03}", source, source[::-1], links))
-    parts = Split(pairs[:60], pairs[60:90], pairs[90:])
-    monkeypatch.setattr(rnnsearch, "corpus", lambda source: parts)
+    return Split(pairs[:60], pairs[60:90], pairs[90:])
+
+
+@pytest.fixture
+def small(rnnsearch, small_pairs, monkeypatch):
+    """Those sentences, and tiny sizes."""
+    monkeypatch.setattr(rnnsearch, "corpus", lambda source: small_pairs)
     monkeypatch.setattr(rnnsearch, "BEAM", 2)
     monkeypatch.setattr(rnnsearch, "SETTING", {**rnnsearch.SETTING, "hidden": 5, "embedding": 4, "maxout": 3})
     return rnnsearch
@@ -296,6 +301,110 @@ def test_unknown_words_are_put_in_while_training_alone(rnnsearch):
     assert seen[0][0, 0] == rnnsearch.BOS
     rnnsearch.loss(model.eval(), batch, forget=0.5)
     assert torch.equal(seen[1], batch.target_in)
+
+
+# --- longer, and in two other orders ----------------------------------------------------------------------------------
+
+LONGER = EXPERIMENTS / "results" / "rnnsearch_longer" / "metrics.json"
+
+
+@pytest.fixture
+def longer():
+    return script("rnnsearch_longer")
+
+
+def translator_of(longer, kind):
+    torch.manual_seed(0)
+    setting = {**longer.SETTING, "embedding": 5, "hidden": 7, "maxout": 3, "dropout": 0.0}
+    return longer.rnnsearch.build(kind, setting, (11, 13)).eval()
+
+
+SOURCE = torch.tensor([[4, 5, 6, 2], [7, 8, 2, 0]])
+TARGET = torch.tensor([[1, 4, 5, 9], [1, 6, 7, 9]])
+
+
+@pytest.mark.parametrize("kind", ["LuongOrder", "GroundHogOrder"])
+def test_another_order_takes_the_same_steps_alone_and_with_the_reference(longer, kind):
+    model = translator_of(longer, getattr(longer, kind))
+    given, encoded = model(SOURCE, SOURCE != 0, TARGET), model.encode(SOURCE, SOURCE != 0)
+    state = encoded.state
+    for t in range(TARGET.shape[1]):
+        step = model.step(TARGET[:, t], state, encoded)
+        assert_close(step.logits, given.logits[:, t])
+        assert_close(step.weights, given.weights[:, t])
+        state = step.state
+    found = longer.rnnsearch.beam(model, SOURCE, SOURCE != 0, begin=1, end=2, width=3, longest=4)
+    alone = longer.rnnsearch.beam(model, SOURCE[1:, :3], SOURCE[1:, :3] != 0, begin=1, end=2, width=3, longest=4)
+    assert found.words[1].tolist()[: alone.words.shape[1]] == alone.words[0].tolist()
+
+
+@pytest.mark.parametrize(("kind", "first"), [("RNNsearch", 3), ("LuongOrder", 2), ("GroundHogOrder", 2)])
+def test_from_which_row_on_the_weights_know_a_word(longer, kind, first):
+    """The third word that the decoder reads: rows that come before the word is known cannot move."""
+    model = translator_of(longer, getattr(longer, kind))
+    other = TARGET.clone()
+    other[:, 2] = 8
+    one, two = (model(SOURCE, SOURCE != 0, words).weights for words in (TARGET, other))
+    moved = (one - two).abs().amax((0, 2)) > 1e-7
+    assert moved.tolist() == [t >= first for t in range(4)]
+
+
+@pytest.mark.parametrize(("kind", "reads"), [("LuongOrder", False), ("GroundHogOrder", True)])
+def test_which_state_reads_the_context_before(longer, kind, reads):
+    """The same first state, another memory: the second state of Luong's order cannot tell, GroundHog's can."""
+    model, n = translator_of(longer, getattr(longer, kind)), 7
+    encoded = model.encode(SOURCE, SOURCE != 0)
+    other = encoded._replace(annotations=encoded.annotations + 1.0)
+    states = []
+    for memory in (encoded, other):
+        first = model.step(TARGET[:, 0], memory.state, memory)
+        second = model.step(TARGET[:, 1], first.state, memory)
+        states.append((first.state[:, :n], second.state[:, :n]))
+    (a, b), (c, d) = states
+    assert torch.equal(a, c)
+    assert torch.equal(b, d) != reads
+
+
+def test_the_least_loss_of_the_same_words_is_chosen(longer):
+    trials = {"as above": {"loss": 3.0}, "no dropout": {"loss": 2.0}, longer.OF_OTHER_WORDS: {"loss": 1.0}}
+    assert longer.chosen(trials) == "no dropout"
+
+
+def test_longer_runs_are_of_this_script_and_add_up(longer):
+    metrics, known = json.loads(LONGER.read_text("utf-8")), read("metrics.json")
+    check_the_code(metrics, "rnnsearch_longer")
+    assert metrics["trained by"] == known["script"]
+    assert metrics["steps"] == known["longer steps"]
+    assert set(metrics["arms"]) == {*longer.ARMS, "RNNsearch-25"}
+    assert {len(runs) for runs in metrics["arms"].values()} == {len(longer.SEEDS)}
+    for kind, trials in metrics["trials"].items():
+        assert list(trials) == list(longer.TRIALS)
+        assert metrics["chosen"][kind] == longer.chosen(trials)
+    assert metrics["arms"]["RNNsearch-25"] == list(known["longer"].values())
+    runs = {f"{arm}-{i}": run for arm, each in metrics["arms"].items() for i, run in enumerate(each)}
+    check_that_metrics_add_up({**known, "runs": runs, "longer": {}})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("arm", ["RNNencdec-25-searched", "GroundHogOrder-25"])
+def test_the_longer_script_trains_judges_and_gathers(longer, small_pairs, monkeypatch, tmp_path, capsys, arm):
+    monkeypatch.setattr(longer.rnnsearch, "corpus", lambda source: small_pairs)
+    monkeypatch.setattr(longer.rnnsearch, "BEAM", 2)
+    tiny = {**longer.SETTING, "hidden": 5, "embedding": 4, "maxout": 3}
+    for module in (longer, longer.rnnsearch):
+        monkeypatch.setattr(module, "SETTING", tiny)
+    monkeypatch.setattr(longer, "SEEDS", (0,))
+    monkeypatch.setattr(longer, "ARMS", {arm: longer.ARMS[arm]})
+    for trial in longer.TRIALS:
+        longer.run(f"trial: {trial}", tmp_path / "runs", steps=6)
+    longer.run(f"{arm}-0", tmp_path / "runs", steps=2)
+    longer.write_results(tmp_path / "runs", tmp_path / "results")
+    metrics = json.loads((tmp_path / "results" / "metrics.json").read_text())
+    assert list(metrics["arms"]) == [arm, "RNNsearch-25"]
+    assert f"{arm}: loss" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="NAME must be one such as"):
+        longer.run("Transformer-25-0", tmp_path / "runs", steps=2)
 
 
 # --- the tiny translator ----------------------------------------------------------------------------------------------
