@@ -109,6 +109,35 @@ def resize(page: Page, width: int) -> None:
     frame(page)
 
 
+def middle(point: Locator) -> tuple[float, float]:
+    """The pixel where a handle is."""
+    box = point.locator(".attnlib-target").bounding_box() or {}
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def drag(page: Page, x: float, y: float, right: float, down: float) -> None:
+    """Press the mouse at a pixel, move it, let it go."""
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + right, y + down, steps=6)
+    page.mouse.up()
+    frame(page)
+
+
+def overlapping(page: Page, words: str, drawn: str) -> list[str]:
+    """The texts among `words` whose box meets that of something `drawn`; both are selectors."""
+    return page.evaluate(
+        """([words, drawn]) => {
+            const box = (node) => node.getBoundingClientRect();
+            const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+            const boxes = [...document.querySelectorAll(drawn)].map(box);
+            const met = (node) => boxes.some((each) => meet(box(node), each));
+            return [...document.querySelectorAll(words)].filter(met).map((node) => node.textContent);
+        }""",
+        [words, drawn],
+    )
+
+
 def move_something(page: Page, view: Locator) -> None:
     """Move the first handle of a widget by keyboard; where there is none, tick its first box."""
     handles = view.locator(".attnlib-point, input[type=range]:enabled")

@@ -6,7 +6,7 @@ import { keyTable } from "./js/keys.js";
 import { attend } from "./js/math/attend.js";
 import { entmax, sigmoid, softmax, sparsemax } from "./js/math/distributions.js";
 import { arrow, before, legend, mark, plane, point, reach } from "./js/plane.js";
-import { SCORES, scoring } from "./js/scores.js";
+import { SCORES, replaced, scoring } from "./js/scores.js";
 import { number, pair, share } from "./js/text.js";
 
 const NAMES = ["dot", "scaled dot", "similarity", "general", "additive", "gaussian"];
@@ -17,23 +17,35 @@ const MOST_QUERIES = 4;
 const nameOf = ({ query }, i, letter = "q") => (query.length === 1 ? letter : `${letter}${i + 1}`);
 
 function drawing(view, get) {
-  const board = plane({ label: "The plane of queries, keys and values" });
+  const move = (kind, i, place) =>
+    view.set({ [kind]: replaced(get()[kind], [i], place), ...(kind === "query" && { selected: i }) });
+  const onTap = (place) => move("query", get().selected, place);
+  const board = plane({ label: "The plane of queries, keys and values", onTap });
   const lines = (name, tag) => pool(board.layer(name), () => ({ node: svg(tag) }));
   const rays = lines("attnlib-rays", "path");
   const looks = lines("attnlib-looks", "line");
   const flows = lines("attnlib-flows", "line");
-  const [values, keys, contexts] = ["value", "key", "context"].map((kind) => pool(board.layer(), () => mark(kind)));
-  const queries = pool(board.layer(), (i) => {
-    const drawn = mark("query");
-    const onMove = (place) => view.set({ query: get().query.map((old, j) => (i === j ? place : old)), selected: i });
-    const grip = point({ plane: board, mark: drawn.node, onMove, onFocus: () => view.set({ selected: i }) });
-    return { node: grip.node, grip, drawn };
-  });
+  const layers = (kinds, make) => Object.fromEntries(kinds.map((kind) => [kind, pool(board.layer(), make(kind))]));
+  // Painted from the values up to the queries, and reached from the queries on.
+  const marks = layers(["value", "key", "context", "query"], (kind) => () => mark(kind));
+  const grips = layers(["query", "key", "value"], (kind) => (i) => point({
+    plane: board,
+    onMove: (place) => move(kind, i, place),
+    onFocus: () => kind === "query" && view.set({ selected: i }),
+  }));
+  function show(kind, points, nameOfOne, isHollow) {
+    const drawn = marks[kind](points.length);
+    const held = grips[kind]?.(points.length);
+    points.forEach((each, i) => {
+      drawn[i].update(nameOfOne(i), { hollow: isHollow(i), place: board.place(each) });
+      held?.[i].update(each, `${kind[0].toUpperCase()}${kind.slice(1)} ${nameOfOne(i)}`);
+    });
+  }
 
   function update(state, rows) {
     const { key, labels, mask, query, selected } = state;
     const sources = state.keys_only ? key : state.value;
-    board.update(reach([...key, ...sources], query));
+    board.update(reach([...key, ...sources, ...query]));
     const { place } = board;
     const origin = place([0, 0]);
     const { weights, context } = rows[selected];
@@ -45,15 +57,11 @@ function drawing(view, get) {
       write(node, { x1, y1, x2, y2, "stroke-width": 1 + 9 * Math.min(weight, 1), "data-none": weight === 0 });
     looks(key.length).forEach((line, i) => link(line, place(query[selected]), place(key[i]), weights[i]));
     flows(key.length).forEach((line, i) => link(line, place(sources[i]), place(context), weights[i]));
-    keys(key.length).forEach((drawn, i) => drawn.update(labels[i], { hollow: !mask[i], place: place(key[i]) }));
-    const shown = state.keys_only ? 0 : key.length;
-    values(shown).forEach((drawn, i) => drawn.update(labels[i], { hollow: !mask[i], place: place(sources[i]) }));
-    contexts(rows.length).forEach((drawn, i) =>
-      drawn.update(nameOf(state, i, "c"), { hollow: i !== selected, place: place(rows[i].context) }));
-    queries(query.length).forEach(({ grip, drawn }, i) => {
-      drawn.update(nameOf(state, i), { hollow: i !== selected });
-      grip.update(query[i], `Query ${nameOf(state, i)}`);
-    });
+    const [label, masked, other] = [(i) => labels[i], (i) => !mask[i], (i) => i !== selected];
+    show("key", key, label, masked);
+    show("value", state.keys_only ? [] : sources, label, masked);
+    show("context", rows.map((row) => row.context), (i) => nameOf(state, i, "c"), other);
+    show("query", query, (i) => nameOf(state, i), other);
   }
   return { node: board.node, update };
 }
@@ -143,8 +151,9 @@ function build(view, first) {
   const get = () => state;
   const picture = drawing(view, get);
   const marks = legend(
-    ["query", "q", "query, drag it"], ["key", "A", "key"], ["value", "A", "value"], ["context", "c", "context"]);
-  const onTick = (i, visible) => view.set({ mask: state.mask.map((old, j) => (i === j ? visible : old)) });
+    ["query", "q", "query, drag it"], ["key", "A", "key, drag it"], ["value", "A", "value, drag it"],
+    ["context", "c", "context, it follows"]);
+  const onTick = (i, visible) => view.set({ mask: replaced(state.mask, [i], visible) });
   const keys = keyTable({ onTick });
   const queries = queryTable(view);
   const controls = settings(view, get);
@@ -171,6 +180,6 @@ function build(view, first) {
 }
 
 const unnamed = "Your own points";
-const hint = "Drag a query, or move it with the arrow keys.";
+const hint = "Drag a query, a key or a value, or move it with the arrow keys.";
 
 export default { build, unnamed, hint };

@@ -5,7 +5,7 @@ import { html, pool, svg, write } from "./js/dom.js";
 import { field, fieldScale, samples, spanOf } from "./js/field.js";
 import { keyTable } from "./js/keys.js";
 import { softmax } from "./js/math/distributions.js";
-import { legend, mark, plane, point, reach } from "./js/plane.js";
+import { border, legend, mark, plane, point, reach } from "./js/plane.js";
 import { SCORES, group, replaced, scoring } from "./js/scores.js";
 import { number, pair, share } from "./js/text.js";
 
@@ -18,8 +18,8 @@ function energiesAt(state, places) {
 }
 
 function drawing(onQuery, onProbe) {
-  const board = plane({ label: "The plane of keys" });
-  write(board.node, { class: "attnlib-plane attnlib-field" });
+  const board = plane({ label: "The plane of keys", onTap: look });
+  write(board.node, { class: "attnlib-plane attnlib-board attnlib-field" });
   const paint = field(board);
   const rays = board.layer("attnlib-field-ray");
   rays.append(svg("line"), svg("line")); // the first is the halo of the second
@@ -33,15 +33,14 @@ function drawing(onQuery, onProbe) {
   board.node.append(query.node, probe.node);
 
   let state = null;
-  /** A pointer over the plane reads it; close to a key it reads the key. */
-  function hover(event) {
-    if (!state || query.node.hasAttribute("data-dragging") || event.target.closest(".attnlib-point")) return;
-    const here = board.at(event);
+  /** The probe reads the plane under the mouse, or where it is tapped; close to a key it reads the key. */
+  function look(here) {
     const [x, y] = board.place(here);
-    const near = state.key.find((key) => Math.hypot(board.x(key[0]) - x, board.y(key[1]) - y) < 11);
-    onProbe(near ?? here.map((value) => Number(value.toFixed(2))));
+    onProbe(state.key.find((key) => Math.hypot(board.x(key[0]) - x, board.y(key[1]) - y) < 11) ?? here);
   }
-  for (const name of ["pointermove", "pointerdown"]) board.node.addEventListener(name, hover);
+  board.node.addEventListener("pointermove", (event) => {
+    if (event.pointerType === "mouse" && !event.target.closest(".attnlib-point")) look(board.at(event));
+  });
 
   return {
     node: board.node,
@@ -100,8 +99,8 @@ function build(view, first) {
   let [places, limit] = [[], 0];
   return (next) => {
     state = next;
-    const wanted = reach(state.key, [state.query]);
-    if (wanted !== limit) places = samples((limit = wanted));
+    const wanted = reach([...state.key, state.query]);
+    if (wanted !== limit) places = samples(border((limit = wanted)));
     const values = energiesAt(state, places);
     const energies = SCORES[state.score].of(state.query, state.key, state);
     const weights = softmax(energies);

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from browser import frame
+from browser import drag, frame, middle
 from drawn import arithmetic, draw, found, rows, text
 
 from attnlib import distributions
@@ -178,12 +178,7 @@ def test_ring_follows_the_mouse_from_the_border_of_the_picture_too(show):
     page = show(DistributionLab(logits=[-2.0, 0.0, 0.5]))
     assert page.locator(".attnlib-point[data-outside]").count() == 1
     assert "outside the picture" in page.inner_text("main")
-    box = page.locator(".attnlib-target").bounding_box()
-    board = page.locator(".attnlib-simplex").bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.down()
-    page.mouse.move(board["x"] + board["width"] * 0.5, board["y"] + board["height"] * 214 / 360, steps=6)
-    page.mouse.up()
-    frame(page)
+    (x, y), board = middle(page.locator(".attnlib-point")), page.locator(".attnlib-simplex").bounding_box()
+    drag(page, x, y, board["x"] + board["width"] * 0.5 - x, board["y"] + board["height"] * 214 / 360 - y)
     assert page.locator(".attnlib-point[data-outside]").count() == 0
     assert logits_of(page) == pytest.approx([-0.5] * 3, abs=0.03)

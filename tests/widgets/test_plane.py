@@ -4,7 +4,7 @@ import math
 import re
 
 import pytest
-from browser import frame
+from browser import drag, frame, middle
 from drawn import arithmetic, draw, found, text
 
 from attnlib.widgets import QueryTuner, ScoreField
@@ -35,7 +35,14 @@ def test_grid_is_of_few_round_lines_however_far_the_plane_goes():
         marks = sorted({abs(float(word.replace("−", "-"))) for word in told if word})
         assert f"{marks[0]:.0e}"[0] in "125"
         assert marks == pytest.approx([marks[0] * (i + 1) for i in range(len(marks))])
-        assert marks[-1] < max(far, 3.5)
+        assert marks[-1] <= max(far, 3)
+
+
+def test_marks_and_rings_are_inside_at_the_limit():
+    for view in draw(*(QueryTuner(query=[far, -far], key=[[-far, far]]) for far in (3, 10, 1e6))):
+        for point in found(view, "attnlib-point"):
+            x, y = numbers(point.get("transform"))
+            assert 18.5 <= min(x, 400 - x, y, 400 - y) < 25  # the ring, and the half of its line
 
 
 def test_a_field_far_out_is_as_small():
@@ -96,6 +103,12 @@ def test_steps_are_round_and_few():
 # ------------------------------------------------------------------------------------------------------------- colours
 
 
+def place(pixel, edge=3 * 1.12):
+    """The place of the plane at a pixel of the picture, whose border is a little beyond 3."""
+    x, y = pixel
+    return [x / 200 * edge - edge, edge - y / 200 * edge]
+
+
 def inside(x, y, path):
     """Whether the drawn area of a path holds a pixel: how often its rings go around it is not even."""
     crossings = 0
@@ -120,14 +133,14 @@ def test_colour_and_lines_say_the_energy(preset):
     else:
         assert len(labels) >= 4
         places = [[float(word.get("x")), float(word.get("y")) - 4] for _, word in labels]
-        energies = widget.field([[x / 400 * 6 - 3, 3 - y / 400 * 6] for x, y in places]).tolist()
+        energies = widget.field([place(pixel) for pixel in places]).tolist()
         assert energies == pytest.approx([number[0] for number, _ in labels], abs=0.005 * end + 0.02)
-    spots = [(13 + 34 * i, 13 + 34 * j) for i in range(12) for j in range(12)]
-    energies = widget.field([[x / 400 * 6 - 3, 3 - y / 400 * 6] for x, y in spots]).tolist()
-    sampled = widget.field([[-3 + 0.12 * i, -3 + 0.12 * j] for i in range(51) for j in range(51)])
+    pixels = [(13 + 34 * i, 13 + 34 * j) for i in range(12) for j in range(12)]
+    energies = widget.field([place(pixel) for pixel in pixels]).tolist()
+    sampled = widget.field([place((8 * i, 8 * j)) for i in range(51) for j in range(51)])
     span = (sampled.max() - sampled.min()).item()
     step = evaluate("(span) => math.niceStep(span, 9)", span) if span > 1e-9 else 0
-    for (x, y), energy in zip(spots, energies, strict=True):
+    for (x, y), energy in zip(pixels, energies, strict=True):
         top = [band for band in bands if band.tag == "rect" or inside(x, y, band.get("d"))][-1]
         told = end * numbers(top.get("style"))[0] / 100 * (-1 if top.get("class") == "attnlib-below" else 1)
         assert told == pytest.approx(energy, abs=0.56 * step + 0.01 * end)
@@ -159,42 +172,125 @@ def test_a_point_moves_by_keyboard_and_stays_in_the_plane(show):
     assert press(page, "ArrowLeft", "Shift+ArrowUp") == [29.5, 12.5]
 
 
+every_point = pytest.mark.parametrize("name", ["Query q", "Key B", "Value C"])
+
+
+def spot(page, name):
+    return middle(page.get_by_role("slider", name=name))
+
+
+def unit(page):
+    return page.locator(".attnlib-plane").bounding_box()["width"] / 6 / 1.12
+
+
 @pytest.mark.browser
-def test_a_point_follows_the_mouse(show):
+@every_point
+def test_a_point_follows_the_mouse(show, name):
     page = show(QueryTuner())
-    start, box = place_of(page), page.locator(".attnlib-point .attnlib-target").bounding_box()
-    x, y = box["x"] + box["width"] / 2 + 5, box["y"] + box["height"] / 2 - 4
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x - 40, y - 25, steps=6)
-    page.mouse.up()
-    frame(page)
-    unit = page.locator(".attnlib-plane").bounding_box()["width"] / 6
-    here = place_of(page)
-    assert here == pytest.approx([start[0] - 40 / unit, start[1] + 25 / unit], abs=0.02)
+    (x, y), start = spot(page, name), place_of(page, name)
+    drag(page, x + 5, y - 4, -20, 25)
+    here = place_of(page, name)
+    assert here == pytest.approx([start[0] - 20 / unit(page), start[1] - 25 / unit(page)], abs=0.02)
     page.mouse.move(x + 60, y)
-    assert press(page, "ArrowLeft") == pytest.approx([here[0] - 0.1, here[1]], abs=0.011)
+    press(page, "ArrowLeft")
+    assert place_of(page, name) == pytest.approx([here[0] - 0.1, here[1]], abs=0.011)
+    if name != "Query q":
+        assert place_of(page) == QueryTuner().query[0]
 
 
 @pytest.mark.browser
-def test_a_point_follows_a_finger_and_the_page_does_not_scroll(new_context):
-    context = new_context(viewport={"width": 390, "height": 500}, has_touch=True, is_mobile=True)
-    page = context.new_page()
-    page.set_content(f"<html><body>{QueryTuner()._repr_html_()}</body></html>")
-    handle = page.get_by_role("slider", name="Query q")
-    handle.scroll_into_view_if_needed()
-    start, scrolled = place_of(page), page.evaluate("scrollY")
-    box = handle.locator(".attnlib-target").bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    touch = context.new_cdp_session(page)
-    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
-    for step in range(1, 7):
-        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x, "y": y + 10 * step}]})
+def test_of_points_that_lie_over_each_other_the_query_is_taken_and_else_the_nearest(show):
+    page = show(QueryTuner(query=[1, 1], key=[[1, 1], [1, -1]], value=[[1.4, 1], [1, -1]], labels=["A", "B"]))
+    x, y = spot(page, "Query q")
+    drag(page, x + 4, y, 60, -60)
+    assert place_of(page)[0] > 1.5
+    assert place_of(page, "Key A") == [1, 1]
+    drag(page, x - 4, y, -60, 60)
+    assert place_of(page, "Key A")[0] < 0.5
+    assert place_of(page, "Value A") == [1.4, 1]
+
+
+@pytest.mark.browser
+def test_a_click_on_an_empty_place_moves_the_query_that_is_looked_at(show):
+    page = show(QueryTuner(query=[[1, 1], [-1, -1]], selected=1))
+    x, y = spot(page, "Query q1")
+    page.mouse.click(x + unit(page), y - unit(page))
+    frame(page)
+    assert (place_of(page, "Query q1"), place_of(page, "Query q2")) == ([1, 1], pytest.approx([2, 2], abs=0.02))
+    drag(page, x + unit(page), y + unit(page), 60, 0)
+    assert place_of(page, "Query q2") == pytest.approx([2, 2], abs=0.02)
+
+
+@pytest.fixture
+def phone(new_context):
+    """Opens a page with one widget, longer than the screen, to be touched."""
+
+    def show(widget):
+        page = new_context(viewport={"width": 390, "height": 500}, has_touch=True, is_mobile=True).new_page()
+        page.set_content(f'<html><body style="padding-bottom:900px">{widget._repr_html_()}</body></html>')
+        page.locator(".attnlib-plane").scroll_into_view_if_needed()
+        frame(page)
+        return page
+
+    return show
+
+
+def swipe(page, x, y, down):
+    touch = page.context.new_cdp_session(page)
+    for step in range(7):
+        point = {"x": x, "y": y + down * step / 6}
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove" if step else "touchStart", "touchPoints": [point]})
         frame(page)
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     frame(page)
-    assert place_of(page)[1] < start[1] - 0.5
+
+
+@pytest.mark.browser
+@every_point
+def test_a_point_follows_a_finger_and_the_page_does_not_scroll(phone, name):
+    page = phone(QueryTuner())
+    start, scrolled = place_of(page, name), page.evaluate("scrollY")
+    swipe(page, *spot(page, name), 60)
+    assert place_of(page, name)[1] < start[1] - 0.5
     assert page.evaluate("scrollY") == scrolled
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("widget", "name"), [(QueryTuner, "Query q"), (ScoreField, "Probe")])
+def test_to_swipe_over_the_plane_is_to_scroll_and_to_tap_moves(phone, widget, name):
+    page = phone(widget())
+    before, scrolled = page.locator(".attnlib-body").inner_html(), page.evaluate("scrollY")
+    box = page.locator(".attnlib-plane").bounding_box()
+    x, y = box["x"] + box["width"] / 2 + 2.4 * unit(page), box["y"] + box["height"] / 2 - 2.2 * unit(page)
+    swipe(page, x, y, -60)
+    page.wait_for_function("before => scrollY > before + 20", arg=scrolled)
+    assert page.locator(".attnlib-body").inner_html() == before
+    page.touchscreen.tap(x, y - (page.evaluate("scrollY") - scrolled))
+    frame(page)
+    assert place_of(page, name) == pytest.approx([2.4, 2.2], abs=0.03)
+
+
+KERNEL = """async ([module, state]) => {
+  const { default: widget } = await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })));
+  const changed = {};
+  const set = (name, value) => { state[name] = changed[name] = value; };
+  const save = () => { window.saved = { ...changed }; };
+  const model = { get: (name) => state[name], set, on() {}, off() {}, save_changes: save };
+  widget.render({ model, el: document.body });
+}"""
+
+
+@pytest.mark.browser
+def test_a_kernel_is_told_of_points_that_were_moved(page):
+    widget = QueryTuner()
+    page.evaluate(KERNEL, [widget._esm, widget.state()])
+    for name, key in (("Key B", "ArrowRight"), ("Value C", "ArrowUp")):
+        page.get_by_role("slider", name=name).press(key)
+    frame(page)
+    before = widget.energies, widget.context
+    widget.set_state(page.evaluate("saved"))
+    assert (widget.key[1], widget.value[2], widget.preset) == ([-0.8, 1.9], [-2.5, 0.5], "")
+    assert all(new != old for new, old in zip((widget.energies, widget.context), before, strict=True))
 
 
 HOLD_TIMERS = """() => {

@@ -143,10 +143,10 @@ def test_page_shows_the_numbers_of_attnlib():
 def test_picture_has_each_point_in_its_place():
     widget = QueryTuner(preset="A masked key")
     (view,) = draw(widget)
-    unit = 400 / 6
+    unit = 400 / 6 / 1.12
     for kind, points in (("key", widget.key), ("value", widget.value), ("context", widget.context)):
         drawn = [mark for mark in found(view, f"attnlib-mark-{kind}") if mark.get("transform")]
-        places = [f"translate({(x + 3) * unit:.2f} {(3 - y) * unit:.2f})" for x, y in points]
+        places = [f"translate({200 + x * unit:.2f} {200 - y * unit:.2f})" for x, y in points]
         assert [mark.get("transform") for mark in drawn] == places
         assert [mark.get("data-hollow") is not None for mark in drawn] == [kind != "context", False, False][
             : len(points)
@@ -166,14 +166,36 @@ def test_by_keyboard_alone(show):
         shown = [[cell.strip() for cell in line] for line in lines]
         return (page.locator(".attnlib-caption").inner_text(), shown) == expected(widget)
 
-    for key in (*["Tab"] * 3, "ArrowLeft", "ArrowLeft", "Shift+ArrowUp"):
-        page.keyboard.press(key)
+    def tab(count=1):
+        for _ in range(count):
+            page.keyboard.press("Tab")
+        return page.evaluate("document.activeElement.getAttribute('aria-label')")
+
+    def press(*keys):
+        for key in keys:
+            page.keyboard.press(key)
+
+    assert tab(3) == "Query q"
+    press("ArrowLeft", "ArrowLeft", "Shift+ArrowUp")
     assert same(query=[1.0, 1.4])
-    for key in ("Tab", "Space"):
-        page.keyboard.press(key)
+    assert [tab() for _ in range(2)] == ["Key A", "Key B"]
+    press("ArrowLeft", "PageDown")
+    assert same(key=[[2.0, 0.6], [-1.0, 1.4], [-0.7, -1.8]])
+    assert [tab() for _ in range(4)] == ["Key C", *(f"Value {label}" for label in "ABC")]
+    press("Home")
+    assert same(value=[[2.3, -1.7], [1.0, 2.6], [-3.0, 0.4]])
+    assert tab() == "A visible"
+    press("Space")
     assert same(mask=[False, True, True])
+    for key, temperature in (("End", 20.0), ("Home", 0.05)):
+        page.get_by_label("Temperature").press(key)
+        assert same(temperature=temperature)
+        assert page.get_by_label("Temperature").get_attribute("aria-valuetext") == number(temperature)
     page.get_by_label("Values are the keys").press("Space")
     assert same(keys_only=True)
+    assert page.get_by_role("slider", name="Value").count() == 0
+    page.get_by_role("slider", name="Key C").press("End")
+    assert same(key=[[2.0, 0.6], [-1.0, 1.4], [3.0, -1.8]])
     page.get_by_role("button", name="Add a query").press("Enter")
     assert same(query=[[1.0, 1.4], [-1.4, 1.0]], selected=1)
     page.get_by_role("button", name="q1", exact=True).press("Enter")

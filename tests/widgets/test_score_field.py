@@ -165,7 +165,8 @@ def test_pointer_reads_the_plane_and_catches_keys(show):
     box = page.locator(".attnlib-plane").bounding_box()
 
     def over(x, y):
-        page.mouse.move(box["x"] + (x + 3) / 6 * box["width"], box["y"] + (3 - y) / 6 * box["height"])
+        unit = box["width"] / 6 / 1.12
+        page.mouse.move(box["x"] + box["width"] / 2 + x * unit, box["y"] + box["height"] / 2 - y * unit)
         frame(page)
         return page.locator(".attnlib-reading").inner_text()
 

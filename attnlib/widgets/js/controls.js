@@ -4,11 +4,12 @@ import { html, pool, uid, write } from "./dom.js";
 import { number } from "./text.js";
 
 const same = (x) => x;
+const STOPS = 200; // of a logarithmic scale: whole numbers, so that its ends are exact
 
 /** A labelled range with its value as text. `log: true` moves on a logarithmic scale; `text` words the value. */
 export function slider({ label, min, max, step, log = false, text = (value) => number(value), onInput }) {
-  const there = log ? Math.log10 : same;
-  const back = log ? (position) => 10 ** position : same;
+  const there = log ? (value) => (STOPS * Math.log(value / min)) / Math.log(max / min) : same;
+  const back = log ? (position) => min * (max / min) ** (position / STOPS) : same;
   const id = uid();
   const value = html("span", { class: "attnlib-value", "aria-hidden": "true" });
   const input = html("input", {
@@ -16,7 +17,7 @@ export function slider({ label, min, max, step, log = false, text = (value) => n
     type: "range",
     min: there(min),
     max: there(max),
-    step: step ?? (there(max) - there(min)) / 200,
+    step: log ? 1 : step,
   });
   const name = html("label", { for: id, text: label });
   const node = html("div", { class: "attnlib-control attnlib-slider" }, name, value, input);

@@ -2,12 +2,22 @@
 
 import { svg, write } from "./dom.js";
 
+/** Of handles that lie over each other the one nearest to the pointer, and of those that are alike the first. */
+function meant({ clientX, clientY }) {
+  const away = (node) => {
+    const box = node.querySelector(".attnlib-target").getBoundingClientRect();
+    return Math.hypot(box.left + box.width / 2 - clientX, box.top + box.height / 2 - clientY);
+  };
+  const all = document.elementsFromPoint(clientX, clientY).flatMap((node) => node.closest(".attnlib-point") ?? []);
+  return all.reduce((best, node) => (away(node) < away(best) + 0.5 ? node : best)); // the topmost comes last in the page
+}
+
 /**
  * A handle whose place is a list of numbers. `mark` is the SVG drawn at (0, 0); `at(event)` is the place under a pointer;
  * `moves(place, step)` says where each key leads (`step` is 0.1, with Shift 0.5); `hold(place)` keeps a place in bounds;
  * onMove(place) and onFocus() tell. `update(place, {x, y, label, words, now, min, max})` puts it at a pixel and says it.
  */
-export function handle({ mark, at, moves, hold, onMove, onFocus = () => {} }) {
+export function handle({ mark = svg("g"), at, moves, hold, onMove, onFocus = () => {} }) {
   const ring = svg("circle", { class: "attnlib-ring", r: 17 });
   const target = svg("circle", { class: "attnlib-target", r: 22 });
   const node = svg("g", { class: "attnlib-point", tabindex: 0, role: "slider" }, target, ring, mark);
@@ -20,6 +30,8 @@ export function handle({ mark, at, moves, hold, onMove, onFocus = () => {} }) {
   node.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     event.preventDefault();
+    const own = meant(event);
+    if (own !== node) return own.dispatchEvent(new PointerEvent(event.type, event));
     node.focus({ preventScroll: true });
     node.setPointerCapture(event.pointerId);
     const here = at(event);

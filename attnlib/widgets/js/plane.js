@@ -15,31 +15,33 @@ function gridStep(limit) {
 const numeral = (value) =>
   Math.abs(value) < 1e4 ? number(value, 0) : value.toExponential(0).replace("e+", "e").replace("-", "−");
 
-/** How far the plane goes, at least 3: what stands still has its mark inside, what is dragged may lie on the border. */
-export function reach(standing, dragged) {
-  const largest = (points) => Math.max(...points.flat().map(Math.abs));
-  return Math.max(3, Math.ceil(largest(standing) + 0.3), Math.ceil(largest(dragged)));
-}
+/** How far points go, at least 3; and the border, so far out that the mark and the ring of each are inside. */
+export const reach = (points) => Math.max(3, Math.ceil(Math.max(...points.flat().map(Math.abs))));
+export const border = (limit) => 1.12 * limit;
 
-/** A square piece of the plane, x and y from -limit to limit, with axes and a grid; `layer(name)` gives a new <g>. */
-export function plane({ label, size = 400 }) {
+const held = (place, limit) => place.map((value) => Math.min(Math.max(value, -limit), limit));
+
+/**
+ * A square piece of the plane for points from -limit to limit, with axes and a grid; `layer(name)` gives a new <g>.
+ * onTap([x, y]) tells of a click, or a tap, where no point is; to swipe is to scroll the page.
+ */
+export function plane({ label, onTap, size = 400 }) {
   const grid = svg("g", { class: "attnlib-grid" });
   const node = svg(
     "svg",
-    { class: "attnlib-plane", viewBox: `0 0 ${size} ${size}`, role: "group", "aria-label": label },
+    { class: "attnlib-plane attnlib-board", viewBox: `0 0 ${size} ${size}`, role: "group", "aria-label": label },
     grid,
   );
   const lines = pool(grid, () => ({ node: svg("line") }));
   const numerals = pool(node.appendChild(svg("g", { class: "attnlib-numerals", "aria-hidden": "true" })), () => ({
     node: svg("text"),
   }));
-  let limit = 1;
-  let step = 1;
+  let [limit, edge, step] = [1, 1, 1];
   const self = {
     node,
     size,
-    x: (value) => ((value + limit) / (2 * limit)) * size,
-    y: (value) => ((limit - value) / (2 * limit)) * size,
+    x: (value) => ((value + edge) / (2 * edge)) * size,
+    y: (value) => ((edge - value) / (2 * edge)) * size,
     place: ([x, y]) => [self.x(x), self.y(y)],
     get limit() {
       return limit;
@@ -52,51 +54,43 @@ export function plane({ label, size = 400 }) {
     /** The point of the plane under a pointer event, held inside the limits. */
     at(event) {
       const box = node.getBoundingClientRect();
-      const held = (value) => Math.min(Math.max(value, -limit), limit);
-      return [
-        held(((event.clientX - box.left) / box.width) * 2 * limit - limit),
-        held(limit - ((event.clientY - box.top) / box.height) * 2 * limit),
-      ];
+      const parts = [(event.clientX - box.left) / box.width, (box.bottom - event.clientY) / box.height];
+      return held(parts.map((part) => Number(((2 * part - 1) * edge).toFixed(2))), limit);
     },
     update(next) {
       if (next === limit) return;
-      limit = next;
-      step = gridStep(limit);
+      [limit, edge, step] = [next, border(next), gridStep(next)];
       const marks = [];
       for (let n = Math.ceil(-limit / step); n * step <= limit; n += 1) marks.push(n * step);
       const all = lines(marks.length * 2);
       const words = numerals(marks.length * 2);
       marks.forEach((value, i) => {
         const main = value === 0 ? "attnlib-axis" : null;
-        const edge = Math.abs(value) === limit || value === 0;
+        const text = value === 0 ? "" : numeral(value);
         write(all[2 * i].node, { x1: self.x(value), x2: self.x(value), y1: 0, y2: size, class: main });
         write(all[2 * i + 1].node, { x1: 0, x2: size, y1: self.y(value), y2: self.y(value), class: main });
-        write(words[2 * i].node, {
-          x: self.x(value),
-          y: self.y(0) + 13,
-          "text-anchor": "middle",
-          text: edge ? "" : numeral(value),
-        });
-        write(words[2 * i + 1].node, {
-          x: self.x(0) - 5,
-          y: self.y(value) + 4,
-          "text-anchor": "end",
-          text: edge ? "" : numeral(value),
-        });
+        write(words[2 * i].node, { x: self.x(value), y: self.y(0) + 13, "text-anchor": "middle", text });
+        write(words[2 * i + 1].node, { x: self.x(0) - 5, y: self.y(value) + 4, "text-anchor": "end", text });
       });
     },
   };
+  let pressed = null;
+  node.addEventListener("pointerdown", ({ target, clientX, clientY }) => {
+    pressed = target.closest(".attnlib-point") ? null : [clientX, clientY];
+  });
+  node.addEventListener("click", (event) => {
+    if (pressed && Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) < 8) onTap(self.at(event));
+  });
   return self;
 }
 
 /**
  * A point of the plane to drag, or to move with the arrow keys (a tenth of the grid's step, with Shift half), Page Up
- * and Page Down (half a step) and to the left and right end with Home and End. `mark` is the SVG drawn at (0, 0);
+ * and Page Down (half a step) and to the left and right end with Home and End. `mark` is the SVG drawn at (0, 0), if any;
  * onMove([x, y]) and onFocus() tell.
  * `update([x, y], label, words)` places it and says its label and value.
  */
 export function point({ plane: board, mark, name, onMove, onFocus = () => {} }) {
-  const held = (value) => Math.min(Math.max(value, -board.limit), board.limit);
   const grip = handle({
     mark,
     at: (event) => board.at(event),
@@ -113,7 +107,7 @@ export function point({ plane: board, mark, name, onMove, onFocus = () => {} }) 
         End: [board.limit, y],
       };
     },
-    hold: (place) => place.map(held),
+    hold: (place) => held(place, board.limit),
     onMove,
     onFocus,
   });

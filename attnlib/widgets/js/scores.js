@@ -80,7 +80,7 @@ export const group = (words, ...controls) =>
 
 function parameter(view, get, name) {
   const { words, cells, min, max, log } = PARTS[name];
-  const sliders = cells.map(([label, place]) => slider({ label, min, max, log, step: log ? undefined : 0.05,
+  const sliders = cells.map(([label, place]) => slider({ label, min, max, log, step: 0.05,
     onInput: (value) => view.set({ [name]: replaced(get()[name], place, value) }) }));
   return {
     node: group(words, ...sliders),

@@ -12,7 +12,7 @@ import { number, share } from "../js/text.js";
 const SIZE = { width: 440, height: 300 };
 const [LEFT, RIGHT] = [34, 430];
 const AT = [0, 1, 2].map((i) => LEFT + ((RIGHT - LEFT) / 3) * (i + 0.5));
-const PLOT = { left: 56, right: 428, top: 22, middle: 138, half: 112 };
+const PLOT = { left: 56, right: 428, middle: 140, half: 110 };
 const LATEST = 12; // draws that are told one by one
 const times = (draws) => `${draws.toLocaleString("en")} ${draws === 1 ? "draw" : "draws"}`;
 
@@ -56,7 +56,7 @@ function shares(names, { least, most }, onMove) {
   const title = (y, text) => words.appendChild(svg("text", { x: RIGHT, y, "text-anchor": "end", text }));
   title(30, "logit");
   title(172, "share");
-  const ball = words.appendChild(svg("circle", { class: "attnlib-hard-ball", r: 7 }));
+  const ball = words.appendChild(svg("circle", { class: "attnlib-hard-ball", r: 11 }));
   return {
     node: drawing.node,
     update({ logits, draws }, { weights, counts, positions }) {
@@ -73,7 +73,7 @@ function shares(names, { least, most }, onMove) {
 /** The two running estimates against the number of draws, about the exact slope. */
 function estimates() {
   const { node, layer } = chart({ label: "Estimates of the slope as the draws go on", ...SIZE });
-  const { left, right, top, middle, half } = PLOT;
+  const { left, right, middle, half } = PLOT;
   const lines = layer("attnlib-hard-lines");
   lines.append(svg("line", { x1: left, x2: right, y1: middle, y2: middle }));
   const kinds = ["attnlib-hard-plain", "attnlib-hard-steadied"];
@@ -81,8 +81,8 @@ function estimates() {
   const dots = kinds.map((kind) => lines.appendChild(svg("circle", { class: kind, r: 5 })));
   const words = layer("attnlib-hard-words");
   const text = (x, y, anchor) => words.appendChild(svg("text", { x, y, "text-anchor": anchor }));
-  const [high, exactly, low] = [top + 9, middle + 5, middle + half].map((y) => text(left - 6, y, "end"));
-  const [title, level] = [text(2, 12, "start"), text(right, middle - 7, "end")];
+  const [high, exactly, level, low] = [5 - half, 5, 21, half].map((y) => text(left - 6, middle + y, "end"));
+  const title = text(2, 15, "start");
   const [first, under, last] = [text(left, 270, "start"), text((left + right) / 2, 288, "middle"), text(right, 270, "end")];
   write(first, { text: 1 });
   write(level, { text: "exact" });

@@ -9,11 +9,14 @@ import { local } from "../js/math/local.js";
 import { table } from "../js/table.js";
 import { number, share } from "../js/text.js";
 
-const FORMS = { global: "global: every key", "local-m": "local-m: p is the step", "local-p": "local-p: p is predicted" };
-const ABOVE = { global: "No window, no Gaussian", "local-m": "No Gaussian", "local-p": "Gaussian: the part that is kept" };
-const [LEFT, RIGHT] = [54, 630];
-const BELL = { top: 30, height: 92 };
-const BARS = { top: 166, height: 126, foot: 292 };
+const FORMS = {
+  global: "Every key is seen: no window, no Gaussian.",
+  "local-m": "m for monotonic: the centre is the number of the step, and there is no Gaussian.",
+  "local-p": "p for predictive: the centre is computed from the query, and a Gaussian prefers the keys about it.",
+};
+const [LEFT, RIGHT] = [46, 430];
+const BELL = { top: 12, height: 100 };
+const BARS = { top: 156, height: 150, foot: 306 };
 
 /** The centre as the form has it (in local-m a key of the sentence), and what comes of it. */
 function weigh({ logits, form, centre, half_width: halfWidth, renormalise }) {
@@ -32,7 +35,7 @@ function span(found) {
 }
 
 function picture(onMove) {
-  const { node, layer, under } = chart({ label: "The window, the Gaussian and the weights", width: 640, height: 320 });
+  const { node, layer, under } = chart({ label: "The window, the Gaussian and the weights", width: 440, height: 334 });
   const ground = layer("attnlib-window-ground");
   const shades = [BELL, BARS].map(({ top, height }) => {
     ground.append(svg("rect", { class: "attnlib-window-panel", x: LEFT, y: top, width: RIGHT - LEFT, height }));
@@ -43,10 +46,10 @@ function picture(onMove) {
   const curve = bell.appendChild(svg("path"));
   const dots = pool(bell, () => ({ node: svg("circle", { r: 4.5 }) }));
   const words = layer("attnlib-window-words");
-  const text = (x, y, anchor = "end") => words.appendChild(svg("text", { x, y, "text-anchor": anchor }));
-  const [above, most] = [text(LEFT, BELL.top - 10, "start"), text(LEFT - 6, BARS.top + 12)];
-  const ends = [text(LEFT - 6, BELL.top + 12), text(LEFT - 6, BELL.top + BELL.height)];
-  write(text(LEFT - 6, BARS.foot), { text: 0 });
+  const text = (y, word) => words.appendChild(svg("text", { x: LEFT - 6, y, "text-anchor": "end", text: word }));
+  const most = text(BARS.top + 12);
+  const ends = [text(BELL.top + 12, 1), text(BELL.top + BELL.height, 0)];
+  text(BARS.foot, 0);
   const line = words.appendChild(svg("line", { class: "attnlib-window-centre", y1: BELL.top, y2: BARS.foot }));
   let keys = 1;
   const wide = () => (RIGHT - LEFT) / (keys + 1);
@@ -79,10 +82,10 @@ function picture(onMove) {
       dots(marked.length).forEach(({ node: dot }, i) => write(dot, { cx: x(marked[i]), cy: y(factors[marked[i]]) }));
       const top = [0.1, 0.25, 0.5].find((each) => Math.max(...shares, ...weights) <= each) ?? 1;
       const half = Math.min(15, 0.4 * wide());
-      const bar = (value, s) => ({ x: x(s), half, value, outline: inside[s] ? shares[s] : null, name: s, strong: inside[s] });
+      const named = (s) => (keys > 16 && s % 2 ? "" : s); // two digits need the room of two keys
+      const bar = (value, s) => ({ x: x(s), half, value, outline: inside[s] ? shares[s] : null, name: named(s), strong: inside[s] });
       draw(weights.map(bar), top);
-      write(above, { text: ABOVE[form] });
-      ends.forEach((end, i) => write(end, { text: 1 - i, visibility: peaked ? null : "hidden" }));
+      for (const end of ends) write(end, { visibility: peaked ? null : "hidden" });
       write(most, { text: top });
       write(line, { x1: x(p), x2: x(p), visibility: all ? "hidden" : null });
       write(grip.node, { visibility: all ? "hidden" : null, tabindex: all ? -1 : 0 });
@@ -98,10 +101,11 @@ function build(view, first) {
   let chosen = first.logits.indexOf(Math.max(...first.logits)); // the key whose energy the reader may change
   const set = (trait) => (value) => view.set({ [trait]: value });
   const drawing = picture(set("centre"));
-  const form = choice({ label: "Attention", options: Object.entries(FORMS), onInput: set("form") });
+  const form = choice({ label: "Attention", options: Object.keys(FORMS).map((name) => [name, name]), onInput: set("form") });
+  const meaning = html("p", { class: "attnlib-caption" });
   const whole = { min: 1, max: 10, step: 1, text: (value) => number(value, 0) };
   const width = slider({ label: "Half width D", ...whole, onInput: set("half_width") });
-  const renormalise = toggle({ label: "Make the weights sum to 1", onInput: set("renormalise") });
+  const renormalise = toggle({ label: "Weights sum to 1", onInput: set("renormalise") });
   const key = slider({
     ...{ label: "Key", min: 0, max: first.logits.length - 1, step: 1, text: (value) => number(value, 0) },
     onInput(value) {
@@ -121,8 +125,11 @@ function build(view, first) {
   }
   const caption = "The keys in the window: softmax times Gaussian is the weight";
   const numbers = table({ columns: ["Key", "Energy", "Softmax", "Gaussian", "Weight"], caption, sums: true });
-  const controls = html("div", { class: "attnlib-controls" }, form.node, width.node, key.node, energy.node, renormalise.node);
-  view.root.append(drawing.node, view.caption, controls, numbers.node);
+  const controls = [width, renormalise, key, energy].map((each) => each.node);
+  const settings = html("div", { class: "attnlib-settings" }, html("div", { class: "attnlib-side" }, form.node, meaning),
+    html("div", { class: "attnlib-controls" }, ...controls));
+  view.root.append(html("div", { class: "attnlib-two" }, drawing.node,
+    html("div", { class: "attnlib-side" }, view.caption, settings)), numbers.node);
 
   return (state) => {
     now = state;
@@ -136,12 +143,14 @@ function build(view, first) {
       { sums: ["Sum", "", number(total(shares), 3), "", sum] },
     );
     form.update(state.form);
+    write(meaning, { text: FORMS[state.form] });
     width.update(state.half_width);
     choose();
     renormalise.update(state.renormalise);
     const where = `p = ${number(p)}, D = ${number(state.half_width, 0)}: keys ${span(found)} are seen`;
     const news = `${state.form === "global" ? "All keys are seen" : where}; the weights sum to ${sum}.`;
-    view.news(news, "Dashed bars are the softmax in the window, filled bars the weights.");
+    const curve = state.form === "local-p" ? " The curve is the Gaussian: the part of its softmax that a key keeps." : "";
+    view.news(news, `Dashed bars are the softmax in the window, filled bars the weights.${curve}`);
   };
 }
 

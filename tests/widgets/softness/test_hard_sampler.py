@@ -7,7 +7,7 @@ import re
 
 import pytest
 import torch
-from browser import frame
+from browser import drag, frame, middle, overlapping, resize
 from drawn import arithmetic, draw, found, rows, text
 
 from attnlib.distributions import softmax
@@ -285,11 +285,19 @@ def test_logits_move_by_keyboard_and_mouse(show):
         frame(page)
         assert lever.get_attribute("aria-valuetext") == number(value)
         assert shown(page) == [str(count) for count in HardSampler(logits=[0.8, value, -0.8], draws=200).counts]
-    box, board = lever.locator(".attnlib-target").bounding_box(), page.locator(".attnlib-chart").first.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + 30, y - board["height"] * 52 / 300, steps=5)
-    page.mouse.up()
-    frame(page)
+    board = page.locator(".attnlib-chart").first.bounding_box()
+    drag(page, *middle(lever), 30, -board["height"] * 52 / 300)
     assert float(lever.get_attribute("aria-valuetext").replace("−", "-")) == pytest.approx(0, abs=0.06)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_word_lies_on_a_curve_and_the_ring_is_about_the_letter(show, width):
+    page = show(HardSampler(draws=1011))
+    resize(page, width)
+    assert overlapping(page, ".attnlib-hard-words text", ".attnlib-hard-lines polyline") == []
+    ring, letter = (page.locator(name).bounding_box() for name in (".attnlib-hard-ball", ".attnlib-bars [data-strong]"))
+    for start, size in (("x", "width"), ("y", "height")):
+        middles = [box[start] + box[size] / 2 for box in (ring, letter)]
+        assert middles[0] == pytest.approx(middles[1], abs=2.5)
+        assert letter[size] < ring[size]

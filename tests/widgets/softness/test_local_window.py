@@ -1,11 +1,12 @@
 """LocalWindow: its outputs, what its presets promise, its arithmetic in the page, and its page. test_widgets*.py has
 the rest."""
 
+import itertools
 import random
 
 import pytest
 import torch
-from browser import frame
+from browser import drag, frame, middle, overlapping, resize
 from drawn import arithmetic, draw, found, rows, text
 
 from attnlib import attend
@@ -145,7 +146,7 @@ def test_page_shows_the_numbers_of_attnlib():
         }
         assert f"the weights sum to {widget.total:.3f}" in text(found(view, "attnlib-caption")[0])
         for shade in found(view, "attnlib-window-inside"):
-            assert 54 <= float(shade.get("x")) <= float(shade.get("x")) + float(shade.get("width")) <= 630.001
+            assert 46 <= float(shade.get("x")) <= float(shade.get("x")) + float(shade.get("width")) <= 430.001
 
 
 def test_every_part_of_a_row_is_shown():
@@ -158,7 +159,7 @@ def test_every_part_of_a_row_is_shown():
         ["6", "0.00", "0.250", "0.236", "0.059"],
     ]
     heights = [float(bar.get("height")) for bar in found(view, "attnlib-bar")]
-    assert heights == pytest.approx([126 * weight / 0.25 for weight in widget.weights], abs=0.01)
+    assert heights == pytest.approx([150 * weight / 0.25 for weight in widget.weights], abs=0.01)
     assert found(view, "attnlib-point")[0].get("aria-valuetext") == "p = 4.30, keys 3 to 6"
 
 
@@ -200,14 +201,8 @@ def test_centre_moves_by_keyboard(show):
 @pytest.mark.parametrize("form", ["local-m", "local-p"])
 def test_centre_follows_the_mouse(show, form):
     page = show(LocalWindow(centre=2.0, form=form))
-    box = page.locator(".attnlib-target").bounding_box()
-    step = page.locator(".attnlib-chart").bounding_box()["width"] / 640 * (630 - 54) / 11
-    start = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.move(*start)
-    page.mouse.down()
-    page.mouse.move(start[0] + 3.3 * step, start[1] + 40, steps=5)
-    page.mouse.up()
-    frame(page)
+    step = page.locator(".attnlib-chart").bounding_box()["width"] / 440 * (430 - 46) / 11
+    drag(page, *middle(page.locator(".attnlib-point")), 3.3 * step, 40)
     assert press(page, "ArrowRight")[0] == pytest.approx(6.0 if form == "local-m" else 5.4, abs=0.03)
 
 
@@ -231,3 +226,21 @@ def test_global_has_no_centre_to_move(show):
     page.get_by_label("Attention", exact=True).select_option("local-p")
     frame(page)
     assert page.locator(".attnlib-point").is_visible()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_word_lies_on_the_drawing(show, width):
+    page = show(LocalWindow(logits=[0.5] * 24, centre=22.0, half_width=3))
+    resize(page, width)
+    assert overlapping(page, ".attnlib-window-words text", ".attnlib-window-panel") == []
+    names = ".attnlib-bars text:not(:empty)"
+    assert overlapping(page, names, ".attnlib-window-panel") == []
+    boxes = [name.bounding_box() for name in page.locator(names).all()]
+    assert all(one["x"] + one["width"] < other["x"] for one, other in itertools.pairwise(boxes))
+
+
+def test_each_form_is_told_where_it_is_chosen():
+    views = draw(*(LocalWindow(form=form) for form in ("global", "local-m", "local-p")))
+    words = ["no window", "monotonic: the centre is the number", "predictive: the centre is computed"]
+    assert all(word in text(found(view, "attnlib-settings")[0]) for view, word in zip(views, words, strict=True))
