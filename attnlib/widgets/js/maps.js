@@ -245,7 +245,7 @@ export function maps(view, first) {
       sentence.glosses[s] ?? ""]);
     const caption = `What ${quoted(sentence.rows[row])} looks at${many ? `; below ${LITTLE} left out` : ""}`;
     list.update(lines, { caption, corner: state.names[1], lang: sentence.column_language || null,
-      shown: (i) => kept[i] === best, kind: (i) => (linked.includes(kept[i]) ? "attnlib-linked" : null) });
+      shown: (i) => kept[i] === best, marked: (i) => linked.includes(kept[i]) });
     write(list.node, { "data-plain": sentence.glosses.length === 0, "data-pair": other !== null });
     numbers.update(found, state.names[2]);
     view.news(...news(found));

@@ -15,7 +15,7 @@ export function gauge() {
     update(part, before) {
       write(bar, long(part));
       if (before !== undefined) ghost ??= node.appendChild(html("span", { class: "attnlib-ghost" }));
-      if (ghost) write(ghost, { hidden: !(before > 0.01), ...long(before ?? 0) }); // what is thinner than its line is none
+      if (ghost) write(ghost, { ...long(before ?? 0), hidden: !(before > 0.01) }); // one thinner than its line is none
     },
   };
 }
@@ -35,9 +35,10 @@ function barred() {
 }
 
 /**
- * `columns` are the heads, the first `bars` of them after the name with bars. `update(rows, { caption, corner, sums, shown, kind, lang })`:
+ * `columns` are the heads, the first `bars` of them after the name with bars.
+ * `update(rows, { caption, corner, sums, shown, kind, lang, marked })`:
  * rows of texts, each led by its name; what the names are; a row of sums below; which rows are marked as shown; the class of a row;
- * the language of the names.
+ * the language of the names, and which of them are marked.
  */
 export function table({ columns, caption = "", kind = "", sums = false, bars = 0 }) {
   const row = () => {
@@ -57,12 +58,12 @@ export function table({ columns, caption = "", kind = "", sums = false, bars = 0
   if (last) node.append(html("tfoot", {}, last.node));
   return {
     node,
-    update(rows, { caption: retold, corner = columns[0], sums: total, shown, kind: classes, lang } = {}) {
+    update(rows, { caption: retold, corner = columns[0], sums: total, shown, kind: classes, lang, marked } = {}) {
       write(heads[0], { text: corner });
       if (retold !== undefined) write(words, { text: retold });
       lines(rows.length).forEach((line, i) => {
         fill(line, rows[i]);
-        write(line.cells[0].node, { lang });
+        write(line.cells[0].node, { lang, "data-marked": marked ? marked(i) : null });
         write(line.node, { "data-shown": shown ? shown(i) : null, class: classes ? classes(i) : null });
       });
       if (last && total) fill(last, total);
