@@ -150,6 +150,22 @@ def move_something(page: Page, view: Locator) -> None:
     frame(page)
 
 
+def start_from(page: Page, preset: str) -> None:
+    """Choose a preset, in the list or among the buttons."""
+    starts = page.get_by_label("Start from")
+    if starts.evaluate("(node) => node.matches('select')"):
+        starts.select_option(preset)
+    else:
+        starts.get_by_role("button", name=preset, exact=True).click()
+
+
+def started_from(page: Page) -> str:
+    """The preset that is chosen, or nothing."""
+    starts = page.get_by_label("Start from")
+    return starts.evaluate("(node) => node.matches('select') ? node.value"
+                           " : node.querySelector('[aria-pressed=true]')?.textContent ?? ''")  # fmt: skip
+
+
 class Files(SimpleHTTPRequestHandler):
     """Serves a folder and says nothing of it."""
 

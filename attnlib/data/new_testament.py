@@ -12,6 +12,7 @@ remain, in 17 of which nobody drew a link: their ``links`` are empty, and an err
 import csv
 import io
 import json
+import re
 import zipfile
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
@@ -21,7 +22,7 @@ from typing import Literal, NamedTuple
 from .packages import DataError, Package, fetch
 from .pairs import Keyed, Pair, Split, checked_links, split_by
 
-__all__ = ["BOOKS", "PACKAGE", "Verse", "book", "load", "pairs", "reference", "split_by_book"]
+__all__ = ["BOOKS", "PACKAGE", "Verse", "book", "glosses", "load", "pairs", "reference", "split_by_book"]
 
 PACKAGE = Package(
     "bible-alignments",
@@ -32,6 +33,8 @@ PACKAGE = Package(
 GREEK = "data/sources/SBLGNT.tsv"
 ENGLISH = "data/eng/targets/BSB/nt_BSB.tsv"
 RECORDS = "data/eng/alignments/BSB/SBLGNT-BSB-manual.json"
+
+_NOT_SAID = re.compile(r"\[[^]]*\]|[*~.,;:?!]")  # in a gloss: words that English adds, and marks
 
 _NAMES = (
     "Matthew, Mark, Luke, John, Acts, Romans, 1 Corinthians, 2 Corinthians, Galatians, Ephesians, Philippians, "
@@ -116,6 +119,29 @@ def load(path: Path | str | None = None, *, punctuation: bool = False) -> list[V
         Verse(key, tuple(forms[key]), tuple(lemmas[key]), tuple(words[key]), _checked(key, forms, words, links))
         for key in sorted(forms.keys() & words.keys())
     ]
+
+
+def glosses(path: Path | str | None = None) -> dict[str, tuple[str, ...]]:
+    """What each Greek word says in its verse, in a word or a few of English; empty where English has none for it.
+
+    Args:
+        path: as of :func:`load`.
+
+    Returns:
+        By the key of a verse, a gloss for each of its ``forms``.
+
+    Raises:
+        DataError: the package could not be fetched, or the Greek file in it is not as expected.
+    """
+    path = fetch(PACKAGE) if path is None else Path(path)
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name, gloss in sorted(_rows(archive, GREEK, "id", "gloss2")):
+                found[name[1:9]].append(" ".join(_NOT_SAID.sub(" ", gloss).split()))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise DataError(f"{path}: expected {GREEK} in a zip, got: {error}") from error
+    return {key: tuple(verse) for key, verse in found.items()}
 
 
 def _checked(

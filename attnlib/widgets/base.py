@@ -17,6 +17,7 @@ where ``js/widget.css`` does not do, ``lab.css``. The stem names the class: ``La
           distribution = Choice(DISTRIBUTIONS, "softmax")
           weights = Output()                              # outputs: recomputed here, never sent
 
+          data: ClassVar = {...}                          # optional: what the page needs beside them, as JSON
           sample: ClassVar = {"logits": [2.0, 0.0, 1.0]}  # a state beside the presets, for the tests of all widgets
 
           def _compute(self) -> None: ...                 # self.set_trait("weights", ...); runs after every change
@@ -71,6 +72,7 @@ class Widget(anywidget.AnyWidget):
     """The base of every widget; see the module's text."""
 
     sample: ClassVar[dict[str, Any]] = {}
+    data: ClassVar[dict[str, Any]] = {}
     _stem: ClassVar[str] = ""
     _script: ClassVar[str] = ""
 
@@ -82,6 +84,8 @@ class Widget(anywidget.AnyWidget):
             if taken:
                 raise TypeError(f"{cls.__name__}.{taken[0]} would hide a trait of ipywidgets")
             about: dict[str, Any] = {"name": member.stem.replace("_", " ").capitalize(), "schema": cls.schema()}
+            if cls.data:
+                about["data"] = cls.data
             cls._stem, cls._script = member.stem, bundle.script(member, **about)
             cls._esm, cls._css = bundle.module(member, **about), bundle.style(member)
         super().__init_subclass__(**kwargs)

@@ -68,16 +68,16 @@ def _body(member: Path, *extra: Path, **about: Any) -> str:
     return "".join(map(_wrapped, helpers)) + own + made
 
 
-def module(member: Path, name: str, schema: Mapping[str, Any]) -> str:
+def module(member: Path, **about: Any) -> str:
     """The anywidget module of a member: what a kernel's page runs."""
-    return _body(member, name=name, schema=schema) + "export default $widget;\n"
+    return _body(member, **about) + "export default $widget;\n"
 
 
-def script(member: Path, name: str, schema: Mapping[str, Any]) -> str:
+def script(member: Path, **about: Any) -> str:
     """The same as a classic script that mounts itself: what a static page runs, from ``file://`` too."""
     host = _SHARED / "host.js"
     mount = f'{_name(host)}.mount(document.currentScript, "{member.stem}", $widget);\n'
-    return f'(() => {{\n"use strict";\n{_body(member, host, name=name, schema=schema)}{mount}}})();\n'
+    return f'(() => {{\n"use strict";\n{_body(member, host, **about)}{mount}}})();\n'
 
 
 def style(member: Path) -> str:

@@ -5,4 +5,4 @@ import { maps as build } from "./js/maps.js";
 const unnamed = "Your own choice";
 const hint = "Step through the rows: where does each one look, and do the heads agree?";
 
-export default { build, unnamed, hint };
+export default { build, unnamed, hint, inSight: true };

@@ -31,7 +31,7 @@ def sentence(
     title: str = "",
     links: Iterable[Any] = (),
     mask: Any = (),
-    values: Any = (),
+    glosses: Iterable[str] = (),
     row_language: str = "",
     column_language: str = "",
 ) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def sentence(
         title: what the list of sentences calls it.
         links: people's, ``(row, column)`` from 0; the largest weights are then held against them.
         mask: which columns a row may look at, ``(row, column)``, True = may.
-        values: what the columns bring, ``(column, d)``; the page then shows what the row gets of them.
+        glosses: what each column's token means, for a reader who does not know its language.
         row_language: as ``"he"``, helps a page to choose letters and a voice.
         column_language: the same of the columns.
     """
@@ -56,7 +56,7 @@ def sentence(
         "matrices": [{"name": name, "weights": _rounded(plain(weights))} for name, weights in named],
         "links": sorted([*link] for link in links),
         "mask": plain(mask),
-        "values": _rounded(plain(values)),
+        "glosses": list(glosses),
         "row_language": row_language,
         "column_language": column_language,
     }
@@ -73,7 +73,7 @@ class Sentences(Record):
             "matrices": Record({"name": Text(""), "weights": weights}, [], shape=(("", 1, None),)),
             "links": Whole(0, shape=(("", 0, None), 2)),
             "mask": Flag(True, shape=(("", 0, None), ("", 0, None))),
-            "values": Array((("", 0, None), ("", 0, None)), []),
+            "glosses": Texts([]),
         }
         said = "a list of {rows, columns, matrices}, weights from 0 to 1"
         super().__init__(fields, default, shape=(("", 1, None),), said=said)
@@ -101,8 +101,8 @@ class Sentences(Record):
                 raise StateError(f"{where}.links must be pairs below {shape}; got {(row, column)}")
         if item["mask"] and (len(item["mask"]), len(item["mask"][0])) != shape:
             raise StateError(f"{where}.mask must be of shape {shape}; got {len(item['mask'])} rows")
-        if item["values"] and len(item["values"]) != shape[1]:
-            raise StateError(f"{where}.values must be {shape[1]} rows; got {len(item['values'])}")
+        if item["glosses"] and len(item["glosses"]) != shape[1]:
+            raise StateError(f"{where}.glosses must be {shape[1]} texts; got {len(item['glosses'])}")
         if [each["name"] for each in item["matrices"]] != names or not all(names) or len(set(names)) < len(names):
             raise StateError(f"{where}.matrices must be named {', '.join(names)}, differently and as everywhere")
 
@@ -124,7 +124,6 @@ PRESETS = [
         row=0,
         matrix="one back",
         compare="all alike",
-        every_link=True,
     )
 ]
 
@@ -139,14 +138,13 @@ class Maps(PresetWidget):
         row: the row that is looked at.
         matrix: the name of the matrix that is shown; empty for the first.
         compare: the name of one to hold against it, or empty.
-        every_link: draw people's links for all rows, and not for this one alone.
         names: what a row, a column and a matrix is called.
         preset: the name of a preset to start from; what else is given comes on top.
         presets: what the reader can start from; none for sentences of your own unless given.
 
-    The outputs are recomputed from weights of four decimals: ``weights`` of the row, the ``context`` that it gets of
-    the values, ``common`` (what the row has in common with the one compared); the ``links`` of the largest weights
-    and, where people drew links, their ``precision``, ``recall`` and alignment ``error``.
+    The outputs are recomputed from weights of four decimals: ``weights`` of the row, ``common`` (what it has in common
+    with the one compared); the ``links`` of the largest weights and, where people drew links, their ``precision``,
+    ``recall`` and alignment ``error``.
 
     >>> maps = Maps({"rows": "a b", "columns": "x y", "matrices": {"head": [[0.25, 0.75], [1, 0]]}}, row=1)
     >>> maps.weights, maps.links, maps.error
@@ -158,11 +156,9 @@ class Maps(PresetWidget):
     row = Whole(0)
     matrix = Text("")
     compare = Text("")
-    every_link = Flag(True)
     names = Texts(["Query", "Key", "Head"], shape=(3,))
     presets = Presets(PRESETS)
     weights = Output("the weights of the row, one a column")
-    context = Output("the values' weighted sum; empty where there are none")
     common = Output("the sum of the smaller weights of the two rows compared; None where none is")
     links = Output("the link of each row to the column of its largest weight")
     precision = Output("the share of these links that people drew too")
@@ -195,9 +191,7 @@ class Maps(PresetWidget):
         matrices = {m["name"]: torch.tensor(m["weights"], dtype=torch.float64) for m in shown["matrices"]}
         matrix, other = matrices[self.matrix or next(iter(matrices))], matrices.get(self.compare)
         weights = matrix[self.row]
-        values = torch.tensor(shown["values"], dtype=torch.float64)
         self.set_trait("weights", weights.tolist())
-        self.set_trait("context", (weights @ values).tolist() if shown["values"] else [])
         self.set_trait("common", None if other is None else torch.minimum(weights, other[self.row]).sum().item())
         found = links_of(matrix)
         self.set_trait("links", sorted(list(link) for link in found))
@@ -208,6 +202,8 @@ class Maps(PresetWidget):
     def summary(self) -> str:
         """The row, where its weights go, and what people say."""
         shown, columns = self._shown, [_apart(column) for column in self._shown["columns"]]
+        for s, gloss in enumerate(shown["glosses"]):
+            columns[s] += f" ({gloss})" if gloss else ""
         largest = sorted(range(len(columns)), key=lambda s: -self.weights[s])[:3]
         looks = ", ".join(f"{columns[s]} {share(self.weights[s])}" for s in largest if self.weights[s] > 0)
         name = self.matrix or shown["matrices"][0]["name"]

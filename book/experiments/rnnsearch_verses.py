@@ -3,7 +3,8 @@
     python book/experiments/rnnsearch_verses.py
 
 It trains no network: it reads ``results/rnnsearch/model.pt`` and takes about a minute. What the book reads is written
-to ``results/rnnsearch_verses``: counts of each verse, so that the page can say how much they vary from verse to verse.
+to ``results/rnnsearch_verses``: counts of each verse, so that the page can say how much they vary from verse to verse,
+and what the Greek words of the verses kept mean.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from attnlib.alignment import IBMModel1, Link, diagonal, links_of
-from attnlib.data import Pair, Vocabulary
+from attnlib.data import Pair, Vocabulary, new_testament
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from book._tools import provenance
@@ -31,9 +32,14 @@ SMALL = frozenset(COMMONEST.split())
 Links = frozenset[Link]
 
 
+def kept() -> Any:
+    """What is committed beside the model: its vocabularies, and the verses that the page shows."""
+    return json.loads((rnnsearch.RESULTS / "heldout.json").read_text("utf-8"))
+
+
 def kept_model() -> tuple[Any, tuple[Vocabulary, Vocabulary]]:
     """The model that is committed, and its vocabularies."""
-    held = json.loads((rnnsearch.RESULTS / "heldout.json").read_text("utf-8"))
+    held = kept()
     words = Vocabulary(held["source words"]), Vocabulary(held["target words"])
     model = rnnsearch.build(rnnsearch.RNNsearch, rnnsearch.SETTING, (len(words[0]), len(words[1])))
     state = torch.load(rnnsearch.RESULTS / "model.pt", map_location="cpu", weights_only=True)
@@ -197,6 +203,9 @@ def main() -> None:
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "metrics.json").write_text(json.dumps(metrics, ensure_ascii=False) + "\n", "utf-8")
+    said_by_greek = new_testament.glosses()
+    glosses = {verse["key"]: said_by_greek[verse["key"]] for verse in kept()["verses"]}
+    (RESULTS / "glosses.json").write_text(json.dumps(glosses, ensure_ascii=False) + "\n", "utf-8")
     print(metrics["quality"], metrics["kinds of words"], metrics["unknown"], sep="\n")
 
 

@@ -8,12 +8,17 @@ from pathlib import Path
 from attnlib.data import Package, new_testament
 
 _GREEK = (
-    ("n40001001002", 'λίθος"', "λίθος"),  # out of order, and with a quotation mark: a character like any other
-    ("n40001001001", "Ὁ", "ὁ"),
-    ("n40001001003", "πίπτει", "πίπτω"),
-    ("n40001002001", "Πίπτει", "πίπτω"),
-    ("n41003004001", "σιγή", "σιγή"),
-    ("n42001001001", "μόνος", "μόνος"),  # a verse that the English text does not have
+    (
+        "n40001001002",
+        'λίθος"',
+        "λίθος",
+        "stone,",
+    ),  # out of order, and with a quotation mark: a character like any other
+    ("n40001001001", "Ὁ", "ὁ", "the [one]"),
+    ("n40001001003", "πίπτει", "πίπτω", "falls ~ down"),
+    ("n40001002001", "Πίπτει", "πίπτω", "* falls"),
+    ("n41003004001", "σιγή", "σιγή", "silence"),
+    ("n42001001001", "μόνος", "μόνος", ""),  # a verse that the English text does not have
 )
 _ENGLISH = (
     ("40001001001", "40001001", "“", "y"),
@@ -54,11 +59,11 @@ def wheel(folder: Path, name: str, version: str, files: dict[str, str]) -> Packa
 
 def scripture() -> dict[str, str]:
     """The three files that ``new_testament.load`` reads."""
-    greek = [f"{name}\t{form}-1\t{form}\tG0\t\t{lemma}\tnoun" for name, form, lemma in _GREEK]
+    greek = [f"{name}\t{form}-1\t{form}\tG0\t{gloss}\t{lemma}\tnoun" for name, form, lemma, gloss in _GREEK]
     english = [f"{name}\t{verse}\t{text}\t\t{exclude}\t\t" for name, verse, text, exclude in _ENGLISH]
     records = [{"source": source, "target": target, "meta": {}} for source, target in _RECORDS]
     return {
-        new_testament.GREEK: "\n".join(["id\taltId\ttext\tstrongs\tgloss\tlemma\tpos", *greek, ""]),
+        new_testament.GREEK: "\n".join(["id\taltId\ttext\tstrongs\tgloss2\tlemma\tpos", *greek, ""]),
         new_testament.ENGLISH: "\n".join(
             [
                 "id\tsource_verse\ttext\tskip_space_after\texclude\tid_range_end\tsource_verse_range_end",

@@ -284,6 +284,19 @@ def test_punctuation_is_kept_when_asked_for_and_moves_the_links(sample):
     assert verse.links == {(1, 0), (1, 1), (2, 0), (2, 1), (4, 2), (5, 2), (3, 2)}
 
 
+def test_a_gloss_stands_at_the_place_of_its_form_without_marks_and_added_words(sample):
+    path = sample(scripture())
+    glosses = new_testament.glosses(path)
+    assert glosses["40001001"] == ("the", "stone", "falls down")
+    assert (glosses["40001002"], glosses["42001001"]) == (("falls",), ("",))
+    for verse in new_testament.load(path):
+        assert len(glosses[verse.key]) == len(verse.forms)
+    files = scripture()
+    files[new_testament.GREEK] = files[new_testament.GREEK].replace("gloss2", "gloss")
+    with pytest.raises(DataError, match=r"expected data/sources/SBLGNT\.tsv in .*, got: .* without the column gloss2"):
+        new_testament.glosses(sample(files))
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_a_verse_becomes_a_pair_of_lemmas_or_forms(sample):
     verses = new_testament.load(sample(scripture()))

@@ -184,6 +184,13 @@ def test_counts_of_the_verses_kept_are_those_of_their_weights(verses):
         assert [counts["rows later"][shift][row] for shift in "012"] == [later[shift][0] for shift in "012"]
 
 
+def test_every_greek_word_of_the_verses_kept_has_a_gloss_or_an_empty_one():
+    held, glosses = read("heldout.json")["verses"], json.loads(VERSES.with_name("glosses.json").read_text("utf-8"))
+    said = {(word, gloss) for verse in held for word, gloss in zip(verse["source"], glosses[verse["key"]], strict=True)}
+    assert {("λαλέω", "speaking"), ("ἀκούω", "heard"), ("ὁράω", "seen"), ("θεός", "God")} <= said
+    assert {word for word, gloss in said if not gloss} == {"ὁ", "ὅτι"}  # which English often leaves out
+
+
 @pytest.fixture
 def verses():
     return script("rnnsearch_verses")

@@ -2,6 +2,7 @@
 has the rest."""
 
 import random
+import re
 
 import pytest
 import torch
@@ -22,8 +23,7 @@ def pair(n_rows=2, n_columns=3, names=("one", "two"), seed=0, **more):
 
 def full(**changed):
     mask = [[True, False, True], [True, True, False]]
-    values = [[1.0, -1.0], [0.5, 0.25], [0.0, 2.0]]
-    return pair(**{"links": [(1, 2), (0, 0)], "mask": mask, "values": values, **changed})
+    return pair(**{"links": [(1, 2), (0, 0)], "mask": mask, "glosses": ["g0", "g1", "g2"], **changed})
 
 
 def test_sentences_become_plain_and_come_again():
@@ -48,7 +48,7 @@ BAD = [
     ({**pair(), "links": [(0, 1, 2)]}, "sentences must be a list of"),
     ([pair(), pair(links=[(2, 0)])], r"sentences\[1\].links must be pairs below \(2, 3\); got \(2, 0\)"),
     (pair(mask=[[True] * 3]), r"sentences\[0\].mask must be of shape \(2, 3\)"),
-    (pair(values=[[1.0]]), r"sentences\[0\].values must be 3 rows; got 1"),
+    (pair(glosses=["a"]), r"sentences\[0\].glosses must be 3 texts; got 1"),
     ([pair(), pair(names=["one"])], r"sentences\[1\].matrices must be named one, two"),
     (pair(names=["", "a"]), "must be named"),
 ]
@@ -83,10 +83,8 @@ def test_outputs_are_those_of_attnlib():
         assert (maps.error, maps.precision, maps.recall) == wanted[:3]
         assert {tuple(link) for link in maps.links} == predicted
         assert maps.common == pytest.approx(torch.minimum(weights, one)[row].sum().item())
-    values = torch.tensor(given[1]["values"], dtype=torch.float64)
-    assert maps.context == pytest.approx((weights[1] @ values).tolist())
     plain = Maps(pair())
-    assert (plain.error, plain.common, plain.context) == (None, None, [])
+    assert (plain.error, plain.common) == (None, None)
 
 
 def test_preset_two_heads():
@@ -123,6 +121,11 @@ def test_arithmetic_is_that_of_attnlib(record_property):
     assert gap < 1e-6
 
 
+def names(view):
+    """The heads of the rows of the list."""
+    return found(view, "attnlib-maps-looks")[0].findall("tbody/tr/th")
+
+
 def test_page_shows_the_numbers_of_attnlib():
     states = [{"row": row, "matrix": name, "compare": other} for row in (0, 1) for name in ("one", "two")
               for other in ("", "one")]  # fmt: skip
@@ -130,103 +133,125 @@ def test_page_shows_the_numbers_of_attnlib():
     for maps, view in zip(widgets, draw(*widgets), strict=True):
         (shown,) = maps.sentences
         mask = shown["mask"][maps.row] if shown["mask"] else [True] * 3
-        columns = found(view, "attnlib-maps-columns")[0]
-        values = [[text(each) for each in found(column, "attnlib-maps-value")] for column in columns]
-        one, two = (each["weights"] for each in shown["matrices"])
-        second = [f"({share(weight)})" if maps.compare else "" for weight in one[maps.row]]
+        one = shown["matrices"][0]["weights"]
         first = [share(weight) if may else "hidden" for weight, may in zip(maps.weights, mask, strict=True)]
-        assert values == [list(both) for both in zip(first, second, strict=True)]
+        second = [f" ({share(weight)})" if maps.compare else "" for weight in one[maps.row]]
+        values = [a + b for a, b in zip(first, second, strict=True)]
+        meant = shown["glosses"] or [""] * 3
+        listed = [list(row) for row in zip(shown["columns"], values, meant, strict=True)]
+        assert rows(view, "attnlib-maps-looks") == listed
+        marked = [name.get("data-marked") is not None for name in names(view)]
+        assert marked == [[maps.row, s] in shown["links"] for s in range(3)]
         news = text(found(view, "attnlib-caption")[0])
-        if maps.context:
-            assert f"It gets ({', '.join(f'{x:.2f}'.replace('-', '−') for x in maps.context)})." in news
-            assert f"It may look at {sum(mask)} of 3." in news
+        assert ("It may look at 2 of 3." in news) == bool(shown["mask"])
         assert ("in common" in news) == bool(maps.compare)
         if maps.compare:
             assert f"have {share(maps.common)} in common" in news
+        scores = found(view, "attnlib-maps-scores")[0]
+        assert (scores.get("hidden") is None) == bool(shown["links"])
         if shown["links"]:
+            assert f"“\u2068c{maps.weights.index(max(maps.weights))}\u2069” (g" in news
             others = [Maps(shown, matrix=name) for name in ("one", "two")]
             judged = [[f"{x:.3f}" for x in (each.precision, each.recall, each.error)] for each in others]
-            assert [row[2:] for row in rows(found(view, "attnlib-maps-below")[0], "attnlib-maps-scores")] == judged
-        else:
-            tops = [[share(max(weights[maps.row]))] for weights in (one, two)]
-            assert [row[2:] for row in rows(found(view, "attnlib-maps-below")[0], "attnlib-maps-looks")] == tops
+            assert [row[2:] for row in rows(view, "attnlib-maps-scores")] == judged
+
+
+def test_a_long_list_leaves_out_what_gets_next_to_nothing_and_is_not_linked():
+    weights = [[0.6, 0.35, 0.009, *[0.0] * 16]]
+    long = sentence("r", [f"c{s}" for s in range(19)], {"one": weights}, links=[(0, 18), (0, 0)])
+    (view,) = draw(Maps(long))
+    assert [row[0] for row in rows(view, "attnlib-maps-looks")] == ["c0", "c1", "c18"]
+    assert [name.get("data-marked") for name in names(view)] == ["", None, ""]
 
 
 # ----------------------------------------------------------------------------------------------- the page, in the hand
 
 
-def row_of(page):
-    return int(page.locator("[role=option][aria-selected=true]").get_attribute("data-row"))
-
-
 def reading(page):
-    words = page.locator(".attnlib-maps-map").first.get_attribute("aria-valuetext")
-    return row_of(page), words.replace("\u2068", "").replace("\u2069", "")
+    """The row that is chosen; what a listener hears of the cell that is, and what is read below the map."""
+    first = page.locator(".attnlib-maps-map").first
+    words = [first.get_attribute("aria-valuetext"), page.locator(".attnlib-maps-reading").first.inner_text()]
+    return int(first.get_attribute("aria-valuenow")) - 1, *(re.sub("[\u2068\u2069]", "", each) for each in words)
+
+
+def point(page, row, column, press="move"):
+    """Bring the mouse to a cell of the first map of :func:`full`, or click there; column -1 is the row's name."""
+    box = page.locator(".attnlib-maps-frame rect").first.bounding_box()
+    x, y = box["x"] + box["width"] * (column + 0.5) / 3, box["y"] + box["height"] * (row + 0.5) / 2
+    getattr(page.mouse, press)(x if column >= 0 else box["x"] - 12, y)
+    frame(page)
 
 
 @pytest.mark.browser
-def test_rows_and_cells_by_keyboard(show):
-    page = show(Maps(full(n_rows=2), row=0))
-    page.get_by_role("listbox").focus()
-    for key, row in (("ArrowRight", 1), ("ArrowDown", 1), ("ArrowLeft", 0), ("ArrowUp", 0), ("End", 1), ("Home", 0)):
-        page.keyboard.press(key)
-        frame(page)
-        assert row_of(page) == row
+def test_cells_by_keyboard(show):
+    page = show(Maps(full(), row=0))
     page.locator(".attnlib-maps-map").first.focus()
-    weights = Maps(full(n_rows=2)).sentences[0]["matrices"][0]["weights"]
+    weights = Maps(full()).sentences[0]["matrices"][0]["weights"]
     for keys, row, words in (
-        (("Home",), 0, f"“r0” to “c0”: {share(weights[0][0])}, people link them"),
-        (("ArrowRight",), 0, "“r0” to “c1”: hidden"),
-        (("ArrowDown", "ArrowDown", "ArrowLeft"), 1, f"“r1” to “c0”: {share(weights[1][0])}"),
-        (("End", "ArrowRight", "PageUp"), 0, f"“r0” to “c2”: {share(weights[0][2])}"),
+        (("Home",), 0, f"“r0” to “c0” (g0): {share(weights[0][0])}, people link them"),
+        (("ArrowRight",), 0, "“r0” to “c1” (g1): hidden"),
+        (("ArrowDown", "ArrowDown", "ArrowLeft"), 1, f"“r1” to “c0” (g0): {share(weights[1][0])}"),
+        (("End", "ArrowRight", "PageUp"), 0, f"“r0” to “c2” (g2): {share(weights[0][2])}"),
     ):
         for key in keys:
             page.keyboard.press(key)
         frame(page)
-        assert reading(page) == (row, words)
+        assert reading(page) == (row, words, words)
 
 
 @pytest.mark.browser
-def test_rows_and_cells_by_mouse_and_touch(new_context, show):
-    page = show(Maps(row=0))
-    page.get_by_role("option", name="dog").hover()
+def test_the_mouse_reads_on_its_way_and_a_click_chooses(show):
+    page = show(Maps(full(), row=0))
+    before = reading(page)
+    point(page, 1, 1)
+    assert reading(page)[:2] == before[:2]
+    assert reading(page)[2].startswith("“r1” to “c1”")
+    page.mouse.move(1, 1)
     frame(page)
-    assert row_of(page) == 4
-    box = page.locator(".attnlib-maps-frame rect").first.bounding_box()
-    page.mouse.move(box["x"] + box["width"] * 1.5 / 5, box["y"] + box["height"] * 2.5 / 5)
-    frame(page)
-    assert row_of(page) == 2
-    assert "cat" in page.locator(".attnlib-maps-reading").first.inner_text()
-    context = new_context(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
-    touched = context.new_page()
+    assert reading(page) == before
+    point(page, 1, 0, "click")
+    assert reading(page)[0] == 1
+    assert reading(page)[1].startswith("“r1” to “c0”")
+    point(page, 0, -1, "click")
+    assert reading(page) == before
+
+
+@pytest.mark.browser
+def test_a_tap_chooses(new_context):
+    touched = new_context(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True).new_page()
     touched.set_content(f'<html lang="en"><body><main>{Maps()._repr_html_()}</main></body></html>')
-    touched.get_by_role("option", name="saw", exact=True).tap()
+    touched.locator(".attnlib-maps-row-names text").nth(2).tap()
     frame(touched)
-    assert row_of(touched) == 2
+    assert reading(touched)[0] == 2
 
 
 @pytest.mark.browser
-def test_choices_in_the_page(show):
+def test_choices_in_the_page_leave_no_cell_of_before(show):
+    fresh = reading(show(Maps(full(n_rows=5, mask=()), matrix="two")))
     page = show(Maps([full(title="first"), full(n_rows=5, mask=(), title="second")], row=1))
     page.get_by_label("Compare with").select_option("two")
     page.get_by_label("Head", exact=True).select_option("two")
     frame(page)
     assert page.locator(".attnlib-maps-map:visible").count() == 2
+    point(page, 1, 1, "click")
     page.get_by_label("Sentence").select_option("second")
     frame(page)
-    assert (row_of(page), page.get_by_label("Query", exact=True).get_attribute("max")) == (0, "5")
+    assert reading(page) == fresh
+    assert page.get_by_label("Query", exact=True).get_attribute("max") == "5"
     assert page.locator("[role=alert]:visible").count() == 0
 
 
 @pytest.mark.browser
-def test_a_long_sentence_stays_on_a_phone(show):
-    width = 390
+def test_a_long_sentence_stays_on_a_phone_and_keeps_its_names_on_a_desk(show):
     links = [(t, (t * 7) % 40) for t in range(40)]
     page = show(Maps([pair(40, 40, links=links), pair(3, 3)]))
-    resize(page, width)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    names = page.locator(".attnlib-maps-map:visible text:visible")
+    assert names.count() == 80
+    assert min(names.evaluate_all("(all) => all.map((each) => each.getBoundingClientRect().height)")) > 9
+    resize(page, 390)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     boxes = page.evaluate(
-        """() => [".attnlib-maps-token", ".attnlib-maps-cells", ".attnlib-maps-lines path"]
-            .flatMap((name) => [...document.querySelectorAll(name)]).map((node) => node.getBoundingClientRect())"""
+        """() => [...document.querySelectorAll(".attnlib-maps-cells, .attnlib-maps-looks :is(th, td)")]
+            .map((node) => node.getBoundingClientRect())"""
     )
-    assert all(box["left"] >= 0 and box["right"] <= width for box in boxes)
+    assert all(box["left"] >= 0 and box["right"] <= 390 for box in boxes)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from browser import frame, move_something, served, watch
+from browser import frame, move_something, served, start_from, started_from, watch
 
 import attnlib.widgets
 from attnlib.widgets import LocalWindow
@@ -124,19 +124,19 @@ def test_without_javascript_there_is_the_drawing(show, library):
 @every_widget
 def test_words_of_a_preset_go_with_the_first_change_and_come_back(show, widget):
     page = show(widget())
-    starts, notice = page.get_by_label("Start from"), page.locator(".attnlib-notice")
+    notice = page.locator(".attnlib-notice")
     reset = page.get_by_role("button", name="Reset")
     for preset in widget().presets[:2]:
-        starts.select_option(preset["name"])
+        start_from(page, preset["name"])
         frame(page)
         before = page.locator(".attnlib-body").inner_html()
         assert (notice.inner_text(), reset.get_attribute("aria-disabled")) == (preset["notice"], "true")
         move_something(page, page.locator(".attnlib-view"))
-        assert starts.input_value() == ""
+        assert started_from(page) == ""
         assert notice.inner_text() != preset["notice"]
         reset.click()
         frame(page)
-        assert (starts.input_value(), notice.inner_text()) == (preset["name"], preset["notice"])
+        assert (started_from(page), notice.inner_text()) == (preset["name"], preset["notice"])
         assert page.locator(".attnlib-body").inner_html() == before
 
 
@@ -162,7 +162,7 @@ def test_axe_finds_nothing(show, widget):
     states += zip(("dark", "light", "dark"), (preset["name"] for preset in widget().presets), strict=False)
     for theme, preset in states:
         if preset:
-            page.get_by_label("Start from").select_option(preset)
+            start_from(page, preset)
         in_theme(page, theme)
         assert axe(page) == []
 
@@ -206,7 +206,7 @@ def test_phone_has_no_sideways_scroll_and_targets_to_hit(new_context, show, widg
     context = new_context(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
     page = show(widget(), page=context.new_page())
     for preset in [item["name"] for item in widget().presets]:
-        page.get_by_label("Start from").select_option(preset)
+        start_from(page, preset)
         frame(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert (

@@ -5,8 +5,8 @@
 // `view.set({ trait: value })`: model, kernel and picture follow in the next frame. Values in the model are replaced,
 // never edited in place. `view.news(text, more)` writes both into `view.caption`, which the member puts where it wants
 // it, and tells a screen reader the text when it has changed, politely and not too often; `view.schema` holds the rules
-// of the traits. `unnamed` is what the list of presets says of a state that is none of them, `hint` the line that stands
-// beside it.
+// of the traits, `view.data` what the class gives the page beside them. `unnamed` is what the list of presets says of a
+// state that is none of them, `hint` the line that stands beside it. With `inSight: true` the presets are buttons.
 
 import { button } from "./controls.js";
 import { checker } from "./check.js";
@@ -23,19 +23,20 @@ function announcer(node) {
 }
 
 /** The named states to start from, the sentence of the chosen one, and the way back to where the reader started. */
-function starts(view, { unnamed, hint }) {
+function starts(view, { unnamed, hint, inSight = false }) {
   let presets = [];
   let origin = null;
   const id = uid();
   const select = html("select", { id });
   const notice = html("p", { class: "attnlib-notice" });
   const options = pool(select, () => ({ node: html("option") }));
-  select.addEventListener("change", () => {
-    const preset = presets.find(({ name }) => name === select.value);
+  function start(wanted) {
+    const preset = presets.find(({ name }) => name === wanted);
     if (!preset) return;
     view.set({ ...preset.state, preset: preset.name });
     view.say(preset.notice);
-  });
+  }
+  select.addEventListener("change", () => start(select.value));
   const reset = button({
     label: "Reset",
     onClick: () => {
@@ -44,15 +45,24 @@ function starts(view, { unnamed, hint }) {
     },
   });
   const label = html("label", { for: id, text: "Start from" });
-  const control = html("div", { class: "attnlib-control attnlib-start" }, label, select, reset.node);
+  const row = html("div", { class: "attnlib-buttons", role: "group", "aria-label": "Start from" });
+  const buttons = pool(row, (i) => button({ label: "", onClick: () => start(presets[i].name) }));
+  const control = inSight
+    ? html("div", { class: "attnlib-buttons" }, row, reset.node)
+    : html("div", { class: "attnlib-control attnlib-start" }, label, select, reset.node);
   return {
-    node: html("div", { class: "attnlib-presets" }, control, notice),
+    node: html("div", { class: "attnlib-presets", "data-open": inSight }, control, notice),
     update(state) {
       if (!origin || (state.preset && state.preset !== origin.preset)) origin = { ...state };
       presets = state.presets ?? [];
-      for (const part of [label, select]) write(part, { hidden: presets.length === 0 });
+      for (const part of [label, select, row]) write(part, { hidden: presets.length === 0 });
       const names = presets.map(({ name }) => name);
       const wanted = names.includes(state.preset) ? state.preset : "";
+      if (inSight)
+        buttons(names.length).forEach((item, i) => {
+          item.update({ label: names[i] });
+          write(item.node, { "aria-pressed": String(names[i] === wanted) });
+        });
       const all = wanted ? names : ["", ...names];
       options(all.length).forEach(({ node }, i) => write(node, { value: all[i], text: all[i] || unnamed }));
       if (select.value !== wanted) select.value = wanted;
@@ -63,7 +73,7 @@ function starts(view, { unnamed, hint }) {
 }
 
 /** The render function of a widget; `schema` says which traits there are and what each may be. */
-export function define({ name, schema }, { build, unnamed, hint }) {
+export function define({ name, schema, data = null }, { build, ...manner }) {
   const traits = Object.keys(schema);
   return function render({ model, el }) {
     const alert = html("p", { class: "attnlib-alert", role: "alert", hidden: true });
@@ -90,6 +100,7 @@ export function define({ name, schema }, { build, unnamed, hint }) {
     const view = {
       root,
       schema,
+      data,
       caption: html("p", { class: "attnlib-caption" }),
       say: announcer(status),
       /** What a preset says is true of its state only: it goes with the first change. */
@@ -106,7 +117,7 @@ export function define({ name, schema }, { build, unnamed, hint }) {
         told = text;
       },
     };
-    const bar = starts(view, { unnamed, hint });
+    const bar = starts(view, manner);
     function draw() {
       request = 0;
       const state = Object.fromEntries(traits.map((trait) => [trait, model.get(trait)]));

@@ -1,17 +1,17 @@
 // Named matrices of weights between two lists of tokens, seen a row at a time: the family of Maps and its kin.
 //
-// The row's token is chosen in the upper list; the columns' tokens below light up by its weights, and lines run to its
-// largest weight and to what people linked. Under them all of the matrix, and one to compare, as maps to walk in.
+// The map shows a matrix whole; a click, the arrows or the slider choose a row of it, and the list beside it says what
+// that row gives to each column. The mouse reads any cell on its way and chooses none.
 
-import { choice, slider, toggle } from "./controls.js";
-import { html, pool, svg, uid, write } from "./dom.js";
+import { choice, slider } from "./controls.js";
+import { html, pool, svg, write } from "./dom.js";
 import { alignmentError, linksOf } from "./math/alignment.js";
-import { contextOf } from "./math/attend.js";
 import { table } from "./table.js";
-import { number, pair, share } from "./text.js";
+import { number, share } from "./text.js";
 
-const CELL = 26; // of a map
-const LABELS = 18; // tokens a side up to which a map names them
+const CELL = 26; // of a map; less where there are many
+const MANY = 18; // columns up to which the list stands beside the map, and holds them all
+const LITTLE = 0.01; // weight that a long list leaves out
 const SHADES = 16;
 const BACKWARDS = /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u;
 
@@ -22,141 +22,23 @@ const ring = (x, y, r) => `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0
 const top = (weights) => linksOf([weights])[0]?.[1] ?? -1; // the first of the largest, if above 0
 const within = (value, most) => Math.min(Math.max(value, 0), most);
 
-/** "rtl" where the first letter of the words is written from right to left. */
-function direction(words) {
-  const letter = words.join(" ").match(/\p{L}/u)?.[0] ?? "";
-  return BACKWARDS.test(letter) ? "rtl" : "ltr";
-}
+/** A column's token, and what it means where that is known. */
+const told = ({ columns, glosses }, s) => quoted(columns[s]) + (glosses[s] ? ` (${glosses[s]})` : "");
+
+/** Whether words are written from right to left: their first letter says so. */
+const backward = (words) => BACKWARDS.test(words.join(" ").match(/\p{L}/u)?.[0] ?? "");
 
 /** What a state looks at: the sentence, the matrix, the one compared or null, the row and what is linked to it. */
-function seen({ sentences, index, row, matrix: name, compare, every_link: every }) {
+function seen({ sentences, index, row, matrix: name, compare }) {
   const sentence = sentences[index];
   const named = (wanted) => sentence.matrices.find((each) => each.name === wanted);
   const matrix = named(name) ?? sentence.matrices[0];
-  const weights = matrix.weights[row];
   const linked = sentence.links.flatMap(([t, s]) => (t === row ? [s] : []));
   const open = (t, s) => sentence.mask[t]?.[s] ?? true;
-  return { sentence, matrix, other: named(compare) ?? null, row, weights, linked, open, every, best: top(weights) };
+  return { sentence, matrix, other: named(compare) ?? null, row, weights: matrix.weights[row], linked, open };
 }
 
-// ------------------------------------------------------------------------------------------- the two lists of tokens
-
-/** Tokens to step through, those looked at under them, lines between; `onRow(t)` is told of another one. */
-function tokens(onRow) {
-  const lines = svg("svg", { class: "attnlib-maps-lines", "aria-hidden": "true" });
-  const [others, people, guess, ends, tips] = ["others", "people", "guess", "ends", "tips"].map((name) =>
-    lines.appendChild(svg("path", { class: `attnlib-maps-${name}` })));
-  const list = html("div", { class: "attnlib-maps-tokens", role: "listbox", tabindex: 0 });
-  const base = uid();
-  const option = { class: "attnlib-maps-token", role: "option" };
-  const rows = pool(list, (t) => ({ node: html("span", { ...option, id: `${base}-${t}`, "data-row": t }) }));
-  const below = html("ul", { class: "attnlib-maps-tokens attnlib-maps-columns" });
-  const columns = pool(below, () => {
-    const [glow, text, bar, ghost, value, second] = ["glow", "text", "bar", "ghost", "value", "value"].map((name) =>
-      html("span", { class: `attnlib-maps-${name}` }));
-    const track = html("span", { class: "attnlib-maps-track" }, bar, ghost);
-    const node = html("li", { class: "attnlib-maps-token" }, glow, text, track, value, second);
-    return { node, glow, text, bar, ghost, value, second };
-  });
-  const node = html("div", { class: "attnlib-maps-pair" }, lines, list, below);
-
-  let count = 1;
-  let row = 0;
-  function choose(t) {
-    const next = within(t, count - 1);
-    if (next === row) return;
-    row = next; // the next key may come before the next frame
-    onRow(next);
-  }
-  const under = (event) => event.target.closest("[data-row]");
-  list.addEventListener("pointerover", (event) => {
-    if (event.pointerType === "mouse" && under(event)) choose(Number(under(event).dataset.row));
-  });
-  list.addEventListener("click", (event) => under(event) && choose(Number(under(event).dataset.row)));
-  list.addEventListener("keydown", (event) => {
-    const forward = list.dir === "rtl" ? "ArrowLeft" : "ArrowRight";
-    const across = { ArrowLeft: -1, ArrowRight: -1, [forward]: 1 };
-    const step = { ...across, ArrowUp: -1, ArrowDown: 1, Home: -count, End: count }[event.key];
-    if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
-    event.preventDefault();
-    choose(row + step);
-  });
-
-  let shown = null;
-  let places = null;
-  /** Where lines begin and end: under each upper token, over each lower one. Read once for each layout. */
-  function measure() {
-    const middle = ({ node: own }, part) =>
-      [own.offsetLeft + own.offsetWidth / 2, own.offsetTop + part * own.offsetHeight];
-    const { sentence } = shown;
-    places = {
-      down: rows(sentence.rows.length).map((item) => middle(item, 1)),
-      up: columns(sentence.columns.length).map((item) => middle(item, 0)),
-      size: [node.offsetWidth, node.offsetHeight],
-    };
-    const levels = [places.down, places.up].map((all) => new Set(all.map(([, y]) => y)).size);
-    write(lines, { "data-crowded": levels[0] + levels[1] > 3 });
-  }
-  function draw() {
-    if (!places) measure();
-    const [width, height] = places.size;
-    write(lines, { viewBox: `0 0 ${width} ${height}`, width, height });
-    const { sentence, row: own, best, linked, every } = shown;
-    const curve = ([t, s]) => {
-      const [[x1, y1], [x2, y2]] = [places.down[t], places.up[s]];
-      const bend = (y1 + y2) / 2;
-      return `M${x1} ${y1 + 5}C${x1} ${bend} ${x2} ${bend} ${x2} ${y2 - 5}`;
-    };
-    const tip = ([x, y], by) => ring(x, y + by, 4);
-    write(others, { d: every ? sentence.links.filter(([t]) => t !== own).map(curve).join("") : "" });
-    write(people, { d: linked.map((s) => curve([own, s])).join("") });
-    write(guess, { d: best < 0 ? "" : curve([own, best]) });
-    write(ends, { d: linked.map((s) => tip(places.down[own], 5) + tip(places.up[s], -5)).join("") });
-    write(tips, { d: best < 0 ? "" : `M${places.up[best].join(" ")}m0 -11l5 6l-5 6l-5 -6z` });
-  }
-  // Comes once the view is in the page, and whenever its width or a font changes where tokens stand.
-  new ResizeObserver(() => {
-    places = null;
-    if (shown) draw();
-  }).observe(node);
-
-  return {
-    node,
-    update(found, names) {
-      const { sentence, other, weights, best, linked, open } = found;
-      if (shown?.sentence !== sentence || !shown.other !== !other) places = null;
-      shown = found;
-      row = found.row;
-      count = sentence.rows.length;
-      [[list, "row"], [below, "column"]].forEach(([side, kind], i) =>
-        write(side, {
-          dir: direction(sentence[`${kind}s`]),
-          lang: sentence[`${kind}_language`] || null,
-          "aria-label": `${names[i]}s`,
-        }));
-      const chosen = (t) => ({ text: sentence.rows[t], "aria-selected": String(t === row) });
-      rows(count).forEach((item, t) => write(item.node, chosen(t)));
-      write(list, { "aria-activedescendant": `${base}-${row}` });
-      const second = other?.weights[row];
-      columns(sentence.columns.length).forEach((item, s) => {
-        const size = (weight) => ({ style: `--share:${weight.toFixed(4)}` });
-        const shut = !open(row, s);
-        write(item.node, { "data-linked": linked.includes(s), "data-best": s === best, "data-shut": shut });
-        write(item.text, { text: sentence.columns[s], "data-text": sentence.columns[s] });
-        write(item.glow, size(weights[s]));
-        write(item.bar, size(weights[s]));
-        write(item.value, { text: shut ? "hidden" : share(weights[s]) });
-        write(item.ghost, { hidden: !second, ...size(second?.[s] ?? 0) });
-        write(item.second, { hidden: !second, text: second ? `(${share(second[s])})` : "" });
-      });
-      if (node.isConnected) draw();
-    },
-  };
-}
-
-// ------------------------------------------------------------------------------------------------------------- the map
-
-/** All weights of a matrix, people's links circled, what is hidden crossed out; mouse, finger and arrows walk in it. */
+/** All weights of a matrix, people's links circled, what is hidden crossed out. `onRow(t)` is told of another row. */
 function map(onRow) {
   const said = { role: "slider", "aria-roledescription": "map", "aria-valuemin": 1 };
   const picture = svg("svg", { class: "attnlib-maps-map", tabindex: 0, ...said });
@@ -179,58 +61,67 @@ function map(onRow) {
   let drawn = [];
   let column = null; // where the reader has gone; until then, where the row looks most
 
+  const chosen = () => [shown.row, column ?? Math.max(top(shown.weights), 0)];
+  /** The cell that is read, in words and in a frame. */
+  function read([t, s]) {
+    const { sentence, matrix, open } = shown;
+    const { above, cell, x } = board;
+    const linked = sentence.links.some(([u, v]) => u === t && v === s) ? ", people link them" : "";
+    const weight = open(t, s) ? share(matrix.weights[t][s]) : "hidden";
+    const text = `${quoted(sentence.rows[t])} to ${told(sentence, s)}: ${weight}${linked}`;
+    write(cursor, { x: x(s) + 1, y: above + t * cell + 1, width: cell - 2, height: cell - 2 });
+    write(reading, { text });
+    return text;
+  }
   function place() {
-    const { sentence, row, matrix, open } = shown;
-    const { above, left, cell, columns, x } = board;
-    const s = column ?? Math.max(top(matrix.weights[row]), 0);
-    const linked = sentence.links.some(([t, u]) => t === row && u === s) ? ", people link them" : "";
-    const weight = open(row, s) ? share(matrix.weights[row][s]) : "hidden";
-    const words = `${quoted(sentence.rows[row])} to ${quoted(sentence.columns[s])}: ${weight}${linked}`;
-    write(band, { x: left - 2, y: above + row * cell - 1, width: columns * cell + 4, height: cell + 2 });
-    write(cursor, { x: x(s) + 1, y: above + row * cell + 1, width: cell - 2, height: cell - 2 });
-    write(picture, { "aria-valuenow": row + 1, "aria-valuetext": words });
-    write(reading, { text: words });
-    return s;
+    const { above, left, cell, columns } = board;
+    write(band, { x: left - 2, y: above + shown.row * cell - 1, width: columns * cell + 4, height: cell + 2 });
+    write(picture, { "aria-valuenow": shown.row + 1, "aria-valuetext": read(chosen()) });
   }
   function look(t, s) {
-    column = within(s, board.columns - 1);
+    column = s;
     const row = within(t, board.rows - 1);
     if (row !== shown.row) {
-      shown = { ...shown, row }; // the next key may come before the next frame
+      shown = { ...shown, row, weights: shown.matrix.weights[row] }; // the next key may come before the next frame
       onRow(row);
     }
     place();
   }
-  const pick = (event) => {
+  /** Row and column under a pointer, null for a column beside the map, as over the names; null beside all rows. */
+  function under(event) {
     const box = picture.getBoundingClientRect();
     const { width, height, rows, columns, cell, left, above, backwards } = board;
     const across = Math.floor((((event.clientX - box.left) / box.width) * width - left) / cell);
     const t = Math.floor((((event.clientY - box.top) / box.height) * height - above) / cell);
-    const s = backwards ? columns - 1 - across : across;
-    if (t >= 0 && t < rows && s >= 0 && s < columns) look(t, s);
-  };
-  picture.addEventListener("pointermove", (event) => event.pointerType === "mouse" && pick(event));
-  picture.addEventListener("click", pick);
+    if (t < 0 || t >= rows) return null;
+    return [t, across < 0 || across >= columns ? null : backwards ? columns - 1 - across : across];
+  }
+  picture.addEventListener("pointermove", (event) => {
+    const cell = event.pointerType === "mouse" ? under(event) : null;
+    read(cell && cell[1] !== null ? cell : chosen());
+  });
+  picture.addEventListener("pointerleave", () => read(chosen()));
+  picture.addEventListener("click", (event) => under(event) && look(...under(event)));
   picture.addEventListener("keydown", (event) => {
-    const [t, s] = [shown.row, place()];
+    const [t, s] = chosen();
     const right = board.backwards ? -1 : 1;
     const down = { ArrowDown: 1, ArrowUp: -1, PageDown: 5, PageUp: -5 }[event.key] ?? 0;
     const on = { ArrowRight: right, ArrowLeft: -right, Home: -s, End: board.columns }[event.key] ?? 0;
     if ((!down && !on && event.key !== "Home") || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    look(t + down, s + on);
+    look(t + down, within(s + on, board.columns - 1));
   });
 
   function lay({ sentence, matrix, open }) {
     const [rows, columns] = [sentence.rows.length, sentence.columns.length];
-    const named = Math.max(rows, columns) <= LABELS;
+    const many = Math.max(rows, columns) > MANY;
     const longest = (words) => Math.min(Math.max(...words.map((word) => [...word].length)), 16);
-    const cell = named ? CELL : Math.max(9, 420 / Math.max(rows, columns));
-    const left = named ? 14 + 8.2 * longest(sentence.rows) : 2;
-    const above = named ? 16 + 6.4 * longest(sentence.columns) : 2;
-    const backwards = direction(sentence.columns) === "rtl";
+    const cell = many ? 16 : CELL;
+    const left = 14 + (many ? 7 : 7.6) * longest(sentence.rows);
+    const above = 16 + (many ? 5.6 : 6.4) * longest(sentence.columns);
+    const backwards = backward(sentence.columns);
     const x = (s) => left + (backwards ? columns - 1 - s : s) * cell;
-    const size = { width: left + columns * cell + (named ? 40 : 2), height: above + rows * cell + 2 };
+    const size = { width: left + columns * cell + 40, height: above + rows * cell + 2 };
     board = { rows, columns, cell, above, left, backwards, x, ...size };
     const paths = shades.map(() => []);
     const [crosses, third] = [[], Number((cell / 3).toFixed(1))];
@@ -247,80 +138,69 @@ function map(onRow) {
     for (const circle of circles) write(circle, { d: rings });
     write(frame, { x: left, y: above, width: columns * cell, height: rows * cell });
     const short = (word) => ([...word].length > 16 ? `${[...word].slice(0, 15).join("")}…` : word);
-    labels[0](named ? rows : 0).forEach((item, t) => write(item.node, { x: left - 8, y: above + (t + 0.5) * cell + 5,
+    labels[0](rows).forEach((item, t) => write(item.node, { x: left - 8, y: above + (t + 0.5) * cell + 5,
       "text-anchor": "end", text: short(sentence.rows[t]), lang: sentence.row_language || null }));
-    labels[1](named ? columns : 0).forEach((item, s) => write(item.node, { text: short(sentence.columns[s]),
-      lang: sentence.column_language || null, transform: `translate(${x(s) + cell / 2 + 4} ${above - 7}) rotate(-50)` }));
+    const slanted = (s) => `translate(${x(s) + cell / 2 + 4} ${above - 7}) rotate(-50)`;
+    labels[1](columns).forEach((item, s) => write(item.node, { text: short(sentence.columns[s]), transform: slanted(s),
+      lang: sentence.column_language || null }));
+    const label = `Weights of ${matrix.name}, ${rows} rows, ${columns} columns`;
     write(picture, { viewBox: `0 0 ${board.width} ${board.height}`, style: `max-width:${Math.round(board.width)}px`,
-      "aria-valuemax": rows, "aria-label": `Weights of ${matrix.name}, ${rows} rows, ${columns} columns` });
+      "aria-valuemax": rows, "aria-label": label, "data-many": many });
     write(caption, { text: matrix.name });
   }
   return {
     node,
     update(found) {
-      shown = found;
-      if (drawn[0] !== found.sentence) column = null;
+      if (drawn[0] !== found.sentence || shown.row !== found.row) column = null;
       if (drawn[0] !== found.sentence || drawn[1] !== found.matrix) lay(found);
       drawn = [found.sentence, found.matrix];
+      shown = found;
       place();
     },
   };
 }
 
-// -------------------------------------------------------------------------------------------------------- the tables
-
-/** Where the row looks most in each matrix; with people's links, how far the largest weights agree with them. */
-function tables() {
-  const looks = table({ columns: ["", "Most weight on", "Weight"], kind: "attnlib-maps-looks" });
-  const scores = table({ columns: ["", "Agreed", "Precision", "Recall", "Error"], kind: "attnlib-maps-scores" });
+/** How far the largest weights of each matrix agree with people's links; hidden where nobody drew any. */
+function scores() {
+  const made = table({ columns: ["", "Agreed", "Precision", "Recall", "Error"], kind: "attnlib-maps-scores" });
   let drawn = null;
   let judged = [];
   return {
-    node: html("div", {}, looks.node, scores.node),
-    update({ sentence, matrix, row }, corner) {
-      const { matrices, links, columns } = sentence;
-      const shown = (i) => matrices[i] === matrix;
+    node: made.node,
+    update({ sentence, matrix }, corner) {
+      const { matrices, links } = sentence;
       if (drawn !== sentence)
         judged = matrices.map(({ name, weights }) => {
           const found = linksOf(weights);
           const { agreed, ...rates } = alignmentError(found, links);
-          const told = ["precision", "recall", "error"].map((rate) => number(rates[rate], 3));
-          return [name, `${agreed} of ${found.length}`, ...told];
+          const figures = ["precision", "recall", "error"].map((rate) => number(rates[rate], 3));
+          return [name, `${agreed} of ${found.length}`, ...figures];
         });
       drawn = sentence;
-      const most = matrices.map(({ name, weights }) => {
-        const s = top(weights[row]);
-        return [name, quoted(columns[s] ?? "nothing"), share(weights[row][s] ?? 0)];
-      });
-      write(looks.node, { hidden: links.length > 0 });
-      write(scores.node, { hidden: links.length === 0 });
-      looks.update(most, { caption: `Where ${quoted(sentence.rows[row])} looks most`, corner, shown });
+      write(made.node, { hidden: links.length === 0 });
       const caption = `Links of the largest weights in this sentence against those that people drew (${links.length})`;
-      scores.update(judged, { caption, corner, shown });
+      made.update(judged, { caption, corner, shown: (i) => matrices[i] === matrix });
     },
   };
 }
 
-// --------------------------------------------------------------------------------------------------------- the whole
-
 /** What the row does, in words; then what the marks mean. */
-function told({ sentence, matrix, other, row, weights, linked, open }) {
+function news({ sentence, matrix, other, row, weights, linked, open }) {
   const order = weights.map((_, s) => s).filter((s) => weights[s] > 0).sort((a, b) => weights[b] - weights[a]);
-  const looks = listed(order.slice(0, 3).map((s) => `${quoted(sentence.columns[s])} ${share(weights[s])}`));
+  const looks = listed(order.slice(0, 3).map((s) => `${told(sentence, s)} ${share(weights[s])}`));
   const rest = 1 - weights.reduce((a, b) => a + b, 0);
   const common = weights.reduce((sum, weight, s) => sum + Math.min(weight, other?.weights[row][s] ?? 0), 0);
   const away = rest > 0.01 ? `, and with ${share(rest)} at none of them` : "";
-  const news = [`${quoted(sentence.rows[row])} looks at ${looks || "nothing"}${away}.`];
+  const said = [`${quoted(sentence.rows[row])} looks at ${looks || "nothing"}${away}.`];
   const may = weights.filter((_, s) => open(row, s)).length;
-  if (sentence.mask.length) news.push(`It may look at ${may} of ${weights.length}.`);
-  if (sentence.values.length) news.push(`It gets ${pair(contextOf(weights, sentence.values))}.`);
-  if (other) news.push(`“${matrix.name}” and “${other.name}” have ${share(common)} in common.`);
-  const people = listed(linked.map((s) => quoted(sentence.columns[s]))) || "nothing";
-  if (sentence.links.length) news.push(`People link it to ${people}.`);
-  const legend = ["Bars and numbers: the weights. Dashed line and bold: the largest one."];
+  if (sentence.mask.length) said.push(`It may look at ${may} of ${weights.length}.`);
+  if (other) said.push(`“${matrix.name}” and “${other.name}” have ${share(common)} in common.`);
+  const people = listed(linked.map((s) => told(sentence, s))) || "nothing";
+  if (sentence.links.length) said.push(`People link it to ${people}.`);
+  const legend = [];
   if (other) legend.push(`Outlines and brackets: ${other.name}.`);
-  if (sentence.links.length) legend.push("Solid lines, frames and circles: people's links.");
-  return [news.join(" "), legend.join(" ")];
+  if (sentence.links.length) legend.push("Circles: people's links.");
+  return [said.join(" "), legend.join(" ")];
 }
 
 export function maps(view, first) {
@@ -332,18 +212,17 @@ export function maps(view, first) {
   const length = () => current.sentences[current.index].rows.length;
   const walk = (value) => setRow(Math.min(Math.round(value), length()) - 1);
   const step = slider({ label: "", min: 1, max: 2, step: 1, onInput: walk });
-  const every = toggle({ label: "People's links of all rows", onInput: (value) => view.set({ every_link: value }) });
-  const lists = tokens(setRow);
   const [one, two] = [map(setRow), map(setRow)];
-  const numbers = tables();
-  const controls = [which, matrix, compare, step, every].map((each) => each.node);
-  const below = html("div", { class: "attnlib-two attnlib-maps-below" }, one.node, two.node, numbers.node);
-  view.root.append(html("div", { class: "attnlib-controls" }, ...controls), lists.node, view.caption, below);
+  const list = table({ columns: ["", "Weight", "Meaning"], bars: 1, kind: "attnlib-looks attnlib-maps-looks" });
+  const numbers = scores();
+  const controls = [which, matrix, compare, step].map((each) => each.node);
+  const below = html("div", { class: "attnlib-two attnlib-maps-below" }, one.node, two.node, list.node, numbers.node);
+  view.root.append(html("div", { class: "attnlib-controls attnlib-maps-controls" }, ...controls), view.caption, below);
 
   return (state) => {
     current = state;
     const found = seen(state);
-    const { sentence, other, row } = found;
+    const { sentence, other, row, weights, linked, open } = found;
     const names = sentence.matrices.map(({ name }) => [name, name]);
     which.update(state.index, { options: state.sentences.map(({ title }, i) => [i, title || `Sentence ${i + 1}`]) });
     matrix.update(found.matrix.name, { label: state.names[2], options: names });
@@ -351,13 +230,24 @@ export function maps(view, first) {
     const last = sentence.rows.length;
     const note = `${row + 1} of ${last}: \u2068${sentence.rows[row]}\u2069`;
     step.update(row + 1, { label: state.names[0], most: Math.max(last, 2), disabled: last < 2, note });
-    every.update(state.every_link);
-    write(every.node, { hidden: sentence.links.length === 0 });
-    lists.update(found, state.names);
     one.update(found);
-    if (other) two.update({ ...found, matrix: other });
+    if (other) two.update({ ...found, matrix: other, weights: other.weights[row] });
     write(two.node, { hidden: !other });
+    const many = sentence.columns.length > MANY;
+    write(below, { "data-wide": other !== null || many });
+    const best = top(weights);
+    const second = (s) => (other ? ` (${share(other.weights[row][s])})` : "");
+    const both = (s) => (open(row, s) ? share(weights[s]) : "hidden") + second(s);
+    const kept = weights.map((_, s) => s).filter((s) => !many || linked.includes(s)
+      || Math.max(weights[s], other?.weights[row][s] ?? 0) >= LITTLE);
+    const lines = kept.map((s) => [sentence.columns[s],
+      { text: both(s), part: weights[s], before: other?.weights[row][s] },
+      sentence.glosses[s] ?? ""]);
+    const caption = `What ${quoted(sentence.rows[row])} looks at${many ? `; below ${LITTLE} left out` : ""}`;
+    list.update(lines, { caption, corner: state.names[1], lang: sentence.column_language || null,
+      shown: (i) => kept[i] === best, marked: (i) => linked.includes(kept[i]) });
+    write(list.node, { "data-plain": sentence.glosses.length === 0, "data-pair": other !== null });
     numbers.update(found, state.names[2]);
-    view.news(...told(found));
+    view.news(...news(found));
   };
 }

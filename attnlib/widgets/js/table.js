@@ -4,23 +4,41 @@ import { html, pool, write } from "./dom.js";
 
 const plain = (node) => ({ node, put: (text) => write(node, { text }) });
 
-/** A cell with a bar under its number, as long as its part of one: it takes { text, part }. */
-function barred() {
-  const [words, bar] = [html("span"), html("span")];
-  const node = html("td", {}, words, html("span", { class: "attnlib-gauge", "aria-hidden": "true" }, bar));
+/** A bar as long as its part of one; with `before`, an outline where it was. */
+export function gauge() {
+  const bar = html("span");
+  const node = html("span", { class: "attnlib-gauge", "aria-hidden": "true" }, bar);
+  const long = (part) => ({ style: `width:${(100 * part).toFixed(2)}%` });
+  let ghost = null;
   return {
     node,
-    put({ text, part }) {
+    update(part, before) {
+      write(bar, long(part));
+      if (before !== undefined) ghost ??= node.appendChild(html("span", { class: "attnlib-ghost" }));
+      if (ghost) write(ghost, { ...long(before ?? 0), hidden: !(before > 0.01) }); // one thinner than its line is none
+    },
+  };
+}
+
+/** A cell with a bar to its number: it takes { text, part, before }. */
+function barred() {
+  const [words, bar] = [html("span"), gauge()];
+  const node = html("td", {}, words, bar.node);
+  return {
+    node,
+    put({ text, part, before }) {
       write(words, { text });
       write(node, { "data-zero": part === 0 });
-      write(bar, { style: `width:${(100 * part).toFixed(2)}%` });
+      bar.update(part, before);
     },
   };
 }
 
 /**
- * `columns` are the heads, the first `bars` of them after the name with bars. `update(rows, { caption, corner, sums, shown, kind })`:
- * rows of texts, each led by its name; what the names are; a row of sums below; which rows are marked as shown; the class of a row.
+ * `columns` are the heads, the first `bars` of them after the name with bars.
+ * `update(rows, { caption, corner, sums, shown, kind, lang, marked })`:
+ * rows of texts, each led by its name; what the names are; a row of sums below; which rows are marked as shown; the class of a row;
+ * the language of the names, and which of them are marked.
  */
 export function table({ columns, caption = "", kind = "", sums = false, bars = 0 }) {
   const row = () => {
@@ -40,11 +58,12 @@ export function table({ columns, caption = "", kind = "", sums = false, bars = 0
   if (last) node.append(html("tfoot", {}, last.node));
   return {
     node,
-    update(rows, { caption: retold, corner = columns[0], sums: total, shown, kind: classes } = {}) {
+    update(rows, { caption: retold, corner = columns[0], sums: total, shown, kind: classes, lang, marked } = {}) {
       write(heads[0], { text: corner });
       if (retold !== undefined) write(words, { text: retold });
       lines(rows.length).forEach((line, i) => {
         fill(line, rows[i]);
+        write(line.cells[0].node, { lang, "data-marked": marked ? marked(i) : null });
         write(line.node, { "data-shown": shown ? shown(i) : null, class: classes ? classes(i) : null });
       });
       if (last && total) fill(last, total);

@@ -3,6 +3,6 @@
 import { maps as build } from "../js/maps.js";
 
 const unnamed = "Your own choice";
-const hint = "Step through the target words: where do the largest weight and people's links part?";
+const hint = "Step through the target words: where do the darkest cell and the circles part?";
 
-export default { build, unnamed, hint };
+export default { build, unnamed, hint, inSight: true };
