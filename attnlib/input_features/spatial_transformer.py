@@ -192,7 +192,7 @@ def inverse(matrix: Float[Tensor, "*batch row 3"]) -> Float[Tensor, "*batch row 
         matrix: affine ``(*batch, 2, 3)`` or projective ``(*batch, 3, 3)``.
 
     Returns:
-        The same shape. A projective map is known but for a factor: it comes with 1 in its last place, where it can.
+        The same shape. Of a projective map the factor is kept too, so that what was before the horizon stays there.
 
     Raises:
         TypeError: ``matrix`` is not a floating point tensor.
@@ -218,8 +218,7 @@ def inverse(matrix: Float[Tensor, "*batch row 3"]) -> Float[Tensor, "*batch row 
     back: Tensor = torch.linalg.inv(linear)
     if matrix.shape[-2] == 2:
         return torch.cat([back, -times(back, computed[..., 2:])], -1).to(matrix.dtype)
-    last = back[..., 2:, 2:]
-    return (back / torch.where(last == 0, 1.0, last)).to(matrix.dtype)
+    return back.to(matrix.dtype)
 
 
 def transform(
