@@ -181,9 +181,9 @@ class RecurrentAttention(nn.Module):
         beliefs, places, drawn = [], [], []
         for step in range(n_glimpses):
             if step == 0 and (start is not None or upper is None):
-                place = self._first(image, sample, generator) if start is None else start.detach()
+                place = self.first_place(image, sample, generator) if start is None else start.detach()
             else:
-                place, *rest = self._next(state if upper is None else upper, sample, generator)
+                place, *rest = self.next_place(state if upper is None else upper, sample, generator)
                 drawn.append(rest)
             state = torch.relu(self.from_state(state) + self.from_glimpse(self.glimpse(image, place)))
             if upper is not None:
@@ -199,11 +199,14 @@ class RecurrentAttention(nn.Module):
             torch.stack(baselines) if drawn else none,
         )
 
-    def _first(self, image: Tensor, sample: bool, generator: torch.Generator | None) -> Tensor:
+    def first_place(self, image: Tensor, sample: bool, generator: torch.Generator | None) -> Tensor:
+        """Anywhere in the image, as likely everywhere; the centre where nothing is drawn."""
         place = image.new_zeros(len(image), 2)
         return place.uniform_(-1, 1, generator=generator) if sample else place
 
-    def _next(self, state: Tensor, sample: bool, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+    def next_place(
+        self, state: Tensor, sample: bool, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The next place, its log-density, and the reward that is expected before it is drawn."""
         mean = self.place(state if self.context is not None else state.detach())
         if sample:

@@ -357,7 +357,7 @@ def test_the_loss_compiles_whole():
 class Attached(recurrent.RecurrentAttention):
     """The place is no constant to the glimpse: the answer's slope trains the policy."""
 
-    def _next(self, state, sample, generator):
+    def next_place(self, state, sample, generator):
         mean = self.place(state if self.context is not None else state.detach())
         place = mean + self.spread * torch.empty_like(mean).normal_(generator=generator)
         far = (place.detach() - mean).square().sum(-1)
@@ -368,7 +368,7 @@ class Attached(recurrent.RecurrentAttention):
 class StateAttached(recurrent.RecurrentAttention):
     """REINFORCE trains core and glimpse too."""
 
-    def _next(self, state, sample, generator):
+    def next_place(self, state, sample, generator):
         place, density = recurrent.draw_location(self.place(state), self.spread, generator=generator)
         return place, density, self.baseline(state)
 
@@ -376,8 +376,8 @@ class StateAttached(recurrent.RecurrentAttention):
 class BaselineAttached(recurrent.RecurrentAttention):
     """The baseline's error trains what it reads."""
 
-    def _next(self, state, sample, generator):
-        place, density, _ = super()._next(state, sample, generator)
+    def next_place(self, state, sample, generator):
+        place, density, _ = super().next_place(state, sample, generator)
         return place, density, state @ self.baseline.weight + self.baseline.bias
 
 
