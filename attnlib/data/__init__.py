@@ -1,6 +1,6 @@
-"""Sentence pairs with known links between their words, where they come from, and how they become batches."""
+"""Sentence pairs with known links between their words, scenes with known boxes, and how pairs become batches."""
 
-from . import catalogues, new_testament, tasks
+from . import catalogues, new_testament, scenes, tasks
 from .packages import DataError, Package, cache, fetch
 from .pairs import Pair, Split, split
 from .vocabulary import BOS, EOS, PAD, SPECIAL, UNK, Batch, Vocabulary, collate
@@ -22,6 +22,7 @@ __all__ = [
     "collate",
     "fetch",
     "new_testament",
+    "scenes",
     "split",
     "tasks",
 ]

@@ -5,7 +5,9 @@ import json
 import zipfile
 from pathlib import Path
 
-from attnlib.data import Package, new_testament
+import torch
+
+from attnlib.data import Package, new_testament, scenes
 
 _GREEK = (
     (
@@ -93,3 +95,15 @@ def messages() -> dict[str, str]:
         f"{here}/one.mo": "not read",
         "pack/other.json": json.dumps({"no": ["non"]}),
     }
+
+
+def digits() -> list[scenes.Digit]:
+    """Seven patterns of strokes, none its own mirror image, with names that people might give them."""
+    strokes = ("12:3", "24:5", "31:6", "45:2", "52:1", "63:4", "16:6")  # row and length of one, column of another
+    found = []
+    for kind, (row, length, _, column) in enumerate(strokes):
+        image = torch.zeros(8, 8)
+        image[int(row), 1 : 1 + int(length)] = 1.0
+        image[1:5, int(column)] = 0.75
+        found.append(scenes.Digit(f"digit {kind}", image, kind))
+    return found
