@@ -145,7 +145,6 @@ def test_interference_falls_in_a_deep_pyramid_too():
     undisturbed = feed_forward(alone, layers)[-1][at]
     assert found.first[-1][at] > 1.3 * undisturbed
     close(found.second[-1][at], undisturbed)
-    assert (found.second[0] == alone).all()
 
 
 # --- known wrong versions ---------------------------------------------------------------------------------------------
