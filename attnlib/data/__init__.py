@@ -1,6 +1,6 @@
-"""Sentence pairs with known links between their words, scenes with known boxes, and how pairs become batches."""
+"""Sentence pairs with known links, photographs, scenes and displays: where they come from, how they become batches."""
 
-from . import catalogues, new_testament, scenes, tasks
+from . import catalogues, new_testament, photographs, scenes, search_displays, tasks
 from .packages import DataError, Package, cache, fetch
 from .pairs import Pair, Split, split
 from .vocabulary import BOS, EOS, PAD, SPECIAL, UNK, Batch, Vocabulary, collate
@@ -22,7 +22,9 @@ __all__ = [
     "collate",
     "fetch",
     "new_testament",
+    "photographs",
     "scenes",
+    "search_displays",
     "split",
     "tasks",
 ]
