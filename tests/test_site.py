@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from browser import served
 from epub_file import look_into
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 from visit import (
     ALL,
     AXE,
@@ -22,6 +22,7 @@ from visit import (
     widgets_come_alive,
 )
 
+from attnlib.plotting.canvas import PIXELS_PER_INCH
 from book._tools import toc
 from book._tools.packing import WHOLE, wheel_name
 
@@ -33,6 +34,12 @@ EXTRA = ["search.html", "genindex.html"]
 CODE = "book/taxonomy/index.html"  # the page on which axe reads code, too
 REFERENCE = "book/appendix/api"  # long, and made by one template: axe has these pages by night
 FROM_A_FOLDER = ["book/index.html", "book/deep-learning/distributions.html", "genindex.html"]
+
+# Directives, roles, labels, options and definitions, which other readers of notebooks show as they are written.
+MYST = re.compile(
+    r"^[> ]*(?:`{3,}|:{3,})\{|\{[a-z]+(?::[a-z]+)?\}`|^[> ]*\([\w:.-]+\)=|^[> ]*:[\w-]+: |^[> ]*: |\$\$ *\([\w-]+\)",
+    re.M,
+)
 
 pytestmark = pytest.mark.site
 
@@ -115,7 +122,15 @@ def test_a_notebook_can_be_downloaded(source: Path) -> None:
     saved, ours = (nbformat.read(path, as_version=4) for path in (SITE / "_sources" / name, source))
     first = next(i for i, cell in enumerate(saved.cells) if cell.cell_type == "code")
     assert saved.cells.pop(first).id == "setup"
-    assert saved == ours
+    assert code(saved) == code(ours)
+    kept = [cell.source for cell in saved.cells if cell.cell_type == "markdown"]
+    assert [text for text in kept if MYST.search(text)] == []
+    assert any(MYST.search(cell.source) for cell in ours.cells if cell.cell_type == "markdown")  # there is some
+    assert sum(map(len, kept)) > 0.7 * sum(len(cell.source) for cell in ours.cells if cell.cell_type == "markdown")
+
+
+def code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def test_the_site_starts_at_its_first_page_and_has_an_icon() -> None:
@@ -131,6 +146,7 @@ def test_a_link_to_the_site_says_what_it_is() -> None:
         assert len(found["description"].split()) > 5, name
         assert found["og:description"] == found["description"]
         assert found["og:site_name"] == "Attention, running"
+        assert ("This book asks what attention mechanisms compute" in found["description"]) == ("scores" not in name)
         assert re.search(r'<html lang="en"', text)
     assert re.search(r"<title>Attention, running</title>", (SITE / PAGES[0]).read_text("utf-8"))
     lost = (SITE / "404.html").read_text("utf-8")
@@ -214,6 +230,106 @@ def test_all_code_opens_at_once(page: Page, origin: str) -> None:
     assert folds.evaluate_all("(all) => all.every((fold) => fold.open)")
     page.get_by_role("button", name="Hide the folded code").click()
     assert folds.evaluate_all("(all) => all.every((fold) => !fold.open)")
+
+
+@pytest.mark.browser
+def test_folded_cells_that_follow_on_one_another_stand_under_one_bar(page: Page, origin: str) -> None:
+    visit(page, origin, "book/deep-learning/scores.html")
+    first = page.locator(".attnlib-goes-on details.hide:not(.attnlib-joined)").first
+    cell = page.locator(".attnlib-goes-on:has(> details.hide:not(.attnlib-joined)) + .cell").first
+    bar, joined = first.locator("summary"), cell.locator("details.hide")
+    assert bar.inner_text() == "Show what is imported, and how a table is set; how the biases are dropped"
+    expect(joined).not_to_be_visible()
+    bar.press("Enter")
+    expect(joined.locator("pre")).to_be_visible()
+    expect(joined.locator("summary")).not_to_be_visible()
+    bar.press("Enter")
+    expect(joined).not_to_be_visible()
+    joined.evaluate("(fold) => { fold.open = true; }")  # as a search in the page does
+    expect(first.locator("pre")).to_be_visible()
+
+
+@pytest.mark.browser
+def test_without_scripts_each_folded_cell_has_its_own_bar(
+    new_context: Callable[..., BrowserContext], origin: str
+) -> None:
+    page = new_context(java_script_enabled=False).new_page()
+    page.goto(origin + "book/deep-learning/scores.html")
+    bars = page.locator("details.hide > summary")
+    assert bars.count() > 10
+    assert all(bar.is_visible() for bar in bars.all())
+    assert page.locator(".admonition.dropdown p").nth(1).is_visible()  # and answers can be read
+
+
+@pytest.mark.browser
+def test_a_wide_table_says_on_which_side_there_is_more(new_context: Callable[..., BrowserContext], origin: str) -> None:
+    page = new_context(viewport=TELEPHONE).new_page()
+    visit(page, origin, "book/notation.html")
+    boxes = page.locator(".pst-scrollable-table-container")
+    wide = boxes.evaluate_all("(all) => all.map((box) => box.scrollWidth > box.clientWidth + 1)")
+    assert {True, False} == set(wide)
+    for box, overflows in zip(boxes.all(), wide, strict=True):
+        assert (box.get_attribute("tabindex"), box.get_attribute("role")) == (
+            ("0", "group") if overflows else (None,) * 2
+        )
+    box = boxes.nth(wide.index(True))
+    assert "scrolls sideways" in box.get_attribute("aria-label")
+    assert shadows(box) == ["none", '""']
+    box.evaluate("(box) => { box.scrollLeft = box.scrollWidth; }")
+    expect(box).to_have_class(re.compile("attnlib-before"))
+    assert shadows(box) == ['""', "none"]
+    page.set_viewport_size({"width": 1280, "height": 900})
+    expect(box).not_to_have_attribute("role", "group")
+    assert shadows(box) == ["none", "none"]
+
+
+def shadows(box: Locator) -> list[str]:
+    """What stands at the left and at the right edge."""
+    return [
+        box.evaluate("(box, side) => getComputedStyle(box, side).content", side) for side in ("::before", "::after")
+    ]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_figure_opens_at_full_size_and_has_no_frame(
+    new_context: Callable[..., BrowserContext], origin: str, scheme: str
+) -> None:
+    page = new_context(viewport=TELEPHONE).new_page()
+    visit(page, origin, "book/deep-learning/rnnsearch.html")
+    page.emulate_media(color_scheme=scheme)
+    expect(page.locator("html")).to_have_attribute("data-theme", scheme)
+    link, dialog = page.locator("a.attnlib-opens").first, page.locator("dialog.attnlib-figure")
+    look_of = "(img) => { const look = getComputedStyle(img); return [look.padding, look.backgroundColor]; }"
+    assert link.locator("img").evaluate(look_of) == ["0px", "rgba(0, 0, 0, 0)"]
+    link.focus()
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_visible()
+    scale = dialog.locator("img").evaluate("(img) => img.getBoundingClientRect().width / img.naturalWidth")
+    assert 2 * scale * 9 * PIXELS_PER_INCH / 72 >= 11  # px: the smallest type of a figure has 9 points
+    page.keyboard.press("Escape")
+    expect(dialog).not_to_be_visible()
+    expect(link).to_be_focused()
+    link.click()
+    dialog.get_by_role("button", name="Close").click()
+    expect(dialog).not_to_be_visible()
+
+
+@pytest.mark.browser
+def test_theme_and_folded_answers_wait_for_no_other_script(
+    new_context: Callable[..., BrowserContext], origin: str
+) -> None:
+    page = new_context(color_scheme="dark").new_page()
+    page.route("**/*.js*", lambda route: route.abort())
+    page.add_init_script(
+        "addEventListener('DOMContentLoaded', () => { const all = [...document.querySelectorAll('.dropdown > div')];"
+        "const shown = all.filter((each) => each.checkVisibility()).length;"
+        "window.seen = [document.documentElement.dataset.theme, shown]; })"
+    )
+    page.goto(origin + "book/deep-learning/scores.html", wait_until="load")
+    assert page.evaluate("window.seen") == ["dark", 0]
+    page.wait_for_function("!document.documentElement.classList.contains('attnlib-folding')")
+    assert page.locator(".admonition.dropdown p").nth(1).is_visible()  # the script that folds did not come
 
 
 def test_no_page_names_a_script_or_style_elsewhere() -> None:

@@ -24,11 +24,13 @@ def mend_body(app: Sphinx, pagename: str, template: str, context: dict[str, Any]
     """Lists, wide tables and empty corners, in what a page shows.
 
     The entries of the bibliography are items of a list; the role that they are given is deprecated. A table that
-    scrolls must take the keyboard's focus, or it cannot be scrolled without a mouse. An empty cell is not a header. All
-    exercises would have the same identifier.
+    scrolls must take the keyboard's focus, or it cannot be scrolled without a mouse; `wide.js` gives it a name, and
+    takes the focus from those that fit. An empty cell is not a header. All exercises would have the same identifier.
+    The bar over folded code says what is folded; the label that it is given hides that.
     """
     body = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
     body = body.replace('class="pst-scrollable-table-container"', 'class="pst-scrollable-table-container" tabindex="0"')
+    body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
     body = re.sub(r' id="(?:exercise|solution)-content"', "", body)
     context["body"] = greek(re.sub(r"<th(\b[^>]*)>(\s*(?:<p>\s*</p>)?\s*)</th>", r"<td\1>\2</td>", body))
 

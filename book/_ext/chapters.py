@@ -5,6 +5,7 @@ of that widget holds no chapter, and a new one changes no other notebook.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Chapters(SphinxDirective):
         found = placed(Path(self.env.app.srcdir))
         for path in found:
             self.env.note_dependency(str(path))
-        heads = ["Chapter", *(one.short for one in CRITERIA), "Part of the model"]
+        heads = headings()
         group = nodes.tgroup(
             "", *(nodes.colspec(colwidth=width) for width in (30, 16, 14, 14, 14, 12)), cols=len(heads)
         )
@@ -64,8 +65,24 @@ class Chapters(SphinxDirective):
         options = {"refdomain": "std", "reftype": "doc", "reftarget": f"/{self.env.path2doc(str(path))}"}
         title = nodes.inline(classes=["std", "std-doc"])
         link = addnodes.pending_xref("", title, refdoc=self.env.docname, refexplicit=False, refwarn=True, **options)
-        types = (", ".join(name for name in one.names if name in place.types) or "any" for one in CRITERIA)
-        return row(link, *map(nodes.Text, types), nodes.Text(about(place.part)))
+        return row(link, *map(nodes.Text, cells(place)))
+
+
+def headings() -> list[str]:
+    return ["Chapter", *(one.short for one in CRITERIA), "Part of the model"]
+
+
+def cells(place: places.Place) -> list[str]:
+    """What a row says behind the title."""
+    types = (", ".join(name for name in one.names if name in place.types) or "any" for one in CRITERIA)
+    return [*types, about(place.part)]
+
+
+def markdown(root: Path, title: Callable[[Path], str]) -> str:
+    """The same table in Markdown, for a notebook that somebody saves."""
+    rows = [headings(), ["---"] * len(headings())]
+    rows += [[title(path), *cells(place)] for path, place in placed(root).items()]
+    return "\n".join(f"| {' | '.join(one)} |" for one in rows)
 
 
 def row(*cells: nodes.Node) -> nodes.row:

@@ -1,6 +1,7 @@
 """What a page says of itself to those who only see a link to it: title, one sentence, a picture.
 
-A chapter's sentence is the one on its card; another page's is its first. Where the site has an address (`html.baseurl`
+A chapter's sentence is the one on its card; another page's is its first, or the one in which it says what *this book*
+is. A question alone on its line, such as the one above the front page's widget, says nothing of the page. Where the site has an address (`html.baseurl`
 in `_config.yml`) links to pictures and pages are whole, and there are a map of the site and a rule for robots. Without
 one, what would need an address is left out.
 """
@@ -20,10 +21,11 @@ from sphinx.config import Config
 
 from book._ext import front
 
-LONGEST = 200  # letters; search engines and messengers show about as many
+LONGEST = 240  # letters; search engines show fewer, messengers about as many
 PICTURE = "_static/cover/social-card.png"
 SHOWN = "book/deep-learning/keys-queries-values.ipynb"  # whose widget is on the card
 SENTENCE = "In one sentence"
+OF_ITSELF = "This book "
 FRONT = """<!doctype html>
 <html lang="{language}"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -60,22 +62,38 @@ def draw(app: Sphinx, config: Config) -> None:
 
 
 def describe(doctree: nodes.document | None) -> str:
-    """One sentence on the page, cut at a word if it is long."""
+    """What the page is, in a sentence or two, cut at a word if it is long."""
     if doctree is None:
         return ""
     for item in doctree.findall(nodes.definition_list_item):
         if item[0].astext().strip(" .") == SENTENCE:
-            return shortened(item[-1])
+            return shortened(plain(item[-1]))
     for paragraph in doctree.findall(nodes.paragraph):
-        if isinstance(paragraph.parent, nodes.section) and len(paragraph.astext()) > 40:
-            return shortened(paragraph)
+        text = plain(paragraph)
+        if isinstance(paragraph.parent, nodes.section) and len(text) > 40 and not alone(paragraph):
+            return shortened(text[max(0, text.find(OF_ITSELF)) :])
     return ""
 
 
-def shortened(node: nodes.Element) -> str:
+def alone(paragraph: nodes.paragraph) -> bool:
+    """Whether there is nothing but bold type in it. The parser leaves empty texts on both sides of that."""
+    said = [child for child in paragraph if child.astext().strip()]
+    return len(said) == 1 and isinstance(said[0], nodes.strong)
+
+
+def plain(node: nodes.Element) -> str:
     """The text of a node with formulas as they are written, on one line."""
-    text = " ".join(node.astext().split())
-    return text if len(text) <= LONGEST else text[: LONGEST - 1].rsplit(" ", 1)[0].rstrip(",;:") + " …"
+    return " ".join(node.astext().split())
+
+
+def shortened(text: str) -> str:
+    """A text of at most LONGEST letters: whole sentences if most of it are, else cut at a word."""
+    if len(text) <= LONGEST:
+        return text
+    whole = text[:LONGEST].rpartition(". ")[0]
+    if len(whole) > LONGEST / 2:
+        return whole + "."
+    return text[: LONGEST - 1].rsplit(" ", 1)[0].rstrip(",;:") + " …"
 
 
 def meta(app: Sphinx, pagename: str, title: str, description: str) -> str:

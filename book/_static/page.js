@@ -1,9 +1,11 @@
-// What a page does besides its widgets: folded code opened all at once, claims chosen by verdict, notebooks saved.
+// What a page does besides its widgets: folded code joined and opened all at once, claims chosen by verdict, notebooks
+// saved.
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
   const article = document.querySelector("article.bd-article") ?? document;
   const folds = [...article.querySelectorAll("details.hide")];
+  for (const run of neighbours(folds)) join(run);
   if (folds.length > 2) foldAll(article, folds);
   const claims = [...article.querySelectorAll(".claim-entry")];
   if (claims.length) choose(article, claims);
@@ -12,6 +14,40 @@ document.addEventListener("DOMContentLoaded", () => {
     link.removeAttribute("target");
   }
 });
+
+// Folded cells in runs between which nothing stands, neither text nor what a cell gave.
+function neighbours(folds) {
+  const runs = [];
+  for (const fold of folds) {
+    const cell = fold.parentElement, last = runs.at(-1)?.at(-1);
+    const follows = last && !last.nextElementSibling && last.parentElement === cell.previousElementSibling;
+    if (follows && cell.firstElementChild === fold) runs.at(-1).push(fold);
+    else runs.push([fold]);
+  }
+  return runs.filter((run) => run.length > 1);
+}
+
+// One bar for a run: it says what all hold. What opens one, a search in the page too, opens all.
+function join(run) {
+  const bars = run.map((fold) => fold.querySelector("summary .collapsed"));
+  if (bars.includes(null)) return;
+  bars[0].textContent = together(bars.map((bar) => bar.textContent.trim()));
+  for (const [place, fold] of run.entries()) {
+    if (place > 0) fold.classList.add("attnlib-joined");
+    if (place < run.length - 1) fold.parentElement.classList.add("attnlib-goes-on");
+    fold.addEventListener("toggle", () => {
+      for (const other of run) other.open = fold.open;
+    });
+  }
+}
+
+// "Show the code of the experiment", "Show the code of the figure": "Show the code of the experiment and the figure".
+function together(texts) {
+  const same = ["Show the code of ", "Show "].find((start) => texts.every((text) => text.startsWith(start))) ?? "";
+  const parts = [...new Set(texts.map((text) => text.slice(same.length)))];
+  if (same === "Show ") return same + parts.join("; ");
+  return same + [parts.slice(0, -1).join(", "), parts.at(-1)].filter(Boolean).join(" and ");
+}
 
 function foldAll(article, folds) {
   const button = document.createElement("button");

@@ -8,9 +8,10 @@ import sys
 
 import nbformat
 import pytest
+from docutils import nodes
 from PIL import Image
 
-from book._ext import accessible, download, front, search
+from book._ext import accessible, download, front, search, social
 from book._tools import places, toc
 
 
@@ -124,3 +125,32 @@ def test_a_saved_notebook_installs_the_wheel_beside_it(tmp_path):
 def test_the_unescaped_picture_of_a_widget_is_png():
     path = toc.chapters()[0]
     assert base64.b64decode(front.widget(front.read(path))["image/png"]).startswith(b"\x89PNG")
+
+
+def page(*paragraphs):
+    """A page as the parser leaves it, with an empty text on both sides of bold type."""
+    section = nodes.section("", nodes.title("", "A page"))
+    for text in paragraphs:
+        bold = nodes.strong("", text[2:-2]) if text.startswith("**") else nodes.Text(text)
+        section += nodes.paragraph("", "", nodes.Text(""), bold, nodes.Text(""))
+    document = nodes.document(None, None)
+    document += section
+    return document
+
+
+QUESTION = "**Drag the query until the context sits on the value. Can it leave the triangle?**"
+OPENING = "One word pulls your eye, and another does not, and so it goes. "
+
+
+@pytest.mark.parametrize(
+    ("paragraphs", "wanted"),
+    [
+        ([QUESTION, OPENING + "This book asks why. It says how."], "This book asks why. It says how."),
+        (["Too short.", OPENING], OPENING.strip()),
+        ([QUESTION], ""),
+        ([OPENING * 4 + "x" * 200], (OPENING * 3).strip()),
+        (["word " * 100], "word " * 47 + "word …"),
+    ],
+)
+def test_a_page_is_described_by_what_it_says_of_itself(paragraphs, wanted):
+    assert social.describe(page(*paragraphs)) == wanted

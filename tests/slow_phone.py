@@ -1,0 +1,130 @@
+"""How long a reader on a slow telephone waits: for the theme, for answers to be folded, for the first widget to answer.
+
+    python tests/slow_phone.py [--rounds 3] [--site _build/html] [page ...]
+
+The site is served here, packed as servers pack it, to a Chromium of 390 x 844 whose processor is four times slower and
+whose line has 1.6 Mbit/s and 150 ms. Medians over the rounds, in seconds from the start of the visit, with the load of
+this machine beside them: a busy one makes everything late. Nothing is asserted.
+"""
+
+import argparse
+import gzip
+import os
+import statistics
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from browser import Files, served
+
+from book._tools import toc
+from book._tools.chromium import ARGUMENTS, find_chromium
+
+SLOWER = 4
+LINE = {"offline": False, "downloadThroughput": 1.6e6 / 8, "uploadThroughput": 0.75e6 / 8, "latency": 150}
+AIM = 3.0  # seconds, on a quiet machine
+PATIENCE = 120_000  # ms
+# Every 50 ms: what has come about since? A widget has answered a key, or a tick, when it offers to be reset.
+CLOCK = """(() => {
+  const times = (window.attnlibTimes = {});
+  const HANDLE = ".attnlib-point, input[type=range]:enabled, input[type=checkbox]:enabled";
+  const poke = (handle) => {
+    if (handle.type === "checkbox") handle.click();
+    else if (handle.type === "range") {
+      handle.value = Number(handle.value) === Number(handle.max) ? handle.min : handle.max;
+      handle.dispatchEvent(new Event("input", { bubbles: true }));
+    } else handle.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
+  };
+  const asked = {
+    theme: () => ["light", "dark"].includes(document.documentElement?.dataset.theme),
+    folded: () => {
+      const answers = [...document.querySelectorAll(".admonition.dropdown > :not(.admonition-title)")];
+      if (document.readyState === "loading" && !answers.length) return false;
+      return answers.every((each) => getComputedStyle(each).display === "none" || !each.checkVisibility());
+    },
+    widget: () => {
+      const view = document.querySelector(".attnlib-view"), handle = view?.querySelector(HANDLE);
+      if (view?.querySelector(".attnlib-presets button:enabled")) return true;
+      if (handle) poke(handle);
+      return false;
+    },
+  };
+  const look = () => {
+    for (const [name, came] of Object.entries(asked)) if (!(name in times) && came()) times[name] = performance.now();
+    if (Object.keys(times).length < Object.keys(asked).length) setTimeout(look, 50);
+  };
+  look();
+})();"""
+TIMES = ("theme", "folded", "widget")
+
+
+class Packed(Files):
+    """Serves text packed, and keeps the line open between two files, as servers do."""
+
+    protocol_version = "HTTP/1.1"
+    weight = 0
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        if not path.is_file():
+            self.send_error(404)
+            return
+        body, kind = path.read_bytes(), self.guess_type(str(path))
+        packed = kind.startswith("text/") or kind.endswith(("javascript", "json", "svg+xml"))
+        if packed:
+            body = gzip.compress(body, 6)
+        Packed.weight += len(body)
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        if packed:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def visit(chromium: Browser, address: str) -> dict[str, float]:
+    """The times of one visit, in seconds, and the weight of what came, in MB."""
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    devtools = context.new_cdp_session(page)
+    devtools.send("Network.enable")
+    devtools.send("Network.emulateNetworkConditions", LINE)
+    devtools.send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
+    page.add_init_script(CLOCK)
+    Packed.weight = 0
+    page.goto(address, wait_until="commit", timeout=PATIENCE)
+    done = f"Object.keys(window.attnlibTimes ?? {{}}).length === {len(TIMES)}"
+    page.wait_for_function(done, timeout=PATIENCE)
+    found: dict[str, float] = {name: at / 1000 for name, at in page.evaluate("window.attnlibTimes").items()}
+    page.wait_for_load_state("load", timeout=PATIENCE)
+    found["MB"] = Packed.weight / 1e6
+    context.close()
+    return found
+
+
+def main(site: Path, pages: list[str], rounds: int) -> None:
+    print(f"{'page':42} " + " ".join(f"{name:>7}" for name in (*TIMES, "MB", "load")))
+    with sync_playwright() as playwright, served(site, Packed) as origin:
+        path = find_chromium(playwright)
+        chromium = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        late = 0
+        for page in pages:
+            seen = [visit(chromium, origin + page) for _ in range(rounds)]
+            medians = [statistics.median(one[name] for one in seen) for name in (*TIMES, "MB")]
+            late += max(medians[: len(TIMES)]) > AIM
+            print(f"{page:42} " + " ".join(f"{number:7.2f}" for number in (*medians, os.getloadavg()[0])), flush=True)
+        chromium.close()
+    print(f"{late} of {len(pages)} pages take more than {AIM} s, on {os.cpu_count()} cores.")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pages", nargs="*", metavar="page", help="such as book/deep-learning/scores.html")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--site", type=Path, default=toc.ROOT / "_build" / "html")
+    options = parser.parse_args()
+    chapters = [path.relative_to(toc.ROOT).with_suffix(".html").as_posix() for path in toc.chapters()]
+    main(options.site, options.pages or ["book/index.html", *chapters], options.rounds)
