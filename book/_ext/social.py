@@ -1,9 +1,9 @@
 """What a page says of itself to those who only see a link to it: title, one sentence, a picture.
 
 A chapter's sentence is the one on its card; another page's is its first, or the one in which it says what *this book*
-is. A question alone on its line, such as the one above the front page's widget, says nothing of the page. Where the site has an address (`html.baseurl`
-in `_config.yml`) links to pictures and pages are whole, and there are a map of the site and a rule for robots. Without
-one, what would need an address is left out.
+is. A question alone on its line, such as the one above the front page's widget, says nothing of the page. Where the
+site has an address (`html.baseurl` in `_config.yml`) links to pictures and pages are whole, and there are a map of the
+site and a rule for robots. Without one, what would need an address is left out.
 """
 
 import base64

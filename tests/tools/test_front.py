@@ -149,7 +149,7 @@ OPENING = "One word pulls your eye, and another does not, and so it goes. "
         (["Too short.", OPENING], OPENING.strip()),
         ([QUESTION], ""),
         ([OPENING * 4 + "x" * 200], (OPENING * 3).strip()),
-        (["word " * 100], "word " * 47 + "word …"),
+        (["word " * 100], "word " * 47 + "…"),
     ],
 )
 def test_a_page_is_described_by_what_it_says_of_itself(paragraphs, wanted):
