@@ -103,7 +103,7 @@ def test_a_wheel_is_fetched(tmp_path, monkeypatch):
 
 
 def test_what_is_wrong_is_named(ours, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="name must be one of astronaut, .*flower, got 'lena'"):
+    with pytest.raises(ValueError, match=r"name must be one of astronaut, .*flower, got 'lena'"):
         load("lena")
     for size in (0, (3, 0), -2):
         with pytest.raises(ValueError, match="size must be at least 1"):
@@ -115,7 +115,7 @@ def test_what_is_wrong_is_named(ours, tmp_path, monkeypatch):
     (tmp_path / "broken.whl").write_bytes(b"broken")
     with pytest.raises(DataError, match="in a zip, got: File is not a zip file"):
         load("astronaut", path=tmp_path / "broken.whl")
-    with pytest.raises(DataError, match="in a zip, got: .*No such file"):
+    with pytest.raises(DataError, match=r"in a zip, got: .*No such file"):
         load("astronaut", path=tmp_path / "none.whl")
     monkeypatch.setattr(photographs.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match="expected scikit-learn"):
