@@ -8,7 +8,7 @@ import { centreSurround, enlarged, features, rarities, rarity, scanPath } from "
 import { table } from "../js/table.js";
 import { number } from "../js/text.js";
 
-const METHODS = { "centre-surround": "centre-surround (Itti)", "co-occurrence": "co-occurrence (Lu)" };
+const METHODS = ["centre-surround", "co-occurrence"];
 const READ = { bins: 64, radius: 1, sigma: 2 };
 const PARTS = ["intensity", "colour", "orientation"];
 const GAINS = ["red–green", "blue–yellow", "level", "rising", "upright", "falling"];
@@ -16,7 +16,7 @@ const only = (...which) => GAINS.map((_, n) => (which.includes(n) ? 1 : 0));
 const one = (part, gains) => ({ ...Object.fromEntries(PARTS.map((name) => [name, name === part ? 1 : 0])), gains });
 // What can be looked for: a weight for one part, and gains for what is sought in it.
 const TASKS = {
-  "anything that stands out": { intensity: 1, colour: 1, orientation: 1, gains: GAINS.map(() => 1) },
+  anything: { intensity: 1, colour: 1, orientation: 1, gains: GAINS.map(() => 1) },
   "red or green": one("colour", only(0)),
   "blue or yellow": one("colour", only(1)),
   "level lines": one("orientation", only(2)),
@@ -30,7 +30,7 @@ const taskOf = (state) =>
 
 /** What a picture brings to a method whatever the weights: made when it is first asked for, and kept. */
 function keeper() {
-  const kept = Object.fromEntries(Object.keys(METHODS).map((method) => [method, new WeakMap()]));
+  const kept = Object.fromEntries(METHODS.map((method) => [method, new WeakMap()]));
   return (picture, method) => {
     if (!kept[method].has(picture)) {
       const pixels = unpacked(picture);
@@ -84,13 +84,13 @@ function build(view, first) {
   const legend = mapScale({ low: "nothing", high: "most salient" });
   const three = parts(set);
   const picture = choice({ label: "Picture", onInput: (value) => view.set({ picture: Number(value) }) });
-  const method = choice({ label: "Method", options: Object.entries(METHODS), onInput: set("method") });
+  const method = choice({ label: "Method", options: METHODS.map((name) => [name, name]), onInput: set("method") });
   const task = choice({ label: "Look for", onInput: (name) => view.set(TASKS[name] ?? {}) });
   const whole = { step: 1, text: (value) => number(value, 0) };
   const fixations = slider({ label: "Fixations", min: 1, max: 12, ...whole, onInput: set("fixations") });
-  const percent = (value) => `${number(100 * value, 0)} % of the height`;
-  const radius = slider({ label: "Inhibited", min: 0.04, max: 0.5, step: 0.01, text: percent, onInput: set("radius") });
-  const overlay = toggle({ label: "Map over the picture", onInput: set("overlay") });
+  const percent = (value) => `${number(100 * value, 0)} %`; // of the shorter side
+  const radius = slider({ label: "Inhibited radius", min: 0.04, max: 0.5, step: 0.01, text: percent, onInput: set("radius") });
+  const overlay = toggle({ label: "Overlay the map", onInput: set("overlay") });
   const gains = GAINS.map((name, n) => {
     const onInput = (value) => view.set({ gains: now.gains.map((old, m) => (m === n ? value : old)) });
     return slider({ label: name, min: 0, max: 2, step: 0.05, onInput });
@@ -103,14 +103,13 @@ function build(view, first) {
     },
   });
   const columns = ["Fixation", "Row", "Column", "Strength"];
-  const numbers = table({ columns, bars: 0, caption: "Where the eye goes: pixels from the upper left, strength as a share of the first" });
-  const controls = html("div", { class: "attnlib-controls" }, method.node, task.node, fixations.node, radius.node);
+  const numbers = table({ columns, kind: "attnlib-fixations", caption: "Fixations, in pixels; the first has strength 1" });
   const nodes = gains.map(({ node }) => node);
   const gained = html("div", { class: "attnlib-gains", role: "group", "aria-label": "Gains of single features" }, ...nodes);
-  const choosing = html("div", { class: "attnlib-salient-choosing" }, picture.node, own.node);
-  const right = html("div", { class: "attnlib-side" }, controls, overlay.node);
-  const middle = html("div", { class: "attnlib-two" }, three.node, right);
-  view.root.append(panels, legend.node, view.caption, middle, gained, choosing, numbers.node);
+  const chosen = [picture, method, task, overlay, fixations, radius].map(({ node }) => node);
+  const left = html("div", { class: "attnlib-side" }, three.node, gained, own.node);
+  const right = html("div", { class: "attnlib-side" }, html("div", { class: "attnlib-controls" }, ...chosen), numbers.node);
+  view.root.append(panels, legend.node, view.caption, html("div", { class: "attnlib-two" }, left, right));
 
   return (state) => {
     now = state;
@@ -125,9 +124,9 @@ function build(view, first) {
     three.update(state, found);
     picture.update(state.picture, { options: state.pictures.map((each, n) => [String(n), each.name]) });
     method.update(state.method);
-    const chosen = taskOf(state);
-    const names = [...Object.keys(TASKS), ...(chosen === OWN ? [OWN] : [])];
-    task.update(chosen, { options: names.map((each) => [each, each]) });
+    const sought = taskOf(state);
+    const names = [...Object.keys(TASKS), ...(sought === OWN ? [OWN] : [])];
+    task.update(sought, { options: names.map((each) => [each, each]) });
     fixations.update(state.fixations);
     radius.update(state.radius);
     overlay.update(state.overlay);

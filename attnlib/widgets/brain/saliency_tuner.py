@@ -24,7 +24,7 @@ METHODS = ("centre-surround", "co-occurrence")
 ANGLES = ("0", "45", "90", "135")
 BINS, NEAR, SIGMA = 64, 1, 2.0  # how co-occurrence reads a picture of this size
 STORE = Path(__file__).with_suffix(".json")  # the photographs, and whose they are
-TARGET = 13
+TARGET, SEED = 13, 0  # where the target stands, and the order of the others
 
 
 def _arranged(target: Bar, *others: Bar) -> dict[str, Any]:
@@ -34,35 +34,66 @@ def _arranged(target: Bar, *others: Bar) -> dict[str, Any]:
     return packed(display([*bars[:TARGET], target, *bars[TARGET:]])[0])
 
 
-SEED = 3
-
-
 @cache
 def _pictures() -> list[dict[str, Any]]:
     photographs = json.loads(STORE.read_text(encoding="utf-8"))
     displays = {
-        "Search: red among green": _arranged((RED, True), (GREEN, True)),
-        "Search: level among upright": _arranged((WHITE, False), (WHITE, True)),
-        "Search: red and upright": _arranged((RED, True), (RED, False), (GREEN, True)),
+        "Search: colour": _arranged((RED, True), (GREEN, True)),
+        "Search: lines": _arranged((WHITE, False), (WHITE, True)),
+        "Search: both": _arranged((RED, True), (RED, False), (GREEN, True)),
     }
     named = {each["name"]: each["image"] for each in photographs} | displays
     return [{"name": name, "image": image} for name, image in named.items()]
 
 
-COFFEE, CAT, ROCKET, SKY, COLOUR, LEVEL, BOTH = range(7)
+COFFEE, CAT, ROCKET, COLOUR, LEVEL, BOTH = range(6)
 _PLAIN: dict[str, Any] = {
     "method": "centre-surround", "intensity": 1.0, "colour": 1.0, "orientation": 1.0, "gains": [1.0] * 6,
     "fixations": 5, "radius": 0.17, "overlay": False,
 }  # fmt: skip
+_SEARCH = {**_PLAIN, "radius": 0.15}
 
 PRESETS = [
-    preset("A cat", "The eyes and the nose.", **{**_PLAIN, "picture": CAT}),
-    preset("A cup of coffee", "The eyes and the nose.", **{**_PLAIN, "picture": COFFEE}),
-    preset("A rocket", "The eyes and the nose.", **{**_PLAIN, "picture": ROCKET}),
-    preset("The sky", "The eyes and the nose.", **{**_PLAIN, "picture": SKY}),
-    preset("Colour pops out", "The eyes and the nose.", **{**_PLAIN, "picture": COLOUR}),
-    preset("Orientation pops out", "The eyes and the nose.", **{**_PLAIN, "picture": LEVEL}),
-    preset("Both at once", "The eyes and the nose.", **{**_PLAIN, "picture": BOTH}),
+    preset(
+        "A cat",
+        "Nothing in here knows a face, and yet the nose and both eyes come first: take the weight of colour down to 0 "
+        "and see which of them wins then.",
+        **{**_PLAIN, "picture": CAT},
+    ),
+    preset(
+        "Colour pops out",
+        "The one red bar comes first: take the weight of colour down to 0 and it is not even among the first five.",
+        **{**_SEARCH, "picture": COLOUR},
+    ),
+    preset(
+        "Orientation pops out",
+        "The one level bar wins at once: switch to co-occurrence, which knows no lines, and an upright one does.",
+        **{**_SEARCH, "picture": LEVEL},
+    ),
+    preset(
+        "A conjunction",
+        "Only one bar is both red and upright, no feature is its alone, and the gaze comes to it ninth: look for "
+        "upright lines and it is second.",
+        **{**_SEARCH, "picture": BOTH, "fixations": 9},
+    ),
+    preset(
+        "Told what to look for",
+        "With weights on red against green and on upright lines alone, the bar that is both is first: take either "
+        "gain away and it loses its place.",
+        **{**_SEARCH, "picture": BOTH, "intensity": 0.0, "gains": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]},
+    ),
+    preset(
+        "Two methods",
+        "Centre-surround looks first at the table, below and left of the saucer: switch to co-occurrence and the cup "
+        "is first.",
+        **{**_PLAIN, "picture": COFFEE},
+    ),
+    preset(
+        "A gaze that sticks",
+        "The inhibited disc is so small that all four fixations stay at the foot of the rocket: widen it and the path "
+        "sets out.",
+        **{**_PLAIN, "picture": ROCKET, "radius": 0.04, "fixations": 4},
+    ),
 ]
 
 
