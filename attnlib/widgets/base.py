@@ -55,6 +55,7 @@ from attnlib.widgets.traits import (
     Input,
     Number,
     Output,
+    Picture,
     Record,
     StateError,
     Text,
@@ -64,7 +65,8 @@ from attnlib.widgets.traits import (
 )  # fmt: skip
 
 __all__ = [
-    "Array", "Choice", "Flag", "Input", "Number", "Output", "Record", "StateError", "Text", "Texts", "Whole", "Widget",
+    "Array", "Choice", "Flag", "Input", "Number", "Output", "Picture", "Record", "StateError", "Text", "Texts", "Whole",
+    "Widget",
 ]  # fmt: skip
 
 

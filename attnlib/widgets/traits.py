@@ -7,15 +7,17 @@ a record a name that begins with ``_`` is that record's own); ``(name, least, mo
 
 import copy
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 import traitlets
 
 __all__ = [
-    "Array", "Choice", "Flag", "Input", "Number", "Output", "Record", "StateError", "Text", "Texts", "Whole",
+    "Array", "Choice", "Flag", "Input", "Number", "Output", "Picture", "Record", "StateError", "Text", "Texts", "Whole",
 ]  # fmt: skip
 
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*")
 Dimension = int | str | tuple[str, int, int | None] | None
 
 
@@ -59,6 +61,18 @@ def _number(spec: Mapping[str, Any], value: Any, kind: Any) -> Any:
     return value
 
 
+def _picture(spec: Mapping[str, Any], value: Any) -> Any:
+    if not isinstance(value, Mapping) or value.keys() != {"height", "width", "rgb"}:
+        raise _Misfit
+    height, width = (_number(spec, value[side], int) for side in ("height", "width"))
+    # Three bytes are four letters: a whole number of pixels is never filled up with "=".
+    if not isinstance(value["rgb"], str) or not _BASE64.fullmatch(value["rgb"]):
+        raise _Misfit
+    if len(value["rgb"]) != 4 * height * width:
+        raise _Misfit
+    return {"height": height, "width": width, "rgb": value["rgb"]}
+
+
 def _item(spec: Mapping[str, Any], value: Any, sizes: dict[Any, int]) -> Any:
     kind = spec["kind"]
     if kind == "number":
@@ -74,6 +88,8 @@ def _item(spec: Mapping[str, Any], value: Any, sizes: dict[Any, int]) -> Any:
             if not name.startswith("_"):
                 _agree(sizes, name, length)
         return made
+    if kind == "picture":
+        return _picture(spec, value)
     wanted = {"flag": bool, "text": str, "choice": str}.get(kind, object)
     if not isinstance(value, wanted) or (kind == "choice" and value not in spec["names"]):
         raise _Misfit
@@ -203,6 +219,23 @@ class Texts(Text):
 
     def __init__(self, default: Any, *, shape: Iterable[Dimension] = (("", 0, None),), **rules: Any) -> None:
         super().__init__(default, shape=shape, **rules)
+
+
+class Picture(Input):
+    """A picture ``{height, width, rgb}``, sides from ``least`` to ``most``: ``rgb`` is the base64 of its bytes.
+
+    These are red, green and blue of each pixel, row by row.
+    """
+
+    kind = "picture"
+
+    def __init__(self, default: Any, *, least: int = 1, most: int = 128, **rules: Any) -> None:
+        held = f"{{height, width, rgb}} with sides from {least} to {most} and three bytes a pixel as base64"
+        self.words = (f"a picture {held}", f"pictures {held}")
+        super().__init__(default, least=least, most=most, **rules)
+
+    def _words(self) -> str:
+        return self.words[bool(self.spec["shape"])]
 
 
 class Record(Input):

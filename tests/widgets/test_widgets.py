@@ -18,7 +18,7 @@ import attnlib.widgets
 from attnlib.widgets import LocalWindow, QueryTuner, base
 from attnlib.widgets.base import Widget
 from attnlib.widgets.bundle import HERE
-from attnlib.widgets.traits import Array, Choice, Flag, Number, Record, StateError, Text, Texts, Whole
+from attnlib.widgets.traits import Array, Choice, Flag, Number, Picture, Record, StateError, Text, Texts, Whole
 from book._tools import node, static_view
 
 WIDGETS = [getattr(attnlib.widgets, name) for name in attnlib.widgets.__all__]
@@ -183,6 +183,7 @@ class Every(Widget):
     flag = Flag(True)
     choice = Choice(("one", "two"), "one")
     text = Text("")
+    picture = Picture({"height": 2, "width": 1, "rgb": "AAAAAAAA"}, least=1, most=9)
     rows = Array(("n", 2), [[1.0, 2.0]])
     labels = Texts(["a"], shape=("n",))
     ticks = Flag([True, False, True], shape=(("k", 2, 3),))
@@ -197,6 +198,7 @@ GOOD = [
     {"number": 2, "between": -2, "whole": 9, "flag": False, "choice": "two", "text": "x"},
     {"rows": [[0, 1], [2, 3]], "labels": ["a", "b"], "index": 1},
     {"ticks": [True, False], "pairs": []},
+    {"picture": {"height": 1, "width": 3, "rgb": "az09+/AZ0000"}},
     {"pairs": [{"name": "a", "left": [1, 2], "right": [[1, 2, 3], [4, 5, 6]]},
                {"name": "b", "left": [1], "right": [[1, 2, 3]]}]},
 ]  # fmt: skip
@@ -220,6 +222,12 @@ BAD = [
     ({"ticks": [True]}, "ticks must be a list of True and False, k from 2 to 3; got"),
     ({"ticks": [1, 2]}, "ticks must be a list of True and False, k from 2 to 3; got"),
     ({"ticks": [True, False]}, "has k="),
+    ({"picture": {"height": 1, "width": 2, "rgb": "AAAA"}}, "picture must be a picture {height"),
+    ({"picture": {"height": 1, "width": 1, "rgb": "AAA="}}, "picture must be a picture"),
+    ({"picture": {"height": 10, "width": 1, "rgb": "AAAA" * 10}}, "picture must be a picture"),
+    ({"picture": {"height": True, "width": 1, "rgb": "AAAA"}}, "picture must be a picture"),
+    ({"picture": {"height": 1, "width": 1}}, "picture must be a picture"),
+    ({"picture": None}, "picture must be a picture"),
     ({"pairs": [{"name": "a"}]}, "pairs must be a list of {name, left, right}"),
     ({"pairs": [{"name": "a", "left": [1], "right": [[1, 2, 3], [1, 2, 3]]}]}, "pairs must be a list of"),
 ]  # fmt: skip

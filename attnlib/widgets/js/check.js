@@ -8,6 +8,12 @@ const KINDS = {
   flag: (value) => typeof value === "boolean",
   text: (value) => typeof value === "string",
   choice: (value, { names }) => names.includes(value),
+  picture: (value, { least, most }) => {
+    const names = value !== null && typeof value === "object" ? Object.keys(value).sort().join() : "";
+    if (names !== "height,rgb,width" || typeof value.rgb !== "string") return false;
+    const sides = [value.height, value.width].every((side) => Number.isInteger(side) && side >= least && side <= most);
+    return sides && /^[A-Za-z0-9+/]*$/.test(value.rgb) && value.rgb.length === 4 * value.height * value.width;
+  },
   record: (value, { fields }, sizes) => {
     if (value === null || typeof value !== "object") return false;
     const inner = new Map();

@@ -1,0 +1,1 @@
+"""Widgets of § 1, attention in the human brain."""
