@@ -153,8 +153,8 @@ def _checked_weights(weights: Mapping[str, Number] | None) -> dict[str, Number]:
         if name not in WEIGHTS:
             raise ValueError(f"weights must be named {', '.join(WEIGHTS)}, got {name!r}")
         known = not isinstance(number, Tensor) or may_look(number)
-        if known and not 0 <= float(number) < math.inf:
-            raise ValueError(f"weights must be finite and at least 0, got {float(number):g} for {name!r}")
+        if known and not 0 <= (size := float(torch.as_tensor(number).detach())) < math.inf:
+            raise ValueError(f"weights must be finite and at least 0, got {size:g} for {name!r}")
     return {**WEIGHTS, **given}
 
 

@@ -95,14 +95,14 @@ def co_occurrence(
     histogram = counts.view(-1, bins**2).to(computed.dtype)
     histogram = histogram / histogram.sum(-1, keepdim=True)
     occurs = histogram > 0
-    common = 1 / occurs.sum(-1, keepdim=True)
+    common = 1 / occurs.sum(-1, keepdim=True).to(histogram.dtype)
     inverted = torch.where(occurs, (common - histogram).clamp(min=0), 0.0)
     rarity = torch.zeros_like(values, dtype=computed.dtype)
     numbers = torch.zeros(height, width, dtype=torch.long, device=image.device)
     for here, there in steps:
         rarity[here] += inverted.view(-1)[tables + bins * values[here] + values[there]]
         numbers[here] += 1
-    channels = (rarity / numbers).reshape(image.shape)
+    channels = (rarity / numbers.to(rarity.dtype)).reshape(image.shape)
     shape = (*image.shape[:-2], bins, bins)
     parts = channels.sum(-3), channels, histogram.reshape(shape), inverted.reshape(shape)
     return CoOccurrence(*(part.to(image.dtype) for part in parts))
@@ -164,7 +164,7 @@ def lab(image: Float[Tensor, "*batch 3 height width"]) -> Float[Tensor, "*batch 
     return torch.stack(parts, -3).clamp(0, 1).to(image.dtype)
 
 
-def blurred(maps: Float[Tensor, "*batch height width"], sigma: float) -> Float[Tensor, "*batch height width"]:
+def blurred(maps: Float[Tensor, "*batch height width"], sigma: float | int) -> Float[Tensor, "*batch height width"]:
     r"""Smooth a map with a Gaussian of the width ``sigma``, cut off at three of it.
 
     .. math:: G(x) \propto \exp\Big( -\frac{x^2}{2 \sigma^2} \Big), \qquad |x| \le \lceil 3 \sigma \rceil

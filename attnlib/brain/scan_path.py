@@ -28,7 +28,7 @@ def scan_path(
     saliency: Float[Tensor, "*batch height width"],
     n_fixations: int,
     *,
-    radius: float | None = None,
+    radius: float | int | None = None,
     memory: int | None = None,
 ) -> ScanPath:
     r"""Look at the most salient place, inhibit a disc around it, and look again.

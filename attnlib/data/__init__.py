@@ -1,6 +1,6 @@
-"""Sentence pairs with known links between their words, where they come from, and how they become batches."""
+"""Sentence pairs with known links, photographs and displays: where they come from, and how they become batches."""
 
-from . import catalogues, new_testament, tasks
+from . import catalogues, new_testament, photographs, search_displays, tasks
 from .packages import DataError, Package, cache, fetch
 from .pairs import Pair, Split, split
 from .vocabulary import BOS, EOS, PAD, SPECIAL, UNK, Batch, Vocabulary, collate
@@ -22,6 +22,8 @@ __all__ = [
     "collate",
     "fetch",
     "new_testament",
+    "photographs",
+    "search_displays",
     "split",
     "tasks",
 ]

