@@ -23,7 +23,7 @@ def display(bars: Sequence[Bar]) -> tuple[Tensor, list[tuple[int, int]]]:
 
     >>> image, places = display([(RED, True)] * 20)
     >>> tuple(image.shape), places[:2]
-    ((3, 60, 80), [(6, 8), (8, 22)])
+    ((3, 60, 80), [(6, 8), (6, 24)])
     """
     if len(bars) != ROWS * COLUMNS:
         raise ValueError(f"bars must be {ROWS * COLUMNS}, got {len(bars)}")

@@ -119,10 +119,10 @@ class SaliencyTuner(PresetWidget):
     strength of each fixation, in pixels of the picture) are recomputed in float64 with attnlib.
 
     >>> spot = torch.full((3, 32, 32), 0.25)
-    >>> spot[:, 20, 11] = 1.0
+    >>> spot[:, 20, 10] = 1.0
     >>> tuner = SaliencyTuner(pictures=[{"name": "a spot", "image": packed(spot)}], picture=0, fixations=1)
     >>> tuner.path
-    [[20, 11, 1.0]]
+    [[20, 10, 1.0]]
     """
 
     pictures = Record({"name": Text(""), "image": Picture({}, least=8)}, _pictures(), shape=(("", 1, None),))
