@@ -62,6 +62,16 @@ def gabor_loop(field, degrees):
     return each(math.sqrt, energy)
 
 
+@functools.cache
+def gabor_of(field, degrees):
+    return gabor_loop(field, degrees)
+
+
+def gabor_once(field, degrees):
+    """The same, made once for all that are compared with it."""
+    return gabor_of(tuple(map(tuple, field)), degrees)
+
+
 def colours_loop(red, green, blue):
     """Red less green, and blue less yellow, of all pixels brighter than a tenth of the brightest."""
     intensity = each(lambda r, g, b: (r + g + b) / 3, red, green, blue)
@@ -142,7 +152,7 @@ def centre_surround_loop(image, pairs, level, weights=WEIGHTS, printed=False):
     )
     maps["angles"], total = [], None
     for name in ("0", "45", "90", "135"):
-        found = conspicuity_loop([gabor_loop(part, int(name)) for part in intensity], pairs, level)
+        found = conspicuity_loop([gabor_once(part, int(name)) for part in intensity], pairs, level)
         maps["angles"].append(found)
         term = times(weights[name], normalise_loop(found))
         total = term if total is None else plus(total, term)
@@ -153,7 +163,7 @@ def centre_surround_loop(image, pairs, level, weights=WEIGHTS, printed=False):
     return maps
 
 
-HEIGHT, WIDTH = 19, 29
+HEIGHT, WIDTH = 17, 23
 PAIRS, LEVEL = ((0, 2), (0, 3), (1, 3), (1, 4)), 1
 TASK = {"intensity": 0.3, "colour": 1.7, "red-green": 0.2, "45": 3.0, "0": 0.0}
 

@@ -1,5 +1,6 @@
 """Saliency from co-occurrence histograms: against the loops, what stands out, any size, bad input."""
 
+import functools
 import itertools
 import math
 from unittest import mock
@@ -69,16 +70,23 @@ def an_image(*shape, seed=0):
 # --- checks: what the right function satisfies and each mutant below must not -----------------------------------------
 
 
+@functools.cache
+def wanted_channel(b, c, bins, radius):
+    """The loop's answer, made once for all that are compared with it."""
+    parts = co_occurrence_loop(an_image()[b, c].tolist(), bins, radius)
+    return [torch.tensor(part, dtype=torch.float64) for part in parts]
+
+
 def check_value(function):
     image = an_image()
     for bins, radius in ((BINS, 1), (BINS, 2), (2, 1), (17, 0), (3, 20)):
         found = function(image, bins=bins, radius=radius)
         for b in range(BATCH):
-            wanted = [co_occurrence_loop(channel.tolist(), bins, radius) for channel in image[b]]
+            wanted = [wanted_channel(b, c, bins, radius) for c in range(CHANNEL)]
             for c in range(CHANNEL):
                 for got, want in zip((found.channels, found.histogram, found.inverted), wanted[c], strict=True):
-                    close(got[b, c], torch.tensor(want, dtype=torch.float64))
-            close(found.saliency[b], sum(torch.tensor(want[0], dtype=torch.float64) for want in wanted))
+                    close(got[b, c], want)
+            close(found.saliency[b], sum(want[0] for want in wanted))
 
 
 def check_rare_stands_out(function):

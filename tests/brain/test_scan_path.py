@@ -40,22 +40,33 @@ def some_maps(*shape, seed=0):
 # --- checks: what the right function satisfies and each mutant below must not -----------------------------------------
 
 
+SETTINGS = ((2, None), (1.5, 3), (0, None), (2.3, 1), (20, None), (20, 1))
+
+
+@functools.cache
+def wanted(a, b, radius, memory):
+    """The loop's path and its discs, made once for all that are compared with it."""
+    steps = scan_path_loop(some_maps()[a, b].tolist(), STEPS, radius, memory)
+    discs = [
+        [
+            [step is not None and math.hypot(i - step[0], j - step[1]) <= radius for j in range(WIDTH)]
+            for i in range(HEIGHT)
+        ]
+        for step in steps
+    ]
+    return steps, discs
+
+
 def check_value(function):
-    maps = some_maps()
-    for radius, memory in ((2, None), (1.5, 3), (0, None), (2.3, 1), (20, None), (20, 1)):
-        found = function(maps, STEPS, radius=radius, memory=memory)
+    for radius, memory in SETTINGS:
+        found = function(some_maps(), STEPS, radius=radius, memory=memory)
         for a in range(2):
             for b in range(3):
-                steps = scan_path_loop(maps[a, b].tolist(), STEPS, radius, memory)
-                rows = [step[0] if step else -1 for step in steps]
-                assert found.row[a, b].tolist() == rows
+                steps, discs = wanted(a, b, radius, memory)
+                assert found.row[a, b].tolist() == [step[0] if step else -1 for step in steps]
                 assert found.column[a, b].tolist() == [step[1] if step else -1 for step in steps]
                 assert found.strength[a, b].tolist() == [step[2] if step else 0 for step in steps]
-                for step, disc in zip(steps, found.attended[a, b], strict=True):
-                    for i in range(HEIGHT):
-                        for j in range(WIDTH):
-                            near = step is not None and math.hypot(i - step[0], j - step[1]) <= radius
-                            assert bool(disc[i, j]) == near
+                assert found.attended[a, b].tolist() == discs
 
 
 def test_scan_path_is_that_of_the_loop():
@@ -167,12 +178,13 @@ def test_each_device_and_precision(device, dtype):
 def test_fixations_until():
     maps = some_maps()
     path = scan_path(maps, STEPS, radius=1.5, memory=2)
+    attended = path.attended.tolist()
     for row in range(HEIGHT):
         for column in range(WIDTH):
             found = fixations_until(path, row, column)
             for a in range(2):
                 for b in range(3):
-                    seen = [t + 1 for t in range(STEPS) if path.attended[a, b, t, row, column]]
+                    seen = [t + 1 for t in range(STEPS) if attended[a][b][t][row][column]]
                     assert int(found[a, b]) == (seen[0] if seen else -1)
     rows = torch.tensor([[0, 1, 2], [3, 4, 5]])
     together = fixations_until(path, rows, 4)

@@ -89,23 +89,51 @@ def some_images(count=3, seed=0):
 # --- checks: what the right function satisfies and each mutant below must not -----------------------------------------
 
 
+TOP = functools.reduce(shape_above, some_layers(), SHAPE)
+SETTINGS = ((1.0, None), (0.6, None), (0.05, randn(*TOP, seed=3).abs()), (1.0, randn(*TOP, seed=3).abs()))
+
+
+def as_tensors(levels, like, kind):
+    """What the loop says of each unit, as tensors: its number, or whether it is in the zone."""
+    return [
+        torch.tensor([kind(level, unit) for unit in units(part.shape)]).to(part.dtype).reshape(part.shape)
+        for level, part in zip(levels, like, strict=True)
+    ]
+
+
+@functools.cache
+def wanted(b, setting):
+    """The loop's answer, made once for all that are compared with it."""
+    share, bias = SETTINGS[setting]
+    image = some_images()[b]
+    first, second, winner, passes, inhibited = selective_tuning_loop(image, some_layers(), bias, share)
+    like = feed_forward(image, some_layers())
+    zones = [torch.zeros_like(part, dtype=torch.bool) for part in like]
+
+    def number(level, unit):
+        return torch.tensor(level[unit], dtype=torch.float64)
+
+    return (
+        as_tensors(first, like, number),
+        as_tensors(second, like, number),
+        winner,
+        as_tensors(passes, zones, lambda level, unit: unit in level),
+        as_tensors(inhibited, zones, lambda level, unit: unit in level),
+    )
+
+
 def check_value(function):
-    images = some_images()
-    layers = some_layers()
-    top = shape_above(shape_above(shape_above(SHAPE, layers[0]), layers[1]), layers[2])
-    bias = randn(*top, seed=3).abs()
-    for share, wanted_bias in ((1.0, None), (0.6, None), (0.05, bias), (1.0, bias)):
-        found = function(images, layers, bias=wanted_bias, share=share)
-        for b, image in enumerate(images):
-            first, second, winner, passes, inhibited = selective_tuning_loop(image, layers, wanted_bias, share)
+    for setting, (share, bias) in enumerate(SETTINGS):
+        found = function(some_images(), some_layers(), bias=bias, share=share)
+        for b in range(3):
+            first, second, winner, passes, inhibited = wanted(b, setting)
             assert found.winner[b].tolist() == list(winner)
-            for level in range(len(layers) + 1):
-                for unit in first[level]:
-                    at = (b, *unit)
-                    assert math.isclose(found.first[level][at], first[level][unit], abs_tol=1e-9)
-                    assert bool(found.passes[level][at]) == (unit in passes[level])
-                    assert bool(found.inhibited[level][at]) == (unit in inhibited[level])
-                    assert math.isclose(found.second[level][at], second[level][unit], abs_tol=1e-9)
+            for got, want in ((found.first, first), (found.second, second)):
+                for part, expected in zip(got, want, strict=True):
+                    close(part[b], expected)
+            for got, want in ((found.passes, passes), (found.inhibited, inhibited)):
+                for part, expected in zip(got, want, strict=True):
+                    assert torch.equal(part[b], expected)
 
 
 def target_and_distractor(target=1.0, distractor=0.6):

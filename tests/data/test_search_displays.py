@@ -49,7 +49,7 @@ def test_displays(name):
 
 
 MUTANTS = {
-    "items in another order than they are drawn": lambda n, seed: odd_colour(n, seed=seed)._replace(items=odd_colour(n, seed=seed).items[::-1]),
+    "items out of order": lambda n, seed: odd_colour(n, seed=seed)._replace(items=odd_colour(n, seed=seed).items[::-1]),
     "the target's place is another's": lambda n, seed: odd_colour(n, seed=seed)._replace(
         target=(odd_colour(n, seed=seed).target + 1) % n
     ),
