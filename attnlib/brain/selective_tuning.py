@@ -82,8 +82,7 @@ def selective_tuning(
 
     Departs from the source: competitions are decided at once, not by iterated circuits. Units are gated, not
     connections: what passes for one unit is not inhibited for another. The paper's winner may be a region; ours is one
-        unit at the
-    top, and below it whatever reaches ``share``.
+    unit at the top, and below it whatever reaches ``share``.
 
     >>> image = torch.tensor([[[3.0, 0.0, 2.0, 0.0, 0.0]]])  # target 3, distractor 2, windows of three
     >>> found = selective_tuning(image, [Layer(torch.ones(1, 1, 1, 3))])
