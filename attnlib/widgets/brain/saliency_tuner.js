@@ -117,7 +117,7 @@ function build(view, first) {
     const { height, width } = image;
     const found = look(keep(image, state.method), state);
     const map = mapAddress(enlarged(found.map, found.level, height, width), 1);
-    scene.update({ src: addressOf(image), over: state.overlay ? map : "", height, width, alt: name, title: name });
+    scene.update({ src: addressOf(image), over: state.overlay ? map : "", height, width, alt: `The picture: ${name}`, title: name });
     salient.update({ src: map, height, width, alt: "The saliency map; the table has its strongest places" });
     const pixels = state.radius * Math.min(found.map.height, found.map.width) * 2 ** found.level;
     for (const draw of drawn) draw(found.path, pixels);
