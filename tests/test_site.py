@@ -349,3 +349,14 @@ def test_nothing_in_the_book_file_asks_for_more_than_it_brings() -> None:
 def test_widgets_stand_on_the_site() -> None:
     """So that the visits, which look at those that they meet, meet some."""
     assert sum(b'class="attnlib-static"' in (SITE / name).read_bytes() for name in PAGES) > 5
+
+
+@pytest.mark.browser
+def test_photographs_and_maps_stay_as_they_are_in_the_dark(new_context, origin):
+    """Turned round, a map would say the opposite of the scale beside it."""
+    page = new_context(color_scheme="dark").new_page()
+    page.goto(f"{origin}/book/brain/saliency.html")
+    page.wait_for_selector(".attnlib-view img")
+    filters = page.locator(".cell_output img").evaluate_all("(all) => all.map((each) => getComputedStyle(each).filter)")
+    assert len(filters) > 5
+    assert set(filters) == {"none"}
