@@ -1,4 +1,4 @@
-"""GridWarp: its outputs, what its presets promise, the page's arithmetic, its handles. test_widgets*.py has the rest."""
+"""GridWarp: its outputs, what its presets promise, the page's arithmetic, its handles. test_widgets*.py has more."""
 
 import io
 import math
