@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from attnlib.data import scenes, split
-from attnlib.widgets.input_features.glimpse_explorer import STORE, packed_model, unpacked_model
+from attnlib.widgets.input_features.glimpse_explorer import STORE
+from attnlib.widgets.input_features.glimpse_model import packed_model, unpacked_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from book.experiments.glimpses import RESULTS, SETTING, glimpses

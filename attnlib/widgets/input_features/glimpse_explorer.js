@@ -30,7 +30,7 @@ const surrounded = kept((image) => {
 
 /** The scene with the squares of the retina, the places that were looked at, the next one, and the fovea to move. */
 function board({ onMove, onLook }) {
-  const picture = panel({ title: "The scene: drag the fovea, or click" });
+  const picture = panel({ title: "Drag the fovea, or click" });
   const edge = picture.layer("attnlib-glimpse-edge").appendChild(svg("rect"));
   const draw = numbered(picture);
   const squares = pool(picture.layer("attnlib-glimpse-squares"), () => {
@@ -130,7 +130,7 @@ function patches() {
         const bright = number(mean.reduce((sum, value) => sum + value, 0) / mean.length);
         const src = mapAddress({ height: size, width: size, data: mean }, 1, GREYS);
         write(image, { src, alt: `The square ×${2 ** k}; its mean brightness is ${bright}`, width: size, height: size });
-        write(words, { text: k ? `×${2 ** k}: means of ${2 ** k} × ${2 ** k}` : "×1: single pixels" });
+        write(words, { text: `×${2 ** k}: ${2 ** k * size} px` });
       });
     },
   };
@@ -159,7 +159,7 @@ function build(view, first) {
     const places = now.places.slice(0, count);
     while (places.length < count && !full(places))
       places.push(places.length ? glimpses(net(), scenery(), places).at(-1).next : now.fovea);
-    set({ places, fovea: places.at(-1) ?? now.fovea });
+    set({ places, fovea: places.at(-1) ?? now.places[0] ?? now.fovea });
     return places.length;
   }
   function replay() {
@@ -185,7 +185,7 @@ function build(view, first) {
   return (state) => {
     const columns = ["Digit", "Now", ...Array.from({ length: state.model.glimpses - 1 }, (_, n) => String(n + 1))];
     if (!beliefs || state.model.glimpses !== now.model.glimpses) {
-      const caption = "Belief now, outlined as it was before, and after each earlier glimpse";
+      const caption = "Belief now (outlined: before), and earlier";
       beliefs = table({ columns, caption, bars: 1, kind: "attnlib-looks attnlib-glimpse-table" });
       holder.replaceChildren(beliefs.node);
     }

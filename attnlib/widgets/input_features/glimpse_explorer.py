@@ -9,58 +9,19 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from attnlib.input_features.glimpse import GlimpseNetwork
 from attnlib.input_features.recurrent_attention import RecurrentAttention
 from attnlib.input_features.retina import retina
-from attnlib.widgets.image import packed
-from attnlib.widgets.image import unpacked as unpacked_image
+from attnlib.widgets.image import packed, unpacked
+from attnlib.widgets.input_features.glimpse_model import LAYERS, unpacked_model
 from attnlib.widgets.presets import Presets, preset
 from attnlib.widgets.stepper import Stepper
 from attnlib.widgets.text import pair, share
 from attnlib.widgets.traits import Array, Output, Picture, Record, StateError, Text, Whole
-from attnlib.widgets.weights import Layer, unpacked
-from attnlib.widgets.weights import packed as packed_layer
+from attnlib.widgets.weights import Layer
 
-__all__ = ["LAYERS", "PRESETS", "STORE", "GlimpseExplorer", "packed_model", "unpacked_model"]
+__all__ = ["PRESETS", "STORE", "GlimpseExplorer"]
 
 STORE = Path(__file__).with_suffix(".json")  # the model and the scenes; book/experiments/glimpse_explorer.py writes it
-# What the page needs, and where RecurrentAttention keeps it; the baseline is for training alone.
-LAYERS = {
-    "what": "glimpse.what",
-    "where": "glimpse.where",
-    "from_what": "glimpse.from_what",
-    "from_where": "glimpse.from_where",
-    "from_state": "from_state",
-    "from_glimpse": "from_glimpse",
-    "action": "action",
-    "place": "place",
-}
-
-
-def packed_model(model: RecurrentAttention, glimpses: int) -> dict[str, Any]:
-    """A model without a context as a trait holds it; ``glimpses``: how many it takes before it answers."""
-    if model.context is not None:
-        raise ValueError("model must be without a context, which the page does not compute; got one with it")
-    layers = {name: packed_layer(model.get_submodule(place)) for name, place in LAYERS.items()}
-    return {"size": model.glimpse.size, "scales": model.glimpse.scales, "glimpses": glimpses, "layers": layers}
-
-
-def unpacked_model(stored: dict[str, Any]) -> RecurrentAttention:
-    """The model in float64 that a trait holds; its baseline is of nought."""
-    parameters = {}
-    for name, place in LAYERS.items():
-        parameters[f"{place}.weight"], bias = unpacked(stored["layers"][name])
-        parameters |= {} if bias is None else {f"{place}.bias": bias}
-    size, scales = stored["size"], stored["scales"]
-    d_hidden, inputs = parameters["glimpse.what.weight"].shape
-    d_glimpse = len(parameters["glimpse.from_what.weight"])
-    channels = inputs // (scales * size**2)
-    look = GlimpseNetwork(size, scales, channels=channels, d_hidden=d_hidden, d_glimpse=d_glimpse)
-    n_kinds, d_state = parameters["action.weight"].shape
-    model = RecurrentAttention(n_kinds, look, d_state=d_state).double()
-    parameters |= {f"baseline.{name}": torch.zeros_like(value) for name, value in model.baseline.state_dict().items()}
-    model.load_state_dict(parameters)
-    return model.requires_grad_(False)
 
 
 @cache
@@ -77,8 +38,8 @@ _CORNER, _ON = [-0.8, -0.8], [0.467, 0.3]
 PRESETS = [
     preset(
         "Beside the digit",
-        "The sharpest square is black, and only the wider ones hold a part of the digit, coarsely: drag the fovea onto "
-        "it, let go, and see what becomes of the belief.",
+        "The sharpest square is black, and only the wider ones hold a part of the digit: drag the fovea onto it, let "
+        "go, and watch the belief.",
         scene=0, places=[[0.0, 0.0]], fovea=[0.0, 0.0],
     ),
     preset(
@@ -112,7 +73,7 @@ class GlimpseExplorer(Stepper):
     """A scene, a fovea to move over it, and what a recurrent attention model believes after each glimpse.
 
     Args:
-        model: of :func:`packed_model`.
+        model: of :func:`attnlib.widgets.input_features.glimpse_model.packed_model`.
         scenes: what can be looked at, each a name, an ``image`` of :func:`attnlib.widgets.image.packed` and its
             ``kind``, the number of the right answer.
         scene: the number of the one that is shown.
@@ -125,6 +86,8 @@ class GlimpseExplorer(Stepper):
     scale, channel, row and column), ``beliefs`` (of each kind, after each glimpse) and ``own`` (where the model itself
     would look after each glimpse: the mean of its Gaussian).
 
+    >>> from attnlib.input_features.glimpse import GlimpseNetwork
+    >>> from attnlib.widgets.input_features.glimpse_model import packed_model
     >>> model = RecurrentAttention(10, GlimpseNetwork(4, scales=2, d_hidden=3, d_glimpse=5), d_state=5)
     >>> scene = {"name": "dark", "image": packed(torch.zeros(1, 12, 12)), "kind": 7}
     >>> explorer = GlimpseExplorer(model=packed_model(model, 6), scenes=[scene])
@@ -165,15 +128,15 @@ class GlimpseExplorer(Stepper):
             n_kinds = unpacked_model(state["model"]).action.out_features
         except (ValueError, RuntimeError) as error:
             raise StateError(f"model must be of packed_model, its layers of sizes that fit; got: {error}") from error
-        if len(state["places"]) > state["model"]["glimpses"]:
-            count = state["model"]["glimpses"]
-            raise StateError(f"places must be at most {count}, as many as the model looks at; got {len(state['places'])}")
+        count, most = len(state["places"]), state["model"]["glimpses"]
+        if count > most:
+            raise StateError(f"places must be at most {most}, as many as the model looks at; got {count}")
         if any(scene["kind"] >= n_kinds for scene in state["scenes"]):
             raise StateError(f"scenes must be of kinds below {n_kinds}, which the model knows")
 
     def _image(self, model: RecurrentAttention) -> Tensor:
         channels = model.glimpse.what.in_features // (model.glimpse.scales * model.glimpse.size**2)
-        return unpacked_image(self.scenes[self.scene]["image"])[:channels].unsqueeze(0)
+        return unpacked(self.scenes[self.scene]["image"])[:channels].unsqueeze(0)
 
     def _run(self, places: list[list[float]]) -> tuple[list[list[float]], list[list[float]]]:
         """What is believed after each glimpse, and where the model would look next."""
@@ -194,7 +157,7 @@ class GlimpseExplorer(Stepper):
         places = [list(place) for place in self.places[:count]]
         while len(places) < min(count, self.model["glimpses"]):
             places.append(self._run(places)[1][-1] if places else list(self.fovea))
-        return {"places": places, "fovea": (places or [self.fovea])[-1]}
+        return {"places": places, "fovea": (places or self.places[:1] or [self.fovea])[-1]}
 
     def _now(self) -> dict[str, Any]:
         model = unpacked_model(self.model)
