@@ -20,7 +20,7 @@ const within = (place) => place.map((value) => Math.min(Math.max(value, -1 - ARO
 /** Made once for each object that it is asked of. */
 function kept(make) {
   const known = new WeakMap();
-  return (each, ...more) => known.get(each) ?? known.set(each, make(each, ...more)).get(each);
+  return (each) => known.get(each) ?? known.set(each, make(each)).get(each);
 }
 
 const surrounded = kept((image) => {
@@ -110,7 +110,7 @@ function board({ onMove, onLook }) {
       write(over, { viewBox: `0 0 ${WIDE} ${(WIDE * height) / width}` });
       const [fx, fy] = pixel(fovea);
       const words = `x ${number(fovea[0])}, y ${number(fovea[1])}`;
-      grip.update(fovea, { x: fx, y: fy, label: "Fovea", words, now: fovea[0], min: -1 - AROUND, max: 1 + AROUND });
+      grip.update(fovea, { x: fx, y: fy, label: "Fovea", words, now: within(fovea)[0], min: -1 - AROUND, max: 1 + AROUND });
     },
   };
 }
@@ -141,10 +141,10 @@ function build(view, first) {
   let timer = 0;
   let beliefs = null; // the table; its columns are the model's glimpses
   const read = kept(network);
-  const image = kept((picture, channels) => planes(unpacked(picture), channels));
+  const image = kept((picture) => planes(unpacked(picture)));
   const full = (places) => places.length >= now.model.glimpses;
   const net = () => read(now.model);
-  const scenery = () => image(now.scenes[now.scene].image, net().channels);
+  const scenery = () => image(now.scenes[now.scene].image);
   function set(changes) {
     clearTimeout(timer);
     now = { ...now, ...changes };

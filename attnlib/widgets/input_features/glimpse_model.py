@@ -1,9 +1,10 @@
 """A recurrent attention model as a widget holds it, and back."""
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import Tensor, nn
 
 from attnlib.input_features.glimpse import GlimpseNetwork
 from attnlib.input_features.recurrent_attention import RecurrentAttention
@@ -33,7 +34,8 @@ def packed_model(model: RecurrentAttention, glimpses: int) -> dict[str, Any]:
     """
     if model.context is not None:
         raise ValueError("model must be without a context, which the page does not compute; got one with it")
-    layers = {name: packed(model.get_submodule(place)) for name, place in LAYERS.items()}
+    found = dict(model.named_modules())
+    layers = {name: packed(cast(nn.Linear, found[place])) for name, place in LAYERS.items()}
     return {"size": model.glimpse.size, "scales": model.glimpse.scales, "glimpses": glimpses, "layers": layers}
 
 
@@ -45,8 +47,10 @@ def unpacked_model(stored: dict[str, Any]) -> RecurrentAttention:
 
 
 @lru_cache(maxsize=4)
-def _unpacked(size: int, scales: int, parts: tuple[tuple[str, tuple[float, ...], tuple[float, ...]], ...]) -> Any:
-    parameters = {}
+def _unpacked(
+    size: int, scales: int, parts: tuple[tuple[str, tuple[float, ...], tuple[float, ...]], ...]
+) -> RecurrentAttention:
+    parameters: dict[str, Tensor] = {}
     for place, (data, scale, given) in zip(LAYERS.values(), parts, strict=True):
         weight, bias = unpacked({"weight": data, "scale": scale, "bias": given})
         parameters |= {f"{place}.weight": weight} | ({} if bias is None else {f"{place}.bias": bias})

@@ -1,6 +1,7 @@
 """GlimpseExplorer: its outputs against attnlib, what its presets promise, its arithmetic in the page, and its page in
 the hand. test_widgets*.py has the rest."""
 
+import json
 import random
 import re
 
@@ -14,9 +15,10 @@ from attnlib.input_features.recurrent_attention import RecurrentAttention
 from attnlib.input_features.retina import retina
 from attnlib.widgets import GlimpseExplorer
 from attnlib.widgets.image import packed, unpacked
-from attnlib.widgets.input_features.glimpse_explorer import PRESETS
+from attnlib.widgets.input_features.glimpse_explorer import PRESETS, STORE
 from attnlib.widgets.input_features.glimpse_model import packed_model, unpacked_model
 from attnlib.widgets.text import number, pair, share
+from book.experiments import glimpse_explorer as script
 
 
 def made(seed=0, size=5, scales=3, channels=1, kinds=3, height=17, width=23, glimpses=6, **more):
@@ -83,6 +85,12 @@ def test_bad_state_is_refused():
     assert torch.equal(torch.get_rng_state(), drawn)  # a widget on a page changes nothing that is drawn there
 
 
+def test_what_is_stored_is_what_the_script_writes():
+    """Scenes of digits that were not trained with, and weights which are those of the results where these are there."""
+    model = script.trained(script.MODEL) if script.MODEL.exists() else unpacked_model(GlimpseExplorer().model)
+    assert script.stored(model) == json.loads(STORE.read_text(encoding="utf-8"))
+
+
 # ---------------------------------------------------------------------------------------- what the presets say, is so
 
 
@@ -122,7 +130,7 @@ def test_arithmetic_is_that_of_attnlib(record_property):
     results = arithmetic("glimpses", "bitmap")(
         """(cases) => cases.map(([model, picture, places]) => {
             const net = math.network(model);
-            const image = math.planes(math.unpacked(picture), net.channels);
+            const image = math.planes(math.unpacked(picture));
             const seen = places.map((place) => math.retina(image, place, net).flat().flatMap((patch) => [...patch]));
             const found = math.glimpses(net, image, places);
             const turned = math.glimpses(net, image, places.map(([x, y]) => [y, x]));

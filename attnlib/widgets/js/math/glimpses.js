@@ -9,10 +9,10 @@ export function network({ size, scales, layers }) {
   return { size, scales, channels: named.what.rows[0].length / (scales * size ** 2), ...named };
 }
 
-/** A picture of bytes as planes of numbers from 0 to 1; of grey ones all three are the same, and one may be enough. */
-export function planes({ height, width, rgb }, channels) {
+/** A picture of bytes as three planes of numbers from 0 to 1; of a grey one all are the same. */
+export function planes({ height, width, rgb }) {
   const plane = (channel) => Float64Array.from({ length: height * width }, (_, i) => rgb[3 * i + channel] / 255);
-  return { height, width, data: Array.from({ length: channels }, (_, channel) => plane(channel)) };
+  return { height, width, data: [0, 1, 2].map(plane) };
 }
 
 /** A picture of bytes with room around it, as a part of its sides, of an even grey; and how much that is in pixels. */
@@ -43,11 +43,11 @@ function covered(start, size, factor, length) {
 }
 
 /** What a retina sees: for each scale, for each channel, `size` by `size` means; nought outside of the image. */
-export function retina({ height, width, data }, place, { size, scales }) {
+export function retina({ height, width, data }, place, { size, scales, channels }) {
   return patchEdges(place, { height, width, size, scales }).map(([left, top], k) => {
     const columns = covered(left, size, 2 ** k, width);
     const rows = covered(top, size, 2 ** k, height);
-    return data.map((plane) => {
+    return data.slice(0, channels).map((plane) => {
       const patch = new Float64Array(size ** 2);
       rows.forEach((lines, a) => {
         columns.forEach((across, b) => {
