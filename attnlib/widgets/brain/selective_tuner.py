@@ -75,7 +75,7 @@ class SelectiveTuner(Stepper):
     inhibited = Output("which are in the inhibit zone")
 
     data: ClassVar = {"layers": [{"weight": [1, 1], "stride": 2}] * 2, "steps": STEPS}
-    sample: ClassVar = {"stimuli": [0.1, 0.2, 0.3, 0.4, 0.5, 0.4, 0.3, 0.2], "step": 2}
+    sample: ClassVar = {"stimuli": [0.1, 0.2, 0.3, 0.4, 0.5, 0.4, 0.3, 0.2]}
 
     def _count(self) -> int:
         return int(self.step)
