@@ -10,7 +10,7 @@ import { arrow } from "../js/plane.js";
 import { table } from "../js/table.js";
 import { number, pair } from "../js/text.js";
 
-const KINDS = { attention: "attention: size, place", affine: "affine: any six numbers", projective: "projective: eight numbers" };
+const KINDS = ["attention", "affine", "projective"];
 const MIDDLE = { turn: 0, width: 1, height: 1, shear: 0, right: 0, down: 0, tilt_x: 0, tilt_y: 0 };
 const NAMES = ["A, top left", "B, top right", "C, bottom right", "D, bottom left"];
 const OWN = 24; // points a side, where the reader brings the picture
@@ -22,8 +22,8 @@ const SLIDERS = {
   shear: { label: "Shear", step: 0.01 },
   right: { label: "Right", step: 0.01 },
   down: { label: "Down", step: 0.01 },
-  tilt_x: { label: "Slant across", step: 0.01 },
-  tilt_y: { label: "Slant down", step: 0.01 },
+  tilt_x: { label: "Tilt x", step: 0.01 },
+  tilt_y: { label: "Tilt y", step: 0.01 },
 };
 const used = (kind, name) =>
   kind === "projective" || (kind === "affine" ? !name.startsWith("tilt") : ["width", "right", "down"].includes(name));
@@ -114,8 +114,9 @@ function scenery(view, current) {
       const gap = Math.max(1, Math.round(width / 12));
       const chosen = state.arrows ? every.filter((n) => n % width % gap === 0 && Math.floor(n / width) % gap === 0) : [];
       const pull = (n) => {
+        const long = [0, 1].map((axis) => (-34 * slopes[2 * n + axis]) / most);
         const from = pixel([places[2 * n], places[2 * n + 1]]);
-        return arrow(from, from.map((place, axis) => place - (34 * slopes[2 * n + axis]) / most), 6);
+        return Math.hypot(...long) < 3 ? "" : arrow(from, from.map((place, axis) => place + long[axis]), 6);
       };
       drawn(pulls, chosen.map(pull).join(""));
 
@@ -159,13 +160,13 @@ function build(view, first) {
     onClick: () => view.set({ kept: [packed({ ...seen.size, rgb: bytesOf(seen.read) })] }),
   });
   const picture = choice({ label: "Picture", onInput: (value) => view.set({ picture: Number(value), kept: [] }) });
-  const kind = choice({ label: "Kind", options: Object.entries(KINDS), onInput: set("kind") });
-  const arrows = toggle({ label: "Arrows of the slopes", onInput: set("arrows") });
+  const kind = choice({ label: "Kind", options: KINDS.map((name) => [name, name]), onInput: set("kind") });
+  const arrows = toggle({ label: "Arrows", onInput: set("arrows") });
   const numbers = Object.entries(SLIDERS).map(([name, { text = number, ...rest }]) => {
     const { least: min, most: max } = view.schema[name];
     return { name, label: rest.label, control: slider({ ...rest, min, max, text: (value) => text(value), onInput: set(name) }) };
   });
-  const entries = table({ columns: ["Place", "× x", "× y", "+"], kind: "attnlib-warp-matrix", caption: "The matrix: from a point (x, y) of the grid to its place" });
+  const entries = table({ columns: ["From (x, y) to", "× x", "× y", "+"], kind: "attnlib-warp-matrix" });
   const own = ownPicture({
     area: view.root,
     most: 96,
@@ -177,16 +178,14 @@ function build(view, first) {
       view.set({ pictures: [...now.pictures, mine], picture: now.pictures.length, kept: [], ...MIDDLE });
     },
   });
-  const buttons = html("div", { class: "attnlib-buttons", role: "group", "aria-label": "Down the gradient" }, ...[...steps, keep].map(({ node }) => node));
+  const buttons = html("div", { class: "attnlib-buttons attnlib-warp-steps", role: "group", "aria-label": "Down the gradient" }, ...[...steps, keep].map(({ node }) => node));
   const both = html("div", { class: "attnlib-warp-read" }, read.node, target.node);
-  const right = html("div", { class: "attnlib-side" }, both, buttons, entries.node);
   const sliders = html("div", { class: "attnlib-controls attnlib-warp-sliders" }, ...numbers.map(({ control }) => control.node));
   const choices = html("div", { class: "attnlib-controls attnlib-warp-choices" }, picture.node, kind.node, arrows.node);
   view.root.append(
-    html("div", { class: "attnlib-panels attnlib-warp" }, scene.node, right),
+    html("div", { class: "attnlib-panels attnlib-warp" }, scene.node, html("div", { class: "attnlib-side" }, both, sliders)),
     view.caption,
-    sliders,
-    choices,
+    html("div", { class: "attnlib-two" }, html("div", { class: "attnlib-side" }, choices, buttons), entries.node),
     own.node,
   );
 
@@ -200,7 +199,7 @@ function build(view, first) {
     const { height, width } = wanted;
     seen = { image, target: wanted, read: found.read, size: { height, width } };
     scene.update(state, shown, found, wanted);
-    read.update({ src: pictureAddress({ height, width, rgb: bytesOf(found.read) }), height, width, title: `What is read, ${height} × ${width}`, alt: "What is read at the points of the grid" });
+    read.update({ src: pictureAddress({ height, width, rgb: bytesOf(found.read) }), height, width, title: "What is read", alt: "What is read at the points of the grid" });
     target.update({ src: addressOf(goal), height, width, title: state.kept.length ? "Target, kept" : "Target", alt: "What should be read" });
     picture.update(state.picture, { options: state.pictures.map((each, n) => [String(n), each.name]) });
     kind.update(state.kind);
@@ -208,7 +207,8 @@ function build(view, first) {
     for (const { name, label, control } of numbers) {
       const on = used(state.kind, name);
       const size = state.kind === "attention" && name === "width" ? "Size" : label;
-      control.update(state[name], { disabled: !on, note: on ? "" : "not used", label: size });
+      write(control.node, { hidden: !on });
+      control.update(state[name], { label: size });
     }
     const rows = ["x", "y", "÷"].map((name, i) => [name, ...matrix[i].map((entry) => number(entry))]);
     entries.update(state.kind === "projective" ? rows : rows.slice(0, 2));
@@ -221,7 +221,7 @@ function build(view, first) {
     }
     for (const each of steps) each.update({ disabled: !pulled });
     const words = `Error ${number(found.error, 4)}. Of ${points} points ${pulled} have a slope; ${beyond} lie beyond the picture.`;
-    view.news(words, "Arrows: where points would go for less error. Dashed: the edge of the picture; beyond it noughts are read.");
+    view.news(words, "Arrows: the way down; beyond the dashes noughts are read.");
   };
 }
 

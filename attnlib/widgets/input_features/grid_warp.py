@@ -40,47 +40,45 @@ _POSE = {"turn": 37.3, "width": 0.419, "height": 0.419, "right": -0.222, "down":
 PRESETS = [
     preset(
         "Identity",
-        "The grid lies over the whole picture, so the 3 is read small, turned and in its corner: can you move the grid "
-        "until it is read as the target?",
+        "The 3 is read as it stands, small, turned and in its corner: steps down the gradient get stuck here, so drag "
+        "the grid over the 3 first.",
         **_THREE,
     ),
     preset(
         "Attention crop",
-        "Size and place alone cut the 2 out of its clutter: of six numbers three are free.",
+        "Size and place alone cut the 2 out of its clutter: three numbers do.",
         **{**_PLAIN, "picture": TWO, "kind": "attention", "width": 0.381, "right": -0.381, "down": -0.238},
     ),
     preset(
         "Undo the turn",
-        "The grid has the pose of the 3, turned and small like it, and so what is read is upright and large.",
+        "The grid has the pose of the 3, turned and small like it, so the 3 is read upright and large.",
         **{**_THREE, **_POSE},
     ),
     preset(
         "Down the gradient",
-        "Half turned and a little off: press Ten steps until the error stands still, and the grid has found the 3.",
+        "Half turned and a little off: press Ten steps four times, and the gradient alone has found the pose of the 3.",
         **{**_THREE, "turn": 15.0, "width": 0.55, "height": 0.55, "right": -0.15, "down": -0.25},
     ),
     preset(
         "Too far out",
-        "Every point reads nought, beyond the picture or in its empty corner, and not one has a slope: no step leads "
-        "back from here.",
+        "All points read nought, beyond the picture or in its empty corner, and none has a slope: no step leads back.",
         **{**_THREE, "width": 0.5, "height": 0.5, "right": 0.7, "down": 0.7},
     ),
     preset(
         "Singular",
-        "With a height of 0 all rows of the grid fall on one line, and each row reads the same: no matrix leads back "
-        "from there.",
+        "With a height of 0 all rows of the grid fall on one line and read the same: nothing leads from there to the "
+        "picture.",
         **{**_THREE, **_POSE, "height": 0.0},
     ),
     preset(
         "Undo a slant",
-        "The 5 is larger on its left, which only the projective kind undoes: switch to affine and see what remains.",
+        "The 5 is larger on its right, which only the projective kind undoes: switch to affine and see what remains.",
         **{**_PLAIN, "picture": FIVE, "kind": "projective", "turn": 4.2, "width": 0.526, "height": 0.526,
            "right": -0.556, "down": -0.011, "tilt_x": -0.396, "tilt_y": 0.028},
     ),
     preset(
         "Fewer points than pixels",
-        "The target is the mean of the pixels, but each point reads four and skips the others: hence an error without "
-        "any warp.",
+        "The target is the mean of the pixels, but each point reads four and skips others: an error without any warp.",
         **{**_PLAIN, "picture": CAT},
     ),
 ]  # fmt: skip
