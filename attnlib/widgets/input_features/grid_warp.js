@@ -4,7 +4,7 @@ import { button, choice, slider, toggle } from "../js/controls.js";
 import { html, svg, write } from "../js/dom.js";
 import { handle } from "../js/handle.js";
 import { addressOf, ownPicture, panel } from "../js/image.js";
-import { packed, pictureAddress, unpacked } from "../js/math/bitmap.js";
+import { framed, packed, pictureAddress, unpacked } from "../js/math/bitmap.js";
 import { compare, cornered, CORNERS, matrixOf, moved, step } from "../js/math/warp.js";
 import { arrow } from "../js/plane.js";
 import { table } from "../js/table.js";
@@ -28,17 +28,12 @@ const SLIDERS = {
 const used = (kind, name) =>
   kind === "projective" || (kind === "affine" ? !name.startsWith("tilt") : ["width", "right", "down"].includes(name));
 
-/** A picture and as many noughts around it as are half of it: what lies beyond is read too. */
+/** The picture with noughts around it, and its address: made once, for it comes again with every frame. */
 const wide = new WeakMap();
-function padded(picture) {
+function around(picture) {
   if (!wide.has(picture)) {
-    const { height, width, rgb } = unpacked(picture);
-    const [top, left] = [height, width].map((side) => Math.ceil(side / 4));
-    const whole = { height: height + 2 * top, width: width + 2 * left };
-    const bytes = new Uint8Array(3 * whole.height * whole.width);
-    for (let i = 0; i < height; i += 1)
-      bytes.set(rgb.subarray(3 * i * width, 3 * (i + 1) * width), 3 * ((i + top) * whole.width + left));
-    wide.set(picture, { ...whole, top, left, src: pictureAddress({ ...whole, rgb: bytes }) });
+    const whole = framed(unpacked(picture));
+    wide.set(picture, { ...whole, src: pictureAddress(whole) });
   }
   return wide.get(picture);
 }
@@ -59,11 +54,11 @@ function scenery(view, current) {
   const pulls = twice(ground, "attnlib-warp-pulls");
   const board = svg("svg", { class: "attnlib-image-drawing", role: "group", "aria-label": "The grid over the picture" });
   scene.node.lastChild.append(board);
-  let [size, around] = [{ height: 1, width: 1 }, { top: 0, left: 0 }];
-  const pixel = ([x, y]) => [((x + 1) / 2) * size.width + around.left, ((y + 1) / 2) * size.height + around.top].map((each) => each * scene.unit());
+  let [size, whole] = [{ height: 1, width: 1 }, { top: 0, left: 0 }];
+  const pixel = ([x, y]) => [((x + 1) / 2) * size.width + whole.left, ((y + 1) / 2) * size.height + whole.top].map((each) => each * scene.unit());
   const under = (event) => {
     const [row, column] = scene.under(event);
-    return [(2 * (column + 0.5 - around.left)) / size.width - 1, (2 * (row + 0.5 - around.top)) / size.height - 1];
+    return [(2 * (column + 0.5 - whole.left)) / size.width - 1, (2 * (row + 0.5 - whole.top)) / size.height - 1];
   };
   const set = (changes) => view.set(changes);
   const by = ([x, y], part) => {
@@ -98,9 +93,8 @@ function scenery(view, current) {
   return {
     node: scene.node,
     update(state, { name, image }, { places, slopes }, { height, width }) {
-      const all = padded(image);
-      [size, around] = [image, all];
-      const { src, height: rows, width: columns } = all;
+      [size, whole] = [image, around(image)];
+      const { src, height: rows, width: columns } = whole;
       scene.update({ src, height: rows, width: columns, title: name, alt: `The picture: ${name}, with noughts around it` });
       const box = [480, (480 * rows) / columns];
       write(board, { viewBox: `0 0 ${box[0]} ${box[1]}` });
@@ -124,7 +118,8 @@ function scenery(view, current) {
       const put = (grip, [x, y], place, label, words, now, most) => {
         const [atX, atY] = inside([x, y]);
         write(grip.node, { "data-outside": Math.hypot(atX - x, atY - y) > 1 });
-        grip.update(place, { x: atX, y: atY, label, words, now, min: -most, max: most });
+        const far = Math.max(most, Math.abs(now));
+        grip.update(place, { x: atX, y: atY, label, words, now, min: -far, max: far });
       };
       ends.forEach((end, n) => put(corners[n], pixel(end), end, `Corner ${NAMES[n]}`, `x ${number(end[0])}, y ${number(end[1])}`, end[0], 1.5));
       const centre = [state.right, state.down];

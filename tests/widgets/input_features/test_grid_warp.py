@@ -1,4 +1,4 @@
-"""GridWarp: its outputs, what its presets promise, its arithmetic in the page, its handles. test_widgets*.py has the rest."""
+"""GridWarp: its outputs, what its presets promise, the page's arithmetic, its handles. test_widgets*.py has more."""
 
 import io
 import math
@@ -131,7 +131,7 @@ def test_steps_go_down_as_the_presets_say():
 
 
 def test_arithmetic_is_that_of_attnlib(record_property):
-    """What is read, the error, its slopes by places and by free numbers; and not with the other convention's sampler."""
+    """What is read, the error, its slopes by places and free numbers; the other convention gives other values."""
     all_cases = list(cases())
     answers = arithmetic("warp", "bitmap")(
         """(cases) => cases.map(([image, target, state]) => {
