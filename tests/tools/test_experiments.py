@@ -641,3 +641,52 @@ def test_the_scripts_on_items_repeat_themselves(name, request, monkeypatch, tmp_
                 run.pop("seconds")
     assert results[0] == results[1]
     assert "rate 0.01" in capsys.readouterr().out
+
+
+# --- spatial transformers ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def poses():
+    return script("spatial_transformer")
+
+
+def test_poses_are_of_this_script(poses):
+    """The results are of today's code and setting, and an arm has the best rate of its search, with all seeds."""
+    metrics = json.loads((poses.RESULTS / "metrics.json").read_text("utf-8"))
+    check_the_code(metrics, "spatial_transformer")
+    assert metrics["setting"] == poses.SETTING
+    assert list(metrics["runs"]) == list(poses.ARMS)
+    for found in metrics["runs"].values():
+        assert list(found["search"]) == [str(rate) for rate in poses.SETTING["rates"]]
+        assert str(found["rate"]) == min(found["search"], key=found["search"].__getitem__)
+        assert len(found["test"]) == len(found["losses"]) == poses.SETTING["seeds"]
+        assert {len(losses) for losses in found["losses"]} == {poses.SETTING["epochs"]}
+
+
+def test_the_transformer_finds_poses_as_was_written_down(poses):
+    """The checkpoint, read again on the first tenth of the scenes that it was tested with."""
+    metrics = json.loads((poses.RESULTS / "metrics.json").read_text("utf-8"))
+    setting = {**poses.SETTING, "train": 0, "choose by": 0, "tested": 200}
+    state = torch.load(poses.RESULTS / "model.pt", weights_only=True)
+    assert {value.dtype for value in state.values()} == {torch.float16}
+    model = poses.Reader("answer", setting)
+    model.load_state_dict({name: value.float() for name, value in state.items()})
+    few, written = poses.data(setting)["tested"], metrics["runs"]["answer"]["test"][0]
+    found = poses.judge(model, few, few, setting["side"])
+    for name, within in (("error", 0.03), ("pixels, as it is", 0.3), ("degrees, as it is", 1.5)):
+        assert found[name] == pytest.approx(written[name], abs=within)
+    assert found["pixels, but for a constant"] < found["pixels, mean pose"] / 2
+
+
+def test_a_constant_is_found_and_taken_away(poses):
+    """Grids that are the pose but for one map have no error left, and another map for each scene leaves some."""
+    generator = torch.Generator().manual_seed(0)
+    pose = torch.eye(3) + torch.cat([torch.randn(7, 2, 3, generator=generator) / 5, torch.zeros(7, 1, 3)], 1)
+    shift = torch.tensor([[0.6, -0.2, 0.1], [0.3, 0.9, -0.4], [0.0, 0.0, 1.0]])
+    found = pose @ torch.linalg.inv(shift)
+    assert_close(poses.constant(found, pose), shift, atol=1e-4, rtol=0)
+    right = poses.errors(found @ shift, pose, 42)
+    assert max(right.values()) < 1e-2 < 1 < poses.errors(found.roll(1, 0) @ shift, pose, 42)["pixels"]
+    turned = pose @ torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    assert poses.errors(turned, pose, 42)["degrees"] == pytest.approx(90, abs=5)
