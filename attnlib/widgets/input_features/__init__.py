@@ -1,0 +1,1 @@
+"""Widgets of the forms of the input feature."""
