@@ -23,7 +23,7 @@ const TASKS = {
   "upright lines": one("orientation", only(4)),
   "slanting lines": one("orientation", only(3, 5)),
 };
-const OWN = "weights of your own";
+const OWN = "own weights";
 const alike = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 const taskOf = (state) =>
   Object.keys(TASKS).find((name) => Object.keys(TASKS[name]).every((trait) => alike(TASKS[name][trait], state[trait]))) ?? OWN;
@@ -89,7 +89,7 @@ function build(view, first) {
   const whole = { step: 1, text: (value) => number(value, 0) };
   const fixations = slider({ label: "Fixations", min: 1, max: 12, ...whole, onInput: set("fixations") });
   const percent = (value) => `${number(100 * value, 0)} %`; // of the shorter side
-  const radius = slider({ label: "Inhibited radius", min: 0.04, max: 0.5, step: 0.01, text: percent, onInput: set("radius") });
+  const radius = slider({ label: "Disc radius", min: 0.04, max: 0.5, step: 0.01, text: percent, onInput: set("radius") });
   const overlay = toggle({ label: "Overlay the map", onInput: set("overlay") });
   const gains = GAINS.map((name, n) => {
     const onInput = (value) => view.set({ gains: now.gains.map((old, m) => (m === n ? value : old)) });

@@ -15,6 +15,7 @@ const PAUSE = 900; // ms between two glimpses of a replay
 const AROUND = 0.3; // how far beyond the image the fovea can be moved, in its coordinates
 const GREYS = Array.from({ length: 256 }, (_, i) => [i, i, i]);
 const calm = () => globalThis.matchMedia?.("(prefers-reduced-motion: reduce)").matches ?? true;
+const told = ({ places, scene }) => JSON.stringify([places, scene]);
 const within = (place) => place.map((value) => Math.min(Math.max(value, -1 - AROUND), 1 + AROUND));
 
 /** Made once for each object that it is asked of. */
@@ -185,11 +186,11 @@ function build(view, first) {
   return (state) => {
     const columns = ["Digit", "Now", ...Array.from({ length: state.model.glimpses - 1 }, (_, n) => String(n + 1))];
     if (!beliefs || state.model.glimpses !== now.model.glimpses) {
-      const caption = "Belief now (outlined: before), and earlier";
+      const caption = "Belief now (outlined: before), at glimpse";
       beliefs = table({ columns, caption, bars: 1, kind: "attnlib-looks attnlib-glimpse-table" });
       holder.replaceChildren(beliefs.node);
     }
-    if (["places", "scene", "model"].some((trait) => state[trait] !== now[trait])) clearTimeout(timer); // a preset came
+    if (told(state) !== told(now)) clearTimeout(timer); // a preset came, or the kernel
     now = state;
     const found = glimpses(net(), scenery(), state.places);
     const [last, before] = [found.at(-1), found.at(-2)];

@@ -49,7 +49,7 @@ PRESETS = [
         scene=1, places=[_ON], fovea=_ON,
     ),
     preset(
-        "A glimpse that sees nothing",
+        "Nothing in sight",
         "All squares are black and still there is a belief, which is made of the place alone: look at the digit and "
         "see how much of it stays.",
         scene=2, places=[_CORNER], fovea=_CORNER,

@@ -319,4 +319,4 @@ def test_looking_for_something_moves_the_weights(show):
     assert near([int(first[0]), int(first[1])], TARGET_AT)
     page.get_by_label("Intensity", exact=True).fill("1")
     frame(page)
-    assert page.get_by_label("Look for").input_value() == "weights of your own"
+    assert page.get_by_label("Look for").input_value() == "own weights"
