@@ -47,10 +47,10 @@ SETTING: dict[str, Any] = {
     "d": 32,
     "hidden": 64,
     "batch": 128,
-    "epochs": 40,
+    "epochs": 20,
     "clip": 1.0,
     "rates": [0.0005, 0.001, 0.002],
-    "seeds": 5,
+    "seeds": 3,
 }
 SMOKE = {"train": 2_000, "choose by": 300, "tested": 300, "epochs": 5, "rates": [0.002], "seeds": 1}
 ARMS = ("answer", "picture", "dense")

@@ -190,7 +190,9 @@ def test_a_file_of_digits_is_read_and_compared(package, monkeypatch):
     assert len({digit.key for digit in found}) == 5
 
 
-@pytest.mark.parametrize("content", [b"no archive", gzip.compress(b"1,2,three", mtime=0), gzip.compress(b"1,900", mtime=0)])
+@pytest.mark.parametrize(
+    "content", [b"no archive", gzip.compress(b"1,2,three", mtime=0), gzip.compress(b"1,900", mtime=0)]
+)
 def test_a_broken_file_is_named(package, content):
     package(content)
     with pytest.raises(DataError, match=r"digits: expected lines of numbers in .*digits.csv.gz, got"):

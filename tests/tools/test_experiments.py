@@ -516,3 +516,177 @@ def test_the_script_on_digits_repeats_itself(crowd, monkeypatch, tmp_path, capsy
             run.pop("seconds")
     assert made[0] == made[1] == made[2]
     assert "straight-through: rate" in capsys.readouterr().out
+
+
+# --- gates over channels, and two tasks whose right item is known -----------------------------------------------------
+
+
+@pytest.fixture
+def channels():
+    return script("channels")
+
+
+@pytest.fixture
+def items():
+    return script("items")
+
+
+def written(made, name):
+    """The metrics of a script and its weights, whose code and setting are today's."""
+    metrics = json.loads((made.RESULTS / "metrics.json").read_text("utf-8"))
+    check_the_code(metrics, name)
+    assert metrics["setting"] == made.SETTING
+    state = torch.load(made.RESULTS / "model.pt", weights_only=True)
+    assert {value.dtype for value in state.values()} == {torch.float16}
+    return metrics, {name: value.float() for name, value in state.items()}
+
+
+def check_the_choice(made, found):
+    assert list(found["search"]) == [str(rate) for rate in made.SETTING["rates"]]
+    assert {len(run) for run in found["search"].values()} == {made.SETTING["seeds"]}
+    assert found["rate"] == made.best(found["search"])
+
+
+def test_excitation_on_digits_does_what_was_written_down(channels):
+    """The checkpoint, read again: answers, with its own gates and with others, and how gates differ by class."""
+    metrics, state = written(channels, "channels")
+    assert list(metrics["arms"]) == list(channels.ARMS)
+    for found in metrics["arms"].values():
+        check_the_choice(channels, found)
+    assert metrics["arms"]["blind gates"]["parameters"] == metrics["arms"]["excitation"]["parameters"]
+    test = channels.data()["test"]
+    for name, values in channels.with_other_gates(state, test).items():
+        assert_close(values.float(), torch.tensor(metrics["gates"][name]), atol=5e-3, rtol=0)
+    for gates, squeezed, layer in zip(*channels.run("excitation", state, test.image)[1:], channels.LAYERS, strict=True):
+        found = metrics["by class"]["after"][layer]
+        for values, name in ((gates, "share"), (squeezed, "share of the squeezed")):
+            share = channels.between(values.double(), test.kind)[0]
+            assert_close(share.float(), torch.tensor(found[name]), atol=2e-2, rtol=0)
+
+
+def test_variance_between_classes_is_counted(channels):
+    """Two digits of each kind; gates 0 and 2 about the class mean in one channel, the class itself in the other."""
+    kind = torch.arange(10).repeat_interleave(2)
+    within = torch.tensor([-1.0, 1.0]).repeat(10)
+    values = torch.stack([within, kind.float()], -1)[None].double()
+    share, apart = channels.between(values, kind)
+    assert share.item() == pytest.approx(8.25 / (1 + 8.25))  # the variance of 0 to 9 is 8.25
+    assert apart.item() == pytest.approx(torch.arange(10.0).std().item() / 2)
+    assert channels.between(torch.full((1, 20, 3), 0.5), kind)[0].item() == 0
+
+
+def test_blind_gates_see_no_image_and_other_gates_are_used(channels):
+    x = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for arm, same in (("blind gates", True), ("excitation", False)):
+        gates = channels.run(arm, channels.start(arm), x)[1][2]
+        assert bool((gates == gates[:, :1]).all()) == same
+    state = channels.start("excitation")
+    scores, gates, _ = channels.run("excitation", state, x)
+    assert_close(channels.run("excitation", state, x, given=list(gates))[0], scores)
+    shut = [torch.zeros_like(gates[0][:, :1]), None, None]
+    assert not torch.allclose(channels.run("excitation", state, x, given=shut)[0], scores, atol=1e-4)
+    plain = channels.start("no gates")
+    assert all(torch.equal(value, state[name]) for name, value in plain.items())  # all arms share the start of the rest
+
+
+def test_attention_over_known_items_does_what_was_written_down(items):
+    metrics, kept = written(items, "items")
+    for task, (_, _, arms) in items.TASKS.items():
+        assert list(metrics["runs"][task]) == list(arms)
+        for found in metrics["runs"][task].values():
+            check_the_choice(items, found)
+        state = {name.removeprefix(f"{task} "): value for name, value in kept.items() if name.startswith(f"{task} ")}
+        for name, values in items.examine(task, arms[0], state, items.data(task)["tested"]).items():
+            assert_close(values.float(), torch.tensor(metrics["runs"][task][arms[0]]["test"][name]), atol=1e-2, rtol=0)
+
+
+def test_pictures_hold_what_is_asked_for(items):
+    """Digits in which each pixel has a grey of its own: spots say which ink, and of the cells only one is whole."""
+    image = torch.arange(1, 65).float().view(1, 8, 8).repeat(3, 1, 1) + 100 * torch.arange(3).view(3, 1, 1)
+    kind = torch.arange(3)
+    ink = items.inks(image, kind, 50, seed=0)
+    assert ink.item[:, 3].sum((1, 2)).tolist() == [items.SETTING["spots"][right] for right in ink.right.tolist()]
+    assert torch.equal(ink.item[torch.arange(50), ink.right], image[ink.kind])
+    cell = items.cells(image, kind, 50, seed=0)
+    whole = (cell.item[:, :, None] == image).all((-2, -1))  # (picture, cell, kind)
+    assert torch.equal(whole.any(-1), torch.nn.functional.one_hot(cell.right, 9).bool())
+    assert torch.equal(whole[torch.arange(50), cell.right].float().argmax(-1), cell.kind)
+    greys = cell.item.flatten(2).sort().values
+    assert_close(greys - greys[..., :1], torch.arange(64.0).expand(50, 9, 64))  # nothing is lost by moving quarters
+
+
+@pytest.mark.parametrize("name", ["channels", "items"])
+def test_the_scripts_on_items_repeat_themselves(name, request, monkeypatch, tmp_path, capsys):
+    """A few steps, twice; and arms that were trained apart are not trained again."""
+    made = request.getfixturevalue(name)
+    few = {"rates": [0.01], "steps": 2, "shuffles": 3} if name == "channels" else {
+        "rates": [0.01], "steps": 2, "pictures": 70, "choose by": 5, "tested": 7}  # fmt: skip
+    monkeypatch.setattr(made, "SETTING", {**made.SETTING, **few, "seeds": 2})
+    made.data.cache_clear()
+    results = []
+    for again in ("one", "two"):
+        monkeypatch.setattr(made, "RESULTS", tmp_path / again)
+        if name == "channels":
+            monkeypatch.setattr(made, "RUNS", tmp_path / f"runs {again}")
+            made.main(list(made.ARMS))
+            with monkeypatch.context() as nothing:
+                nothing.delattr(made, "train")
+                made.main([])
+        else:
+            made.main()
+        results.append(json.loads((tmp_path / again / "metrics.json").read_text()))
+    for found in results:
+        for runs in [found["arms"]] if name == "channels" else found["runs"].values():
+            for run in runs.values():
+                run.pop("seconds")
+    assert results[0] == results[1]
+    assert "rate 0.01" in capsys.readouterr().out
+
+
+# --- spatial transformers ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def poses():
+    return script("spatial_transformer")
+
+
+def test_poses_are_of_this_script(poses):
+    """The results are of today's code and setting, and an arm has the best rate of its search, with all seeds."""
+    metrics = json.loads((poses.RESULTS / "metrics.json").read_text("utf-8"))
+    check_the_code(metrics, "spatial_transformer")
+    assert metrics["setting"] == poses.SETTING
+    assert list(metrics["runs"]) == list(poses.ARMS)
+    for found in metrics["runs"].values():
+        assert list(found["search"]) == [str(rate) for rate in poses.SETTING["rates"]]
+        assert str(found["rate"]) == min(found["search"], key=found["search"].__getitem__)
+        assert len(found["test"]) == len(found["losses"]) == poses.SETTING["seeds"]
+        assert {len(losses) for losses in found["losses"]} == {poses.SETTING["epochs"]}
+
+
+def test_the_transformer_finds_poses_as_was_written_down(poses):
+    """The checkpoint, read again on the first tenth of the scenes that it was tested with."""
+    metrics = json.loads((poses.RESULTS / "metrics.json").read_text("utf-8"))
+    setting = {**poses.SETTING, "train": 0, "choose by": 0, "tested": 200}
+    state = torch.load(poses.RESULTS / "model.pt", weights_only=True)
+    assert {value.dtype for value in state.values()} == {torch.float16}
+    model = poses.Reader("answer", setting)
+    model.load_state_dict({name: value.float() for name, value in state.items()})
+    few, written = poses.data(setting)["tested"], metrics["runs"]["answer"]["test"][0]
+    found = poses.judge(model, few, few, setting["side"])
+    for name, within in (("error", 0.03), ("pixels, as it is", 0.3), ("degrees, as it is", 1.5)):
+        assert found[name] == pytest.approx(written[name], abs=within)
+    assert found["pixels, but for a constant"] < found["pixels, mean pose"] / 2
+
+
+def test_a_constant_is_found_and_taken_away(poses):
+    """Grids that are the pose but for one map have no error left, and another map for each scene leaves some."""
+    generator = torch.Generator().manual_seed(0)
+    pose = torch.eye(3) + torch.cat([torch.randn(7, 2, 3, generator=generator) / 5, torch.zeros(7, 1, 3)], 1)
+    shift = torch.tensor([[0.6, -0.2, 0.1], [0.3, 0.9, -0.4], [0.0, 0.0, 1.0]])
+    found = pose @ torch.linalg.inv(shift)
+    assert_close(poses.constant(found, pose), shift, atol=1e-4, rtol=0)
+    right = poses.errors(found @ shift, pose, 42)
+    assert max(right.values()) < 1e-2 < 1 < poses.errors(found.roll(1, 0) @ shift, pose, 42)["pixels"]
+    turned = pose @ torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    assert poses.errors(turned, pose, 42)["degrees"] == pytest.approx(90, abs=5)

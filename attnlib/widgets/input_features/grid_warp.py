@@ -66,8 +66,8 @@ PRESETS = [
     ),
     preset(
         "Singular",
-        "With a height of 0 all rows of the grid fall on one line and read the same: nothing leads from there to the "
-        "picture.",
+        "With a height of 0 all rows of the grid fall on one line and read the same: there is no way back from what is "
+        "read to the picture.",
         **{**_THREE, **_POSE, "height": 0.0},
     ),
     preset(

@@ -57,7 +57,7 @@ export function levers({ chart: { node, layer, under }, names, at, left, right, 
   const grid = layer("attnlib-grid");
   const rule = (value, kind) => svg("line", { class: kind, x1: left, x2: right, y1: y(value), y2: y(value) });
   grid.append(rule(least), rule(0, "attnlib-axis"), rule(most));
-  for (const value of [least, 0, most])
+  for (const value of new Set([least, 0, most]))
     grid.append(svg("text", { x: left - 6, y: y(value) + 5, "text-anchor": "end", text: number(value, 0) }));
   const all = names.map((name, i) => {
     const stem = grid.appendChild(svg("line", { class: "attnlib-stem", x1: at[i], x2: at[i], y1: y(0) }));

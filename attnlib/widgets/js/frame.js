@@ -66,7 +66,11 @@ function starts(view, { unnamed, hint, inSight = false }) {
       const all = wanted ? names : ["", ...names];
       options(all.length).forEach(({ node }, i) => write(node, { value: all[i], text: all[i] || unnamed }));
       if (select.value !== wanted) select.value = wanted;
-      write(notice, { text: presets.find(({ name }) => name === wanted)?.notice ?? hint });
+      const text = presets.find(({ name }) => name === wanted)?.notice ?? hint;
+      // What is being dragged must not move: a shorter sentence keeps the room of the one before it.
+      const room = wanted ? 0 : notice.offsetHeight;
+      if (notice.textContent !== text) notice.style.minHeight = room ? `${room}px` : "";
+      write(notice, { text });
       reset.update({ disabled: Object.keys(origin).every((trait) => origin[trait] === state[trait]) });
     },
   };
