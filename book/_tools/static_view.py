@@ -8,6 +8,7 @@ page, and for print a browser takes a picture of that.
 import base64
 import hashlib
 import io
+import math
 import re
 import sys
 from collections import Counter
@@ -114,6 +115,8 @@ def _shoot(outputs: list[NotebookNode]) -> None:
             page.set_content(PAGE.format(style=bundle.style(bundle.member(stem)), html=html))
             shot = page.locator(".attnlib-picture")
             size = shot.bounding_box() or {}
+            # In a window as high as the widget: else a bar that keeps to its lower edge lies over what is there.
+            page.set_viewport_size({"width": 760, "height": max(600, math.ceil(size["height"]))})
             output.data["image/png"] = _small(shot.screenshot(animations="disabled"))
             output.metadata["image/png"] = {name: round(size[name]) for name in ("width", "height")}
 

@@ -30,7 +30,8 @@ SHOWN = {
     "A 2 on the right": 16,
     "A 6 at the lower right": 1,
     "A 3 in the middle": 3,
-    "A 6 on the right": 12,
+    "A 4 at the upper left": 42,
+    "A 2 at the lower right": 31,
 }
 
 

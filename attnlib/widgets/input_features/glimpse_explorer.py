@@ -34,8 +34,23 @@ def _stored() -> dict[str, Any]:
 
 
 _CORNER, _ON = [-0.8, -0.8], [0.467, 0.3]
+# What the stored model does by itself, from the centre on.
+_FOUND = [[0.0, 0.0], [-0.1, -0.262], [-0.618, 0.075]]
+_MISREAD = [[0.0, 0.0], [-0.093, -0.16], [-0.095, 0.237], [0.145, -0.248], [0.156, -0.045], [0.138, -0.45]]
 
 PRESETS = [
+    preset(
+        "Found at once",
+        "The second glimpse, on the way to the digit, makes the model sure of a 4: press Let it look, and see where it "
+        "goes once it is sure, away from the digit and out of the scene.",
+        scene=4, places=_FOUND, fovea=_FOUND[-1],
+    ),
+    preset(
+        "Misread",
+        "Its own path ends at a 9, and it is a 2: start again and look at the middle of the digit, then a little to "
+        "the left of it and to the right.",
+        scene=5, places=_MISREAD, fovea=_MISREAD[-1],
+    ),
     preset(
         "Beside the digit",
         "The sharpest square is black, and only the wider ones hold a part of the digit: drag the fovea onto it, let "
@@ -50,8 +65,8 @@ PRESETS = [
     ),
     preset(
         "Nothing in sight",
-        "All squares are black and still there is a belief, which is made of the place alone: look at the digit and "
-        "see how much of it stays.",
+        "All squares are black, and the belief is made of the place alone: replay its own path from here, which comes "
+        "to the middle next and is sure of the digit in the end.",
         scene=2, places=[_CORNER], fovea=_CORNER,
     ),
     preset(
@@ -64,7 +79,7 @@ PRESETS = [
         "Its own path",
         "From the centre on, each next place is the mean of the model's own Gaussian: replay its path and count the "
         "glimpses that fall on the digit.",
-        scene=4, places=[], fovea=[0.0, 0.0],
+        scene=2, places=[], fovea=[0.0, 0.0],
     ),
 ]  # fmt: skip
 

@@ -114,6 +114,34 @@ def test_presets_are_true():
     assert flat(widget.places) == pytest.approx(flat(places), abs=1e-12)
 
 
+def test_presets_are_true_of_the_stored_model():
+    """Its own paths are the model's, their ends as told; and what a reader is asked to do does what is said."""
+    for name, count in (("Found at once", 3), ("Misread", 6)):
+        widget = GlimpseExplorer(preset=name)
+        assert flat(widget.places) == pytest.approx(flat(path_of(widget, count, [0, 0])[0]), abs=2e-3)
+    found = GlimpseExplorer(preset="Found at once")
+    assert found.scenes[found.scene]["kind"] == 4
+    assert found.beliefs[0][4] < 0.6
+    assert found.beliefs[1][4] > 0.9
+    places, _ = path_of(found, 6, [0, 0])
+    assert max(map(abs, places[5])) > 1.5
+    assert sum((x - y) ** 2 for x, y in zip(places[3], DIGITS[found.scene], strict=True)) > 1
+    read = GlimpseExplorer(preset="Misread")
+    assert read.scenes[read.scene]["kind"] == 2
+    assert max(read.beliefs[-1]) == read.beliefs[-1][9] > 0.6
+    x, y = DIGITS[read.scene]
+    for aside in (0.15, 0.25, 0.35):
+        read.update(places=[[x, y], [x - aside, y], [x + aside, y]])
+        assert read.beliefs[-1][2] > 0.6
+    blind = GlimpseExplorer(preset="Nothing in sight")
+    blind.to(6)
+    assert max(map(abs, blind.places[1])) < 0.3
+    assert blind.beliefs[-1][blind.scenes[blind.scene]["kind"]] > 0.9
+
+
+DIGITS = {4: (-0.37, -0.47), 5: (0.23, 0.4)}  # the middle of the digit, by scene
+
+
 # ------------------------------------------------------------------------------------------------ the page, in numbers
 
 
