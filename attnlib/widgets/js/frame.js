@@ -69,7 +69,8 @@ function starts(view, { unnamed, hint, inSight = false }) {
       const text = presets.find(({ name }) => name === wanted)?.notice ?? hint;
       // What is being dragged must not move: a shorter sentence keeps the room of the one before it.
       const room = wanted ? 0 : notice.offsetHeight;
-      if (notice.textContent !== text) notice.style.minHeight = room ? `${room}px` : "";
+      if (notice.textContent !== text && room) notice.style.minHeight = `${room}px`;
+      else if (notice.textContent !== text) notice.removeAttribute("style");
       write(notice, { text });
       reset.update({ disabled: Object.keys(origin).every((trait) => origin[trait] === state[trait]) });
     },
