@@ -125,7 +125,7 @@ def _patch(pixels: Tensor, edge: Tensor, size: int, factor: int) -> Tensor:
     for edges, length, part in ((rows, height, down), (columns, width, across)):
         inside = ((edges >= 0) & (edges < length))[..., None, :, None]
         window = _between(torch.where(inside, window, 0.0), part[..., None, None, None])
-        window = window.unflatten(-2, (size, factor)).mean(-2).mT
+        window = window.unflatten(-2, (size, factor)).mean(-2).mT  # type: ignore[no-untyped-call]
     return window
 
 
