@@ -690,3 +690,45 @@ def test_a_constant_is_found_and_taken_away(poses):
     assert max(right.values()) < 1e-2 < 1 < poses.errors(found.roll(1, 0) @ shift, pose, 42)["pixels"]
     turned = pose @ torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     assert poses.errors(turned, pose, 42)["degrees"] == pytest.approx(90, abs=5)
+
+
+# --- glimpses ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def glimpses():
+    return script("glimpses")
+
+
+def test_glimpses_are_of_these_scripts(glimpses):
+    """The results are of today's code and setting, and an arm has the best rate of its search, with all seeds."""
+    metrics = json.loads((glimpses.RESULTS / "metrics.json").read_text("utf-8"))
+    check_the_code(metrics, "glimpses")
+    assert metrics["setting"] == glimpses.SETTING
+    assert metrics["costs"] == glimpses.costs(glimpses.SETTING)
+    assert list(metrics["runs"]) == list(glimpses.ARMS)
+    for arm, found in metrics["runs"].items():
+        assert list(found["search"]) == [str(rate) for rate in glimpses.SETTING["rates"]]
+        assert str(found["rate"]) == min(found["search"], key=found["search"].__getitem__)
+        assert len(found["test"]) == len(found["losses"]) == glimpses.SETTING["seeds"]
+        assert {len(losses) for losses in found["losses"]} == {glimpses.SETTING["epochs"]}
+        assert found["parameters"] == glimpses.parameters(glimpses.ARMS[arm](glimpses.SETTING))
+    led = json.loads((glimpses.RESULTS.with_name("glimpses_led") / "metrics.json").read_text("utf-8"))
+    check_the_code(led, "glimpses_led")
+    assert led["setting"] == glimpses.SETTING
+    assert len(led["runs"]) == glimpses.SETTING["seeds"]
+
+
+def test_glimpses_find_digits_as_was_written_down(glimpses, monkeypatch, tmp_path):
+    """The checkpoint, read again on the first tenth of the scenes that it was tested with; places are drawn anew."""
+    monkeypatch.setattr(glimpses, "RUNS", tmp_path)
+    setting = {**glimpses.SETTING, "train": 0, "choose by": 0, "tested": 200}
+    state = torch.load(glimpses.RESULTS / "model.pt", weights_only=True)
+    model = glimpses.ARMS["glimpses"](setting)
+    model.load_state_dict({name: value.float() for name, value in state.items()})
+    torch.manual_seed(0)
+    found = glimpses.judge(model, glimpses.data(setting)["tested"], setting)
+    written = json.loads((glimpses.RESULTS / "metrics.json").read_text("utf-8"))["runs"]["glimpses"]["test"][0]
+    for name in ("error", "error after 2", "in the box at 3"):
+        assert found[name] == pytest.approx(written[name], abs=0.09)
+    assert found["error"] < found["error after 1"] - 0.4
