@@ -4,8 +4,9 @@ import { button, choice } from "../js/controls.js";
 import { html, pool, svg, write } from "../js/dom.js";
 import { handle } from "../js/handle.js";
 import { numbered, panel } from "../js/image.js";
-import { mapAddress, pictureAddress, unpacked } from "../js/math/bitmap.js";
-import { framed, glimpses, network, patchEdges, planes, retina } from "../js/math/glimpses.js";
+import { kept } from "../js/kept.js";
+import { framed, mapAddress, pictureAddress, unpacked } from "../js/math/bitmap.js";
+import { glimpses, network, patchEdges, planes, retina } from "../js/math/glimpses.js";
 import { largest, steps, trail } from "../js/stepper.js";
 import { table } from "../js/table.js";
 import { number, pair, share } from "../js/text.js";
@@ -17,12 +18,6 @@ const GREYS = Array.from({ length: 256 }, (_, i) => [i, i, i]);
 const calm = () => globalThis.matchMedia?.("(prefers-reduced-motion: reduce)").matches ?? true;
 const told = ({ places, scene }) => JSON.stringify([places, scene]);
 const within = (place) => place.map((value) => Math.min(Math.max(value, -1 - AROUND), 1 + AROUND));
-
-/** Made once for each object that it is asked of. */
-function kept(make) {
-  const known = new WeakMap();
-  return (each) => known.get(each) ?? known.set(each, make(each)).get(each);
-}
 
 const surrounded = kept((image) => {
   const found = framed(unpacked(image), AROUND / 2, 64);
@@ -40,15 +35,15 @@ function board({ onMove, onLook }) {
   });
   const next = picture.layer("attnlib-glimpse-next");
   next.append(svg("path", { d: "M0 -13L13 0L0 13L-13 0Z" }), svg("text", { y: 31, text: "next" }));
-  let [size, around] = [{ height: 1, width: 1 }, { above: 0, beside: 0 }];
+  let [size, around] = [{ height: 1, width: 1 }, { top: 0, left: 0 }];
   const at = (event) => {
     const [row, column] = picture.under(event);
-    return [(2 * (column + 0.5 - around.beside)) / size.width - 1, (2 * (row + 0.5 - around.above)) / size.height - 1];
+    return [(2 * (column + 0.5 - around.left)) / size.width - 1, (2 * (row + 0.5 - around.top)) / size.height - 1];
   };
   /** Row and column of a place, of one out of sight those of the nearest in sight. */
   const cell = (place) => {
     const [x, y] = within(place);
-    return [((y + 1) * size.height) / 2 + around.above - 0.5, ((x + 1) * size.width) / 2 + around.beside - 0.5];
+    return [((y + 1) * size.height) / 2 + around.top - 0.5, ((x + 1) * size.width) / 2 + around.left - 0.5];
   };
   const pixel = (place) => cell(place).reverse().map((value) => (value + 0.5) * picture.unit());
   const grip = handle({
@@ -93,15 +88,15 @@ function board({ onMove, onLook }) {
     update({ scenes, scene, fovea, places, model }, own) {
       const { name, image } = scenes[scene];
       [size, around] = [image, surrounded(image)];
-      const { height, width, above, beside, src } = around;
+      const { height, width, src } = around;
       picture.update({ src, height, width, alt: `${name}, among pieces of other digits` });
       const unit = picture.unit();
-      write(edge, { x: beside * unit, y: above * unit, width: size.width * unit, height: size.height * unit });
+      write(edge, { x: around.left * unit, y: around.top * unit, width: size.width * unit, height: size.height * unit });
       draw(places.map(cell), 0);
       const all = patchEdges(fovea, { ...size, ...model });
       squares(all.length).forEach(({ ground, line, text }, k) => {
         const [left, top, wide] = all[k];
-        const box = { x: (left + beside) * unit, y: (top + above) * unit, width: wide * unit, height: wide * unit };
+        const box = { x: (left + around.left) * unit, y: (top + around.top) * unit, width: wide * unit, height: wide * unit };
         write(ground, box);
         write(line, { ...box, "stroke-dasharray": k ? `${14 / k} ${5 + k}` : null });
         write(text, { x: box.x + 5, y: box.y + 17, text: `×${2 ** k}` });

@@ -4,6 +4,7 @@ import { button, choice, slider, toggle } from "../js/controls.js";
 import { html, svg, write } from "../js/dom.js";
 import { handle } from "../js/handle.js";
 import { addressOf, ownPicture, panel } from "../js/image.js";
+import { kept } from "../js/kept.js";
 import { framed, packed, pictureAddress, unpacked } from "../js/math/bitmap.js";
 import { compare, cornered, CORNERS, matrixOf, moved, step } from "../js/math/warp.js";
 import { arrow } from "../js/plane.js";
@@ -28,15 +29,11 @@ const SLIDERS = {
 const used = (kind, name) =>
   kind === "projective" || (kind === "affine" ? !name.startsWith("tilt") : ["width", "right", "down"].includes(name));
 
-/** The picture with noughts around it, and its address: made once, for it comes again with every frame. */
-const wide = new WeakMap();
-function around(picture) {
-  if (!wide.has(picture)) {
-    const whole = framed(unpacked(picture));
-    wide.set(picture, { ...whole, src: pictureAddress(whole) });
-  }
-  return wide.get(picture);
-}
+/** The picture with noughts around it, and its address. */
+const around = kept((picture) => {
+  const whole = framed(unpacked(picture), 1 / 4);
+  return { ...whole, src: pictureAddress(whole) };
+});
 
 const bytesOf = (read) => Uint8Array.from(read, (value) => Math.round(255 * value));
 /** A line and, below it, one that sets it off from any picture. */

@@ -17,11 +17,11 @@ export const unpacked = ({ height, width, rgb }) => ({
   rgb: Uint8Array.from(atob(rgb), (letter) => letter.charCodeAt(0)),
 });
 
-/** A picture of bytes with noughts around it, a quarter of a side each way; `top` and `left` are where it begins. */
-export function framed({ height, width, rgb }) {
-  const [top, left] = [height, width].map((side) => Math.ceil(side / 4));
+/** A picture of bytes with an even grey around it, a part of a side each way; `top` and `left` are where it begins. */
+export function framed({ height, width, rgb }, part, grey = 0) {
+  const [top, left] = [height, width].map((side) => Math.round(part * side));
   const whole = { height: height + 2 * top, width: width + 2 * left, top, left };
-  const bytes = new Uint8Array(3 * whole.height * whole.width);
+  const bytes = new Uint8Array(3 * whole.height * whole.width).fill(grey);
   for (let i = 0; i < height; i += 1)
     bytes.set(rgb.subarray(3 * i * width, 3 * (i + 1) * width), 3 * ((i + top) * whole.width + left));
   return { ...whole, rgb: bytes };

@@ -15,16 +15,6 @@ export function planes({ height, width, rgb }) {
   return { height, width, data: [0, 1, 2].map(plane) };
 }
 
-/** A picture of bytes with room around it, as a part of its sides, of an even grey; and how much that is in pixels. */
-export function framed({ height, width, rgb }, part, grey) {
-  const [above, beside] = [height, width].map((side) => Math.round(part * side));
-  const whole = { height: height + 2 * above, width: width + 2 * beside };
-  const around = new Uint8Array(3 * whole.height * whole.width).fill(grey);
-  for (let i = 0; i < height; i += 1)
-    around.set(rgb.subarray(3 * i * width, 3 * (i + 1) * width), 3 * ((i + above) * whole.width + beside));
-  return { ...whole, above, beside, rgb: around };
-}
-
 /** Left and top edge of each patch, in pixels from the corner of the image, and its width. */
 export function patchEdges([x, y], { height, width, size, scales }) {
   const centre = [((x + 1) * width) / 2, ((y + 1) * height) / 2];
