@@ -26,7 +26,7 @@ const surrounded = kept((image) => {
 
 /** The scene with the squares of the retina, the places that were looked at, the next one, and the fovea to move. */
 function board({ onMove, onLook }) {
-  const picture = panel({ title: "Drag the fovea, or click" });
+  const picture = panel({ title: "Drag, click, or arrows and Enter" });
   const edge = picture.layer("attnlib-glimpse-edge").appendChild(svg("rect"));
   const draw = numbered(picture);
   const squares = pool(picture.layer("attnlib-glimpse-squares"), () => {
@@ -99,7 +99,8 @@ function board({ onMove, onLook }) {
         const box = { x: (left + around.left) * unit, y: (top + around.top) * unit, width: wide * unit, height: wide * unit };
         write(ground, box);
         write(line, { ...box, "stroke-dasharray": k ? `${14 / k} ${5 + k}` : null });
-        write(text, { x: box.x + 5, y: box.y + 17, text: `×${2 ** k}` });
+        const shown = [box.x, box.y].map((at) => Math.min(Math.max(at, 0), WIDE - 60)); // of a square that begins out of sight
+        write(text, { x: shown[0] + 5, y: shown[1] + 17, text: `×${2 ** k}` });
       });
       const [x, y] = own ? pixel(own) : [0, 0];
       write(next, { transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})`, visibility: own ? null : "hidden" });
@@ -208,7 +209,7 @@ function build(view, first) {
   };
 }
 
-const unnamed = "Your own glimpses";
+const unnamed = "Another path";
 const hint = "Look where the digit is, then beside it: when does the belief follow?";
 
 export default { build, unnamed, hint };

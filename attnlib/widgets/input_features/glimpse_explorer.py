@@ -41,8 +41,7 @@ _MISREAD = [[0.0, 0.0], [-0.093, -0.16], [-0.095, 0.237], [0.145, -0.248], [0.15
 PRESETS = [
     preset(
         "Found at once",
-        "The second glimpse, on the way to the digit, makes the model sure of a 4: press Let it look, and see where it "
-        "goes once it is sure, away from the digit and out of the scene.",
+        "The second glimpse makes the model sure of a 4: press Let it look, and see where it goes once it is sure.",
         scene=4, places=_FOUND, fovea=_FOUND[-1],
     ),
     preset(
