@@ -362,3 +362,21 @@ def test_photographs_and_maps_stay_as_they_are_in_the_dark(new_context, origin):
     filters = page.locator(".cell_output img").evaluate_all("(all) => all.map((each) => getComputedStyle(each).filter)")
     assert len(filters) > 5
     assert set(filters) == {"none"}
+
+
+@pytest.mark.browser
+def test_pictures_stay_as_they_are_in_the_dark_and_charts_are_turned_round(new_context, origin):
+    """On the page, and at full size."""
+    page = new_context(color_scheme="dark").new_page()
+    page.goto(f"{origin}/book/taxonomy/input-features/spatial-transformer.html", wait_until="load")
+    drawn = ".tag_as-drawn a.attnlib-opens"
+    pictures, charts = page.locator(drawn), page.locator(f".cell_output a.attnlib-opens:not({drawn})")
+    assert (pictures.count(), charts.count()) == (2, 1)
+    shown = page.locator("dialog.attnlib-figure img")
+    for links, turned in ((pictures, False), (charts, True)):
+        for link in links.all():
+            link.click()
+            for each in (link.locator("img"), shown):
+                assert (each.evaluate("(node) => getComputedStyle(node).filter") != "none") is turned
+            page.keyboard.press("Escape")
+            expect(shown).to_be_hidden()

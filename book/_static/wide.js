@@ -61,6 +61,7 @@ function enlarge(links) {
       const small = link.querySelector("img");
       picture.src = small.src;
       picture.alt = small.alt;
+      picture.style.filter = getComputedStyle(small).filter; // in the dark some are turned round
       picture.style.setProperty("--least", small.style.width || `${small.naturalWidth / 2}px`);
       picture.style.setProperty("--most", `${small.naturalWidth}px`);
       dialog.showModal();
