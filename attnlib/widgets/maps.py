@@ -165,11 +165,12 @@ class Maps(PresetWidget):
     recall = Output("the share of people's links that are among them")
     error = Output("alignment error rate of the sentence")
 
+    presets_of = ("sentences",)
     sample: ClassVar = {"row": 2}
 
     def __init__(self, sentences: Any = None, **state: Any) -> None:
         if sentences is not None:
-            state = {"presets": [], **state, "sentences": sentences}
+            state["sentences"] = sentences
         super().__init__(**state)
 
     def _check(self, state: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Named states that a reader can start from, each with one sentence on what to notice."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import traitlets
 
@@ -35,7 +35,12 @@ class Presets(Record):
 
 
 class PresetWidget(Widget):
-    """A widget with ``presets``; setting ``preset`` to the name of one sets what that one holds."""
+    """A widget with ``presets``; setting ``preset`` to the name of one sets what that one holds.
+
+    Who gives one of the traits in ``presets_of`` gives other data than the presets speak of: then there are none.
+    """
+
+    presets_of: ClassVar[tuple[str, ...]] = ()
 
     presets = Presets([], help="what the reader can start from: name, notice and state of each")
     preset = Text("", help="name of the preset last chosen, or empty; setting it sets what the preset holds")
@@ -43,7 +48,9 @@ class PresetWidget(Widget):
     _follows = False  # not while it is made: what is given beside a preset stands
 
     def __init__(self, **state: Any) -> None:
-        if self.presets and not state.keys() & set(self._names()):
+        if state.keys() & set(self.presets_of):
+            state = {"presets": [], **state}
+        elif self.presets and not state.keys() & set(self._names()):
             state["preset"] = self.presets[0]["name"]
         if state.get("preset"):
             presets = state.get("presets", type(self).presets.default())

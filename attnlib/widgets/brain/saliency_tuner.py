@@ -126,7 +126,7 @@ class SaliencyTuner(PresetWidget):
     """
 
     pictures = Record({"name": Text(""), "image": Picture({}, least=8)}, _pictures(), shape=(("", 1, None),))
-    picture = Whole(CAT, below="pictures")
+    picture = Whole(0, below="pictures")
     method = Choice(METHODS, "centre-surround")
     intensity = Number(1.0, least=0, most=2)
     colour = Number(1.0, least=0, most=2)
@@ -139,12 +139,8 @@ class SaliencyTuner(PresetWidget):
     saliency = Output("the saliency map, as a share of its largest value")
     path = Output("row, column and strength of each fixation")
 
+    presets_of = ("pictures",)
     sample: ClassVar = {"radius": 0.3}
-
-    def __init__(self, **state: Any) -> None:
-        if "pictures" in state:  # the presets are of other pictures
-            state = {"presets": [], "picture": 0, **state}
-        super().__init__(**state)
 
     def _compute(self) -> None:
         image = unpacked(self.pictures[self.picture]["image"])

@@ -130,12 +130,8 @@ class GlimpseExplorer(Stepper):
     beliefs = Output("of each kind, after each glimpse")
     own = Output("where the model would look after each glimpse")
 
+    presets_of = ("model", "scenes")
     sample: ClassVar = {"fovea": [0.25, -0.5]}
-
-    def __init__(self, **state: Any) -> None:
-        if state.keys() & {"model", "scenes"}:  # the presets are of others
-            state = {"presets": [], **state}
-        super().__init__(**state)
 
     def _check(self, state: dict[str, Any]) -> None:
         try:

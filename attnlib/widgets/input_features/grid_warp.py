@@ -145,12 +145,8 @@ class GridWarp(PresetWidget):
     error = Output("mean squared error to the target")
     slopes = Output("row, column, and the slope of the error by x and y of the point")
 
+    presets_of = ("pictures",)
     sample: ClassVar = {"right": 0.25}
-
-    def __init__(self, **state: Any) -> None:
-        if "pictures" in state:  # the presets are of other pictures
-            state = {"presets": [], "picture": 0, **state}
-        super().__init__(**state)
 
     def _matrix(self) -> Tensor:
         """The whole map of the kind, by the library's functions, which count from the identity."""
