@@ -643,6 +643,23 @@ def test_the_scripts_on_items_repeat_themselves(name, request, monkeypatch, tmp_
     assert "rate 0.01" in capsys.readouterr().out
 
 
+# --- arms that are trained with several seeds, each at its best rate --------------------------------------------------
+
+
+def check_the_arms(made, name):
+    """The results are of today's code and setting, and an arm has the best rate of its search, with all seeds."""
+    metrics = json.loads((made.RESULTS / "metrics.json").read_text("utf-8"))
+    check_the_code(metrics, name)
+    assert metrics["setting"] == made.SETTING
+    assert list(metrics["runs"]) == list(made.ARMS)
+    for found in metrics["runs"].values():
+        assert list(found["search"]) == [str(rate) for rate in made.SETTING["rates"]]
+        assert str(found["rate"]) == min(found["search"], key=found["search"].__getitem__)
+        assert len(found["test"]) == len(found["losses"]) == made.SETTING["seeds"]
+        assert {len(losses) for losses in found["losses"]} == {made.SETTING["epochs"]}
+    return metrics
+
+
 # --- spatial transformers ---------------------------------------------------------------------------------------------
 
 
@@ -652,16 +669,7 @@ def poses():
 
 
 def test_poses_are_of_this_script(poses):
-    """The results are of today's code and setting, and an arm has the best rate of its search, with all seeds."""
-    metrics = json.loads((poses.RESULTS / "metrics.json").read_text("utf-8"))
-    check_the_code(metrics, "spatial_transformer")
-    assert metrics["setting"] == poses.SETTING
-    assert list(metrics["runs"]) == list(poses.ARMS)
-    for found in metrics["runs"].values():
-        assert list(found["search"]) == [str(rate) for rate in poses.SETTING["rates"]]
-        assert str(found["rate"]) == min(found["search"], key=found["search"].__getitem__)
-        assert len(found["test"]) == len(found["losses"]) == poses.SETTING["seeds"]
-        assert {len(losses) for losses in found["losses"]} == {poses.SETTING["epochs"]}
+    check_the_arms(poses, "spatial_transformer")
 
 
 def test_the_transformer_finds_poses_as_was_written_down(poses):
@@ -701,17 +709,9 @@ def glimpses():
 
 
 def test_glimpses_are_of_these_scripts(glimpses):
-    """The results are of today's code and setting, and an arm has the best rate of its search, with all seeds."""
-    metrics = json.loads((glimpses.RESULTS / "metrics.json").read_text("utf-8"))
-    check_the_code(metrics, "glimpses")
-    assert metrics["setting"] == glimpses.SETTING
+    metrics = check_the_arms(glimpses, "glimpses")
     assert metrics["costs"] == glimpses.costs(glimpses.SETTING)
-    assert list(metrics["runs"]) == list(glimpses.ARMS)
     for arm, found in metrics["runs"].items():
-        assert list(found["search"]) == [str(rate) for rate in glimpses.SETTING["rates"]]
-        assert str(found["rate"]) == min(found["search"], key=found["search"].__getitem__)
-        assert len(found["test"]) == len(found["losses"]) == glimpses.SETTING["seeds"]
-        assert {len(losses) for losses in found["losses"]} == {glimpses.SETTING["epochs"]}
         assert found["parameters"] == glimpses.parameters(glimpses.ARMS[arm](glimpses.SETTING))
     led = json.loads((glimpses.RESULTS.with_name("glimpses_led") / "metrics.json").read_text("utf-8"))
     check_the_code(led, "glimpses_led")
