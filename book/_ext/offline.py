@@ -53,23 +53,6 @@ def link_repository(app: Sphinx, config: Config) -> None:
         config.html_theme_options[button] = wanted
 
 
-def mend_search(app: Sphinx) -> None:
-    """The search fetches each page that it finds, to show a summary; from a folder it may not.
-
-    What it looks for there may be a module's place, whose name has dots in it, which a selector takes for classes.
-    """
-    rules = """
-if (location.protocol === 'file:') DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
-document.addEventListener('DOMContentLoaded', () => {
-  if (typeof Search === 'undefined' || Search.mended) return;  // the theme writes this script twice
-  Search.mended = true;
-  const plain = Search.htmlToText;
-  Search.htmlToText = (text, anchor) => plain(text, anchor && '#' + CSS.escape(anchor.slice(1)));
-});
-"""
-    app.add_js_file(None, body=rules, priority=800)
-
-
 def render_unhandled(self: NbElementRenderer, data):  # type: ignore[no-untyped-def]
     """Pass over our own data silently; warn of any other unknown mime type as before."""
     return [] if data.mime_type.startswith(QUIET_MIMES) else _render_unhandled(self, data)
@@ -83,5 +66,4 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", vendor_mathjax)
     app.connect("config-inited", remove_thebe)
     app.connect("config-inited", link_repository)
-    app.connect("builder-inited", mend_search)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
