@@ -672,6 +672,16 @@ def test_poses_are_of_this_script(poses):
     check_the_arms(poses, "spatial_transformer")
 
 
+def test_rivals_are_of_this_script_and_trained_alike(poses):
+    """A rival is as large as what it is held against, and the code that trained both is the same."""
+    made = script("spatial_transformer_rivals")
+    metrics = check_the_arms(made, "spatial_transformer_rivals")
+    assert metrics["trained by"] == json.loads((poses.RESULTS / "metrics.json").read_text("utf-8"))["script"]
+    sizes = {arm: made.size(made.made(arm, made.SETTING)) for arm in made.ARMS}
+    assert sizes == {arm: found["parameters"] for arm, found in metrics["runs"].items()}
+    assert abs(sizes["convolution"] - made.size(poses.Reader("answer", poses.SETTING))) < 800  # a unit has 795
+
+
 def test_the_transformer_finds_poses_as_was_written_down(poses):
     """The checkpoint, read again on the first tenth of the scenes that it was tested with."""
     metrics = json.loads((poses.RESULTS / "metrics.json").read_text("utf-8"))
