@@ -1,15 +1,15 @@
-"""Recall a marked symbol from L steps back, with a recurrent network and with attention; and where attention looks.
+"""Recall a marked symbol from n steps back, with a recurrent network and with attention; and where attention looks.
 
     python book/experiments/self_attention.py [TASK ...]
 
-In the task *far* the length is the only difference: a marked symbol, L - 1 others, and the question what was marked. In
-the task *asked* a word of the kind that is asked for stands anywhere in a sentence; in the task *counted* there are some
-of them, to be counted. What counts in both is on which words attention lies when it comes after the network that reads,
-and when it comes before. Each arm is trained at each rate of the same grid and keeps the one that is best on sequences
-that are neither trained nor tested with. Five seeds stand side by side on the first axis; all arms share their
-sequences. Forty-two trainings, a quarter of an hour on one core. What is done lies in ``runs/self_attention``, so that
-a script that was killed goes on where it was; who changes a setting, or how a network is trained, empties that folder
-first.
+In the task *far* the length is the only difference: a marked symbol, n - 1 others, and the question what was marked. In
+the task *asked* a word of the kind that is asked for stands anywhere in a sentence; in the task *counted* there are
+some of them, to be counted. What counts in both is on which words attention lies when it comes after the network that
+reads, and when it comes before. Each arm is trained at each rate of the same grid and keeps the one that is best on
+sequences that are neither trained nor tested with; one arm is trained four times as long. Five seeds stand side by side
+on the first axis; all arms share their sequences. Forty-six trainings, a quarter of an hour on one core. What is done
+lies in ``runs/self_attention``, so that a script that was killed goes on where it was; who changes a setting, or how a
+network is trained, empties that folder first.
 """
 
 import json
@@ -39,6 +39,7 @@ SETTING: dict[str, Any] = {
     "symbols": 8,
     "kinds": 4,
     "steps": {"far": 400, "asked": 700, "counted": 700},
+    "longer": {"steps": 1600, "lengths": [16, 32]},
     "batch": 32,
     "clip": 1.0,
     "choose by": 300,
@@ -195,6 +196,7 @@ TASKS: dict[str, dict[str, Arm]] = {
     "far": {
         "attention": Arm(attention, {"embed": (32, FAR), **MATRICES, **answer(32)}),
         "recurrent": Arm(recurrent, {**unit(FAR, 29), **answer(29)}),
+        "recurrent, longer": Arm(recurrent, {**unit(FAR, 29), **answer(29)}),
         "recurrent, with attention": Arm(over_states, {**unit(FAR, 25), "match": (25, 25), **answer(25)}),
     },
     "asked": READERS,
@@ -203,8 +205,13 @@ TASKS: dict[str, dict[str, Arm]] = {
 DRAW = {"far": far, "asked": asked, "counted": counted}
 
 
-def lengths(task: str) -> list[int]:
-    found: list[int] = SETTING["lengths"] if task == "far" else [SETTING["sentence"]]
+def lengths(task: str, arm: str) -> list[int]:
+    found: list[int] = [SETTING["sentence"]] if task != "far" else SETTING["lengths"]
+    return SETTING["longer"]["lengths"] if arm.endswith("longer") else found
+
+
+def steps(task: str, arm: str) -> int:
+    found: int = SETTING["longer"]["steps"] if arm.endswith("longer") else SETTING["steps"][task]
     return found
 
 
@@ -229,7 +236,7 @@ def train(task: str, arm: str, length: int, rate: float) -> tuple[State, list[li
         scores = TASKS[task][arm].run(state, data)[0]
         return F.cross_entropy(scores.transpose(1, 2), data.wanted, reduction="none").mean(-1)
 
-    losses = descend(state.values(), loss, steps=SETTING["steps"][task], rate=rate, clip=SETTING["clip"])
+    losses = descend(state.values(), loss, steps=steps(task, arm), rate=rate, clip=SETTING["clip"])
     curve = [part.mean(0).tolist() for part in losses.chunk(10)]
     return {name: value.detach() for name, value in state.items()}, curve
 
@@ -291,7 +298,7 @@ def chosen(task: str, arm: str, length: int) -> dict[str, Any]:
     }
     if task == "far":
         found["elsewhere"] = {
-            str(other): examine(task, arm, state, held(task, other, "tested"))["right"] for other in lengths(task)
+            str(other): examine(task, arm, state, held(task, other, "tested"))["right"] for other in SETTING["lengths"]
         }
     else:
         found["by place"] = by_place(task, arm, state, test)
@@ -309,7 +316,7 @@ def main(tasks: list[str]) -> None:
         runs[task] = {}
         for arm in TASKS[task]:
             runs[task][arm] = {}
-            for length in lengths(task):
+            for length in lengths(task, arm):
                 found = chosen(task, arm, length)
                 state = found.pop("state")
                 runs[task][arm][str(length)] = found
@@ -327,7 +334,7 @@ def main(tasks: list[str]) -> None:
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "metrics.json").write_text(json.dumps(metrics, separators=(",", ":")) + "\n", encoding="utf-8")
-    some = (f"far, {arm}, {length}, " for arm in TASKS["far"] for length in SETTING["lengths"][1:2])
+    some = (f"far, {arm}, {SETTING['lengths'][1]}, " for arm in TASKS["far"])
     prefixes = (*some, *(f"counted, {arm}, " for arm in READERS))
     torch.save({name: value for name, value in kept.items() if name.startswith(prefixes)}, RESULTS / "model.pt")
 

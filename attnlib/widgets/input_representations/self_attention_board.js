@@ -49,7 +49,8 @@ function drawing(view, get) {
       words(vectors.length).forEach((drawn, i) => {
         const first = state.words.findIndex((word, s) => word === state.words[i] && vectors[s].join() === vectors[i].join());
         // Of words on one spot the names are not written over each other.
-        drawn.update(first === i ? `${state.words[i]} ` : "", { hollow: i !== selected, place: place(vectors[i]) });
+        const chosen = vectors[i].join() === vectors[selected].join();
+        drawn.update(first === i ? `${state.words[i]} ` : "", { hollow: !chosen, place: place(vectors[i]) });
       });
       contexts(1)[0].update("c", { place: place(context) });
       corners(ends.length).forEach((drawn, j) => drawn.update(`${j + 1}`, { place: place(ends[j]) }));
@@ -107,7 +108,7 @@ function build(view, first) {
   const settings = html("div", { class: "attnlib-settings" }, line.node,
     html("div", { class: "attnlib-controls" }, positions.node, matrix.node, causal.node, straight.node), numbers);
   view.root.append(html("div", { class: "attnlib-two" }, html("div", {}, picture.node, marks.node),
-    html("div", { class: "attnlib-side" }, view.caption, weights.node, settings)), row.node);
+    html("div", { class: "attnlib-side" }, view.caption, html("div", { class: "attnlib-maps-below" }, weights.node), settings)), row.node);
 
   function show() {
     const rows = attention(state);

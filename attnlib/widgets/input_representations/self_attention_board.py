@@ -56,8 +56,8 @@ PRESETS = [
     ),
     _preset(
         "Asking for something else",
-        "W_q turns by a quarter, so that black and white ask for what points where cat and dog point: make W_q the "
-        "identity again with Straight, and each looks at its own kind.",
+        "W_q turns by a quarter, so that black and white ask for what points where cat and dog point: choose handles "
+        "for W_q, press the button that makes it straight, and each looks at its own kind.",
         words=["black", "cat", "white", "dog"],
         vectors=[[2.2, 0.2], [0.1, 2.2], [2.2, -0.2], [-0.1, 2.2]],
         query_weight=_QUARTER,
