@@ -723,8 +723,14 @@ def test_what_is_read_is_a_row_of_self_attention(far):
 
 def test_the_script_on_recall_repeats_itself(far, monkeypatch, tmp_path, capsys):
     """A few steps, twice; and arms that were trained apart are not trained again."""
-    few = {"lengths": [2, 3], "sentence": 4, "rates": [0.01], "choose by": 5, "tested": 7}
-    steps = {"steps": {"far": 2, "asked": 2, "counted": 2}, "longer": {"steps": 3, "lengths": [2]}}
+    few = {
+        "lengths": {key: [2, 3] for key in far.TASKS["far"]},
+        "sentence": 4,
+        "rates": [0.01],
+        "choose by": 5,
+        "tested": 7,
+    }
+    steps = {"steps": {"far": 2, "asked": 2, "counted": 2}, "longer": 3}
     monkeypatch.setattr(far, "SETTING", {**far.SETTING, **few, **steps})
     results = []
     for again in ("one", "two"):
