@@ -88,7 +88,7 @@ def word_vector(word: str) -> list[float]:
     found = 2166136261
     for letter in word.lower():
         found = (found ^ ord(letter)) * 16777619 & 0xFFFFFFFF
-    found = (found ^ found >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+    found = (found ^ found >> 16) * 2246822507 & 0xFFFFFFFF
     found ^= found >> 13
     turn, length = 2 * math.pi * (found % 1024) / 1024, 1 + ((found >> 10) % 1024) / 1024
     return [round(length * math.cos(turn), 2), round(length * math.sin(turn), 2)]

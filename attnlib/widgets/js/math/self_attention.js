@@ -39,7 +39,7 @@ export function selfAttention(vectors, { query, key, value, positions = "none", 
 export function wordVector(word) {
   let hash = 2166136261;
   for (const letter of word.toLowerCase()) hash = Math.imul(hash ^ letter.codePointAt(0), 16777619) >>> 0;
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b) >>> 0;
+  hash = Math.imul(hash ^ (hash >>> 16), 2246822507) >>> 0;
   hash = (hash ^ (hash >>> 13)) >>> 0;
   const [turn, length] = [(2 * Math.PI * (hash % 1024)) / 1024, 1 + ((hash >>> 10) % 1024) / 1024];
   return [Math.cos(turn), Math.sin(turn)].map((part) => Number((length * part).toFixed(2)));
