@@ -9,9 +9,16 @@ from torch import Tensor, nn
 
 from .._checks import check_parameter
 from .coattention import Alternation, CoAttention, Guidance, alternating, parallel
-from .phrases import Levels, QuestionHierarchy
+from .phrases import Levels, QuestionHierarchy, phrases
 
-__all__ = ["AlternatingCoAttention", "HierarchicalCoAttention", "ParallelCoAttention", "Reading", "fuse"]
+__all__ = [
+    "AlternatingCoAttention",
+    "HierarchicalCoAttention",
+    "ParallelCoAttention",
+    "PhraseCoAttention",
+    "Reading",
+    "fuse",
+]
 
 
 class Reading(NamedTuple):
@@ -171,6 +178,55 @@ class HierarchicalCoAttention(nn.Module):
         )
         sums = [(each.image.context + each.question.context).squeeze(-2) for each in found]
         return Reading(self.answer(fuse(sums, list(self.fusion))), found)
+
+
+class PhraseCoAttention(nn.Module):
+    """One level alone, the phrases: small enough for a page, and for a model whose weights one wants to read.
+
+    Args:
+        n_words: size of the vocabulary.
+        d: size of words, phrases, regions and all that is made of them.
+        n_answers: how many answers there are.
+        attention: as in :class:`HierarchicalCoAttention`.
+        longest: phrases have from one to so many words.
+
+    Source: the middle level of Lu et al. 2016 [lu2016].
+
+    Departs from the source: without the levels below and above.
+
+    >>> reading = PhraseCoAttention(11, 8, 3)(torch.zeros(2, 5, 8), torch.ones(2, 4, dtype=torch.long))
+    >>> reading.scores.shape, len(reading.levels)
+    (torch.Size([2, 3]), 1)
+    """
+
+    def __init__(
+        self,
+        n_words: int,
+        d: int,
+        n_answers: int,
+        attention: Callable[[int, int, int], nn.Module] = AlternatingCoAttention,
+        longest: int = 3,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(n_words, d)
+        sizes = [(d, d, length) for length in range(1, longest + 1)]
+        self.kernels = nn.ParameterList(nn.init.xavier_uniform_(torch.empty(size)) for size in sizes)
+        self.attention = attention(d, d, d)
+        self.fusion = _matrix(d, d)
+        self.answer = nn.Linear(d, n_answers)
+
+    def forward(
+        self,
+        image: Float[Tensor, "batch region d"],
+        question: Int[Tensor, "batch word"],
+        image_mask: Bool[Tensor, "batch region"] | None = None,
+        question_mask: Bool[Tensor, "batch word"] | None = None,
+    ) -> Reading:
+        """Scores of the answers, and where the level looked. Padding comes last, or phrases would reach across it."""
+        level = phrases(self.embedding(question), list(self.kernels), mask=question_mask)
+        found = self.attention(image, level, image_mask, question_mask)
+        total = (found.image.context + found.question.context).squeeze(-2)
+        return Reading(self.answer(fuse([total], [self.fusion])), (found,))
 
 
 def _matrix(rows: int, columns: int) -> nn.Parameter:
