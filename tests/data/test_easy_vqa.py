@@ -1,4 +1,4 @@
-"""easy-VQA: questions and pictures out of a tiny zip of ours; what is wrong is named; the real one holds what is told."""
+"""easy-VQA: questions and pictures out of a tiny zip of ours; what is wrong is named; what the real one holds."""
 
 import io
 import json

@@ -158,7 +158,8 @@ def test_bad_input_is_named():
 @pytest.mark.parametrize("fault", ["left for right", "regions of the thing beside"])
 def test_wrong_answers_are_rejected(fault, monkeypatch):
     if fault == "left for right":
-        monkeypatch.setitem(visual_questions._SIDES, "left", (0, 1))
+        for way, step in (("left", (0, 1)), ("right", (0, -1))):
+            monkeypatch.setitem(visual_questions._SIDES, way, step)
     else:
         right = visual_questions._read
 
