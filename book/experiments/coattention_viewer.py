@@ -25,8 +25,27 @@ from book.experiments.coattention import ANSWERS, RESULTS, SETTING, WORDS, netwo
 
 # Which of the scenes tested with, each with its own question and others that are asked about it.
 SHOWN = {
-    0: [],
-    1: [],
+    0: [
+        "what colour is the triangle",
+        "how many circles are there",
+        "is there a red square",
+        "is there a blue circle",
+        "i like red squares but what shape is the yellow thing",
+    ],
+    22: [
+        "i like red circles but what colour is the triangle",
+        "what shape is the green thing",
+        "how many red things are there",
+        "is there a blue cross",
+    ],
+    18: ["how many squares are there", "what colour is the circle", "is there a purple square"],
+    36: [
+        "what colour is the cross",
+        "what shape is the yellow thing",
+        "how many purple things are there",
+        "is there a red cross",
+    ],
+    32: ["what colour is the circle", "how many triangles are there", "is there a purple triangle"],
 }
 
 
@@ -39,8 +58,9 @@ def scenes() -> list[dict[str, Any]]:
         asked = [" ".join(made[place].words), *SHOWN[place]]
         right = [visual_questions.ask(things, text.split(), SETTING["side"]).answer for text in asked]
         image = packed(visual_questions.draw(things, SETTING["side"]))
-        told = ", ".join(f"{thing.colour} {thing.shape} in {thing.cell + 1}" for thing in things)
-        found.append({"name": f"Scene {n + 1}: {told}", "image": image, "questions": asked, "answers": right})
+        told = ", ".join(f"{thing.colour} {thing.shape} in cell {thing.cell + 1}" for thing in things)
+        one = {"name": f"Scene {n + 1}, {len(things)} things", "told": told, "image": image}
+        found.append({**one, "questions": asked, "answers": right})
     return found
 
 

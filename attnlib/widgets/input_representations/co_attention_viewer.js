@@ -26,13 +26,13 @@ function board() {
   });
   return {
     node: picture.node,
-    update({ name, image }, cell, weights) {
-      picture.update({ src: addressOf(image), ...image, alt: name, title: weights ? "Scene: weight of each cell" : "Scene: its cells" });
+    update({ told, image }, cell, weights) {
+      picture.update({ src: addressOf(image), ...image, alt: told, title: weights ? "Scene: weight of each cell" : "Scene: its cells" });
       const [side, across] = [cell * picture.unit(), Math.floor(image.width / cell)];
       const most = weights && Math.max(...weights);
       cells(across * Math.floor(image.height / cell)).forEach(({ veil, edge, text }, n) => {
         const box = { x: (n % across) * side, y: Math.floor(n / across) * side, width: side, height: side };
-        write(veil, { ...box, "fill-opacity": weights ? 0.82 * (1 - weights[n] / most) : 0 });
+        write(veil, { ...box, "fill-opacity": weights ? 0.7 * (1 - weights[n] / most) : 0 });
         write(edge, { ...box, "data-most": Boolean(weights) && weights[n] === most });
         write(text, { x: box.x + 8, y: box.y + 24, text: weights ? `${n + 1}: ${number(weights[n])}` : n + 1 });
       });
@@ -108,7 +108,7 @@ function build(view, first) {
   return (state) => {
     const { scenes, model, step } = state;
     now = state;
-    const { name, image, answers: truths } = scenes[state.scene];
+    const { name, told: shows, image, answers: truths } = scenes[state.scene];
     const across = Math.floor(image.width / model.cell) * Math.floor(image.height / model.cell);
     if (!pairs || pairs.across !== across) {
       const columns = ["Word", ...Array.from({ length: across }, (_, n) => String(n + 1))];
@@ -128,7 +128,7 @@ function build(view, first) {
     listed.update(text, { options: asked.includes(text) ? all : [[text, "your own"], ...all] });
     kind.update(state.kind, { options: KINDS });
     own.update(state);
-    drawing.update({ name, image }, model.cell, looks ? found.image.weights : null);
+    drawing.update({ told: shows, image }, model.cell, looks ? found.image.weights : null);
     const best = weights ? largest(weights) : -1;
     const bar = (t) => ({ text: share(weights[t]), part: weights[t], before: second && !parallel ? found.first.weights[t] : 0 });
     const caption = second && !parallel ? "Weight of each word (outlined: at the first reading)" : "Weight of each word";

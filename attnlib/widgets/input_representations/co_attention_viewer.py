@@ -39,8 +39,8 @@ class CoAttentionViewer(Stepper):
 
     Args:
         model: of :func:`attnlib.widgets.input_representations.co_attention_model.packed_model`.
-        scenes: each a ``name``, an ``image`` of :func:`attnlib.widgets.image.packed`, and ``questions`` with the
-            ``answers`` that are right.
+        scenes: each a ``name``, what it shows in words (``told``), an ``image`` of
+            :func:`attnlib.widgets.image.packed`, and ``questions`` with the ``answers`` that are right.
         scene: the number of the one that is shown.
         words: the question, in words of the model, without a question mark.
         kind: ``parallel`` or ``alternating``.
@@ -71,6 +71,7 @@ class CoAttentionViewer(Stepper):
     scenes = Record(
         {
             "name": Text(""),
+            "told": Text(""),
             "image": Picture({}),
             "questions": Texts([], shape=("_asked",)),
             "answers": Texts([], shape=("_asked",)),

@@ -30,7 +30,7 @@ def made(seed=0, d=5, cell=3, height=7, width=9, **more):
         for parameter in network.parameters():
             parameter.data.mul_(2)
     asked = {"questions": ["w0 w1", "w3"], "answers": ["yes", "red"]}
-    scene = {"name": "noise", "image": packed(torch.rand(3, height, width).double()), **asked}
+    scene = {"name": "noise", "told": "noise", "image": packed(torch.rand(3, height, width).double()), **asked}
     state = {"model": packed_model(seen, networks, WORDS, ANSWERS), "scenes": [scene], "words": ["w1", "w4", "w4"]}
     return CoAttentionViewer(**(state | more)), seen, networks
 
