@@ -241,7 +241,7 @@ def examine(arm: str, state: State, on: Batch) -> dict[str, Tensor]:
     """Share of right answers, of all and of each kind; the weight on what counts, a number a seed.
 
     ``regions, another question``: the scene's weights when it is asked the next question; ``words, another scene``:
-    the words' when the next scene is shown.
+    the words' when the next scene is shown. ``phrases``: on those that hold a word that counts among their three.
     """
     scores, image, words = run(arm, state, on.region, on.word, on.mask)
     asked = run(arm, state, on.region, on.word.roll(1, 0), on.mask.roll(1, 0))[1]
@@ -258,10 +258,16 @@ def examine(arm: str, state: State, on: Batch) -> dict[str, Tensor]:
         "regions": share(image, on.right, known),
         "regions, another question": share(asked, on.right, known),
         "words": share(words, on.listen, everything),
+        "phrases": share(words, reach(on), everything),
         "words, another scene": share(shown, on.listen, everything),
         "largest region": (on.right.gather(1, image.argmax(-1).T).T)[:, known].double().mean(-1),
         "largest word": on.listen.gather(1, words.argmax(-1).T).T.double().mean(-1),
     }
+
+
+def reach(on: Batch) -> Tensor:
+    """Which phrases hold a word that counts: each begins at its word and ends two words later, or with the question."""
+    return F.max_pool1d(F.pad(on.listen.double(), (0, 2)).unsqueeze(1), 3, stride=1)[:, 0].bool() & on.mask
 
 
 def rounded(found: dict[str, Tensor]) -> dict[str, list[float]]:
@@ -313,6 +319,7 @@ def floors() -> dict[str, float]:
         "commonest of its kind": (on.answer == torch.stack(by_kind)[on.kind]).double().mean(),
         "regions, even": on.right[known].double().mean(),
         "words, even": (on.listen.sum(-1) / on.mask.sum(-1)).double().mean(),
+        "phrases, even": (reach(on).sum(-1) / on.mask.sum(-1)).double().mean(),
     }
     return {name: round(value.item(), 4) for name, value in found.items()}
 

@@ -768,7 +768,7 @@ def test_questions_are_answered_as_was_written_down(questions):
     for arm in questions.KEPT:
         state = {name: stored[f"{arm} {name}"].float() for name in questions.network(arm).state_dict()}
         found = questions.examine(arm, state, on)
-        for name in ("right", "regions", "words"):
+        for name in ("right", "regions", "phrases"):
             written = torch.tensor(metrics["runs"][arm]["test"][name]).double()
             assert_close(found[name], written, atol=0.09, rtol=0)
 

@@ -98,7 +98,7 @@ function build(view, first) {
     },
   });
   walk.node.append(button({ label: "To the answer", onClick: () => set({ step: STEPS[now.kind].length }) }).node);
-  const words = table({ columns: ["Word", "Weight"], bars: 1, kind: "attnlib-looks attnlib-co-words", caption: "Weight of each word" });
+  const words = table({ columns: ["Word", "Weight"], bars: 1, kind: "attnlib-looks attnlib-co-words", caption: "Weight of the phrase that begins at each word" });
   const answers = table({ columns: ["Answer", "Probability"], bars: 1, kind: "attnlib-looks attnlib-co-answers", caption: "Answer" });
   const holder = html("div", { class: "attnlib-co-affinity" });
   const right = html("div", { class: "attnlib-co-right" }, words.node, answers.node);
@@ -131,7 +131,7 @@ function build(view, first) {
     drawing.update({ told: shows, image }, model.cell, looks ? found.image.weights : null);
     const best = weights ? largest(weights) : -1;
     const bar = (t) => ({ text: share(weights[t]), part: weights[t], before: second && !parallel ? found.first.weights[t] : 0 });
-    const caption = second && !parallel ? "Weight of each word (outlined: at the first reading)" : "Weight of each word";
+    const caption = `Weight of the phrase that begins at each word${second && !parallel ? "; outlined: at the first reading" : ""}`;
     words.update(state.words.map((word, t) => [word, weights ? bar(t) : NONE]), { caption, shown: (t) => t === best });
     const order = found.belief.map((p, n) => [p, n]).sort((a, b) => b[0] - a[0]).slice(0, 3);
     const row = ([p, n]) => [model.answers[n], { text: share(p), part: p, before: 0 }];
@@ -142,7 +142,7 @@ function build(view, first) {
     const truth = truths[asked.indexOf(text)];
     const next = ended ? "" : `Next: ${STEPS[state.kind][step]}.`;
     const where = looks ? `Most weight on cell ${largest(found.image.weights) + 1} (${share(Math.max(...found.image.weights))})` : "";
-    const listens = weights ? `${where ? " and on" : "Most weight on"} “${state.words[best]}” (${share(weights[best])})` : "";
+    const listens = weights ? `${where ? " and on" : "Most weight on"} “${state.words.slice(best, best + 3).join(" ")}” (${share(weights[best])})` : "";
     const told = where || listens ? `${where}${listens}.` : step ? "Each word has met each cell; there are no weights yet." : `${name}.`;
     const answer = ended ? ` It answers ${model.answers[order[0][1]]} (${share(order[0][0])})${truth ? `; right is ${truth}` : ""}.` : "";
     view.news(`${told}${answer}`, next);

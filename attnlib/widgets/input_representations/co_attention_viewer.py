@@ -10,7 +10,7 @@ import torch
 from attnlib.input_representations.coattention import CoAttention
 from attnlib.widgets.image import unpacked
 from attnlib.widgets.input_representations.co_attention_model import KINDS, LAYERS, seen_regions, unpacked_network
-from attnlib.widgets.presets import Presets
+from attnlib.widgets.presets import Presets, preset
 from attnlib.widgets.stepper import Stepper
 from attnlib.widgets.text import share
 from attnlib.widgets.traits import Choice, Output, Picture, Record, StateError, Text, Texts, Whole
@@ -31,7 +31,42 @@ def _stored() -> dict[str, Any]:
     return found
 
 
-PRESETS: list[dict[str, Any]] = []
+_ASIDE, _COUNTED = "i like red circles but what colour is the triangle", "how many red things are there"
+_FULL = "i like purple squares but how many squares are there in this picture"
+PRESETS = [
+    preset(
+        "In turn",
+        "An aside names red circles, and cell 5 holds one. It gets next to no weight: go back a step at a time.",
+        scene=1, words=_ASIDE.split(), kind="alternating", step=4,
+    ),
+    preset(
+        "In parallel",
+        "Each word has met each cell, and most affinities are full, −1 or 1: go on to the weights that come of them.",
+        scene=1, words=_ASIDE.split(), kind="parallel", step=1,
+    ),
+    preset(
+        "Two are not more than one",
+        "Both red things get weight, and the answer is 1: the mean of two like things is not larger than one of them.",
+        scene=1, words=_COUNTED.split(), kind="parallel", step=3,
+    ),
+    preset(
+        "Words that say nothing",
+        "The squares get most of the cells' weight, but of the words' nearly all goes to “are there in”, which does "
+        "not say what is counted: each side goes its own way.",
+        scene=2, words=_FULL.split(),
+        kind="parallel", step=3,
+    ),
+    preset(
+        "None is there",
+        "There is no red cross, and nearly all weight lies on the four empty cells: ask for a purple cross instead.",
+        scene=3, words=["is", "there", "a", "red", "cross"], kind="parallel", step=3,
+    ),
+    preset(
+        "Wrong, and seen to be",
+        "It looks at the blue cross and says yes, but no blue circle is there: see what the other kind looks at.",
+        scene=0, words=["is", "there", "a", "blue", "circle"], kind="alternating", step=4,
+    ),
+]  # fmt: skip
 
 
 class CoAttentionViewer(Stepper):
@@ -50,7 +85,8 @@ class CoAttentionViewer(Stepper):
 
     The outputs are computed in float64 with attnlib, all of them at any step: ``affinity`` (word by region, of the
     parallel kind), ``first`` (weights of words at the first reading, of the alternating kind), ``regions`` and
-    ``read`` (weights of regions and words), ``belief`` (a probability for each answer).
+    ``read`` (weights of regions, and of words, each of which stands for the phrase of up to three that begins there),
+    ``belief`` (a probability for each answer).
 
     >>> viewer = CoAttentionViewer()
     >>> viewer.to(9)
@@ -80,7 +116,7 @@ class CoAttentionViewer(Stepper):
         shape=(("", 1, None),),
     )
     scene = Whole(0, below="scenes")
-    words = Texts(_stored()["scenes"][0]["questions"][0].split(), shape=(("", 1, 16),))
+    words = Texts(["is", "there", "a", "red", "circle"], shape=(("", 1, 16),))
     kind = Choice(KINDS, "alternating")
     step = Whole(0, most=4)
     presets = Presets(PRESETS)
@@ -138,6 +174,7 @@ class CoAttentionViewer(Stepper):
         scene, best = self.scenes[self.scene], max(range(len(self.belief)), key=self.belief.__getitem__)
         look = max(range(len(self.regions)), key=self.regions.__getitem__)
         listen = max(range(len(self.read)), key=self.read.__getitem__)
-        told = f"most weight on cell {look + 1} ({share(self.regions[look])}) and on {self.words[listen]!r}"
+        phrase = " ".join(self.words[listen : listen + 3])
+        told = f"most weight on cell {look + 1} ({share(self.regions[look])}) and on {phrase!r}"
         answer = f"answer {self.model['answers'][best]} ({share(self.belief[best])})"
         return f"{scene['name']}; {' '.join(self.words)}? {self.kind}: {told} ({share(self.read[listen])}); {answer}"

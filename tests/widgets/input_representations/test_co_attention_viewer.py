@@ -92,6 +92,51 @@ def test_what_is_stored_is_what_the_script_writes():
     assert script.stored(*script.trained()) == json.loads(STORE.read_text(encoding="utf-8"))
 
 
+# ---------------------------------------------------------------------------------------- what the presets say, is so
+
+
+def shown(name):
+    widget = CoAttentionViewer(preset=name)
+    best = max(range(len(widget.belief)), key=widget.belief.__getitem__)
+    return widget, widget.model["answers"][best], widget.scenes[widget.scene]
+
+
+def things(scene):
+    """What stands in which cell, by number."""
+    return {int(one.split()[-1]): " ".join(one.split()[:2]) for one in scene["told"].split(", ")}
+
+
+def test_presets_are_true():
+    for name in ("In turn", "In parallel"):
+        widget, answer, scene = shown(name)
+        assert things(scene)[5] == "red circle"
+        assert [cell for cell, thing in things(scene).items() if "triangle" in thing] == [7]
+        assert widget.regions[4] < 0.03
+        assert widget.regions[6] > 0.9
+        assert answer == "blue"
+    full = [abs(value) > 0.95 for row in shown("In parallel")[0].affinity for value in row]
+    assert sum(full) / len(full) > 0.75
+    widget, answer, scene = shown("Two are not more than one")
+    red = [cell for cell, thing in things(scene).items() if "red" in thing]
+    assert (len(red), answer) == (2, "1")
+    assert min(widget.regions[cell - 1] for cell in red) > 0.3
+    widget, answer, scene = shown("Words that say nothing")
+    assert sum(widget.regions[cell - 1] for cell, thing in things(scene).items() if "square" in thing) > 0.7
+    assert widget.read[widget.words.index("are")] > 0.9
+    widget, answer, scene = shown("None is there")
+    assert "red cross" not in things(scene).values()
+    empty = [cell for cell in range(1, 10) if cell not in things(scene)]
+    assert (len(empty), answer) == (4, "no")
+    assert sum(widget.regions[cell - 1] for cell in empty) > 0.9
+    assert "purple cross" in things(scene).values()
+    widget.update(words=["is", "there", "a", "purple", "cross"])
+    assert widget.belief[widget.model["answers"].index("yes")] > 0.5
+    widget, answer, scene = shown("Wrong, and seen to be")
+    assert "blue circle" not in things(scene).values()
+    assert answer == "yes"
+    assert things(scene)[1 + max(range(9), key=widget.regions.__getitem__)] == "blue cross"
+
+
 # ------------------------------------------------------------------------------------------------ the page, in numbers
 
 
