@@ -36,7 +36,7 @@ _FULL = "i like purple squares but how many squares are there in this picture"
 PRESETS = [
     preset(
         "In turn",
-        "An aside names red circles, and cell 5 holds one. It gets next to no weight: go back a step at a time.",
+        "An aside names red circles, and the one in cell 5 gets next to no weight: go back a step at a time.",
         scene=1, words=_ASIDE.split(), kind="alternating", step=4,
     ),
     preset(
@@ -127,7 +127,7 @@ class CoAttentionViewer(Stepper):
     belief = Output("a probability for each answer")
 
     presets_of = ("model", "scenes")
-    sample: ClassVar = {"kind": "parallel", "step": 2}
+    sample: ClassVar = {"words": ["what", "shape", "is", "the", "red", "thing"]}
 
     def _check(self, state: dict[str, Any]) -> None:
         model, count = state["model"], len(STEPS[state["kind"]])
