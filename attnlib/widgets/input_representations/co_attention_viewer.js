@@ -1,6 +1,6 @@
 // CoAttentionViewer: a scene and a question that look at each other, a step at a time, and the answer that comes of it.
 
-import { button, choice } from "../js/controls.js";
+import { button, choice, slider } from "../js/controls.js";
 import { html, pool, svg, uid, write } from "../js/dom.js";
 import { addressOf, panel } from "../js/image.js";
 import { kept } from "../js/kept.js";
@@ -45,7 +45,7 @@ function line({ onAsk }) {
   const id = uid();
   const input = html("input", { id, type: "text", autocomplete: "off", spellcheck: "false" });
   const alert = html("p", { class: "attnlib-alert", role: "alert", hidden: true });
-  const known = html("details", { class: "attnlib-co-known" }, html("summary", { text: "Words that it knows" }), html("p"));
+  const known = html("p", { class: "attnlib-co-known" });
   const say = (text) => write(alert, { text, hidden: !text });
   const ask = button({ label: "Ask", onClick: () => say(onAsk(input.value)) });
   input.addEventListener("keydown", ({ key }) => key === "Enter" && say(onAsk(input.value)));
@@ -60,7 +60,7 @@ function line({ onAsk }) {
         shown = text;
         say("");
       }
-      write(known.lastChild, { text: model.words.join(" ") });
+      write(known, { text: `It knows: ${model.words.join(", ")}` });
     },
   };
 }
@@ -89,6 +89,7 @@ function build(view, first) {
   const scene = choice({ label: "Scene", onInput: (value) => set({ scene: Number(value), words: now.scenes[value].questions[0].split(" ") }) });
   const listed = choice({ label: "Question", onInput: (value) => value && set({ words: value.split(" ") }) });
   const kind = choice({ label: "Co-attention", onInput: (value) => set({ kind: value }) });
+  const taken = slider({ label: "Steps taken", min: 0, max: 4, step: 1, onInput: (value) => set({ step: value }) });
   const own = line({ onAsk });
   const walk = steps({
     forward: "Next step",
@@ -102,7 +103,7 @@ function build(view, first) {
   const answers = table({ columns: ["Answer", "Probability"], bars: 1, kind: "attnlib-looks attnlib-co-answers", caption: "Answer" });
   const holder = html("div", { class: "attnlib-co-affinity" });
   const right = html("div", { class: "attnlib-co-right" }, words.node, answers.node);
-  const controls = html("div", { class: "attnlib-controls" }, scene.node, listed.node, kind.node);
+  const controls = html("div", { class: "attnlib-controls" }, scene.node, listed.node, kind.node, taken.node);
   view.root.append(controls, own.node, html("div", { class: "attnlib-co" }, drawing.node, right), view.caption, walk.node, holder);
 
   return (state) => {
@@ -138,6 +139,8 @@ function build(view, first) {
     answers.update(ended ? order.map(row) : [["?", NONE]], { shown: (n) => ended && n === 0 });
     write(holder, { hidden: !parallel || step === 0 });
     if (parallel && step > 0) pairs.update(state.words.map((word, t) => [word, ...found.affinity[t].map((value) => number(value, 1))]));
+    const [done, count] = [STEPS[state.kind][step - 1], STEPS[state.kind].length];
+    taken.update(step, { most: count, note: `${step} of ${count}${done ? `: ${done}` : ""}` });
     walk.update(step, ended);
     const truth = truths[asked.indexOf(text)];
     const next = ended ? "" : `Next: ${STEPS[state.kind][step]}.`;
