@@ -1,6 +1,6 @@
 """Sentence pairs with known links, photographs, scenes and displays: where they come from, how they become batches."""
 
-from . import catalogues, new_testament, photographs, scenes, search_displays, tasks
+from . import catalogues, easy_vqa, new_testament, photographs, scenes, search_displays, tasks, visual_questions
 from .packages import DataError, Package, cache, fetch
 from .pairs import Pair, Split, split
 from .vocabulary import BOS, EOS, PAD, SPECIAL, UNK, Batch, Vocabulary, collate
@@ -20,6 +20,7 @@ __all__ = [
     "cache",
     "catalogues",
     "collate",
+    "easy_vqa",
     "fetch",
     "new_testament",
     "photographs",
@@ -27,4 +28,5 @@ __all__ = [
     "search_displays",
     "split",
     "tasks",
+    "visual_questions",
 ]

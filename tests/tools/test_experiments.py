@@ -849,3 +849,73 @@ def test_glimpses_find_digits_as_was_written_down(glimpses, monkeypatch, tmp_pat
     for name in ("error", "error after 2", "in the box at 3"):
         assert found[name] == pytest.approx(written[name], abs=0.09)
     assert found["error"] < found["error after 1"] - 0.4
+
+
+# --- co-attention -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def questions():
+    return script("coattention")
+
+
+def test_answers_are_of_this_script(questions):
+    """Each arm has the best rate of its search, with all seeds, and as many parameters as its rivals."""
+    metrics = json.loads((questions.RESULTS / "metrics.json").read_text("utf-8"))
+    check_the_code(metrics, "coattention")
+    assert metrics["setting"] == questions.SETTING
+    assert list(metrics["runs"]) == list(questions.ARMS)
+    for found in metrics["runs"].values():
+        assert list(found["search"]) == [str(rate) for rate in questions.SETTING["rates"]]
+        assert found["rate"] == questions.best(found["search"])
+        assert {len(values) for values in found["test"].values()} == {questions.SETTING["seeds"]}
+    sizes = [found["parameters"] for arm, found in metrics["runs"].items() if arm != "neither"]
+    assert max(sizes) < 1.01 * min(sizes)
+
+
+def test_questions_are_answered_as_was_written_down(questions):
+    """The checkpoint, read again on the first of the questions that it was tested with."""
+    setting = questions.SETTING
+    stored = torch.load(questions.RESULTS / "model.pt", weights_only=True)
+    seen = torch.nn.Conv2d(3, setting["d"], 8, stride=8)
+    seen.load_state_dict({name: stored[f"seen {name}"].float() for name in ("weight", "bias")})
+    made = questions.visual_questions.make(count=200, side=setting["side"], kinds=setting["kinds"], seed=2)
+    on = questions.tensors(made, seen.requires_grad_(False))
+    metrics = json.loads((questions.RESULTS / "metrics.json").read_text("utf-8"))
+    for arm in questions.KEPT:
+        state = {name: stored[f"{arm} {name}"].float() for name in questions.network(arm).state_dict()}
+        found = questions.examine(arm, state, on)
+        for name in ("right", "regions", "phrases"):
+            written = torch.tensor(metrics["runs"][arm]["test"][name]).double()
+            assert_close(found[name], written, atol=0.09, rtol=0)
+
+
+def test_the_script_on_questions_repeats_itself(questions, monkeypatch, tmp_path, capsys):
+    """A few steps, twice; and arms that were trained apart are not trained again."""
+    few = {
+        "seeds": 2,
+        "rates": [0.01],
+        "steps": 2,
+        "questions": 40,
+        "choose by": 6,
+        "tested": 9,
+        "named": 30,
+        "naming": 2,
+    }
+    monkeypatch.setattr(questions, "SETTING", {**questions.SETTING, **few})
+    results = []
+    for again in ("one", "two"):
+        questions.data.cache_clear()
+        questions.names.cache_clear()
+        monkeypatch.setattr(questions, "RESULTS", tmp_path / again)
+        monkeypatch.setattr(questions, "RUNS", tmp_path / f"runs {again}")
+        questions.main(["parallel"])
+        questions.main([])
+        with monkeypatch.context() as nothing:
+            nothing.delattr(questions, "train")
+            questions.main([])
+        results.append(json.loads((tmp_path / again / "metrics.json").read_text()))
+        for run in results[-1]["runs"].values():
+            run.pop("seconds")
+    assert results[0] == results[1]
+    assert "rate 0.01" in capsys.readouterr().out
