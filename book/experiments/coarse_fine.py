@@ -2,8 +2,8 @@
 
     python book/experiments/coarse_fine.py
 
-Four ways of reading a sentence for an aspect (means, coarse, fine, both), each with and without position weights; where
-there is coarse attention, also with the alignment loss. Each arm is trained at each setting of its grid, keeps the one
+Four ways of reading a sentence for an aspect (means, coarse, fine, both), each with and without position weights; the
+last also with the alignment loss. Each arm is trained at each setting of its grid, keeps the one
 that is best on reviews that are neither trained nor tested with, and is judged once on others. The seeds stand side by
 side on the first axis; all arms share reviews and batches.
 """
@@ -49,7 +49,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     grain + helper: (*GRAINS[grain], *HELPERS[helper])
     for grain in GRAINS
     for helper in HELPERS
-    if "alignment" not in HELPERS[helper] or "coarse" in GRAINS[grain]
+    if "alignment" not in HELPERS[helper] or grain == "both"
 }
 
 
