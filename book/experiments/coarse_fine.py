@@ -3,9 +3,10 @@
     python book/experiments/coarse_fine.py
 
 Four ways of reading a sentence for an aspect (means, coarse, fine, both), each with and without position weights; the
-last also with the alignment loss. Each arm is trained at each setting of its grid, keeps the one
-that is best on reviews that are neither trained nor tested with, and is judged once on others. The seeds stand side by
-side on the first axis; all arms share reviews and batches.
+last also with the alignment loss. One more arm is told where the aspect stands and no distance: its own words are
+nought. Each arm is trained at each setting of its grid, keeps the one that is best on reviews that are neither trained
+nor tested with, and is judged once on others. The seeds stand side by side on the first axis; all arms share reviews
+and batches.
 """
 
 import json
@@ -50,7 +51,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     for grain in GRAINS
     for helper in HELPERS
     if "alignment" not in HELPERS[helper] or grain == "both"
-}
+} | {"coarse, marked": ("coarse", "marked")}
 
 
 class Table(NamedTuple):
@@ -107,6 +108,15 @@ def table(given: list[Review], words: dict[str, int]) -> Table:
 VOCABULARY = 160
 
 
+def placed(arm: tuple[str, ...], x: Table, real: Tensor) -> Tensor | None:
+    """What the words' vectors are multiplied by, for each aspect; ``real`` has an axis for these."""
+    if not {"places", "marked"} & {*arm}:
+        return None
+    mask = real.expand(*x.start.shape, real.shape[-1])
+    weights = position_weights(x.start, x.length, mask=mask)
+    return weights if "places" in arm else (weights > 0).to(weights.dtype)
+
+
 class Model(nn.Module):
     """Readers from both sides of sentence and aspect, attention between these, and a linear layer on all contexts."""
 
@@ -129,9 +139,8 @@ class Model(nn.Module):
         flat = self.embed(x.phrases.flatten(0, 1)), own.flatten(0, 1)
         aspect = torch.cat(both_ways(self.readers[2], self.readers[3], *flat), -1).unflatten(0, own.shape[:2])
         real = real.unsqueeze(1)
-        if "places" in self.arm:
-            real = real.expand(-1, own.shape[1], -1)
-            sentence = sentence * position_weights(x.start, x.length, mask=real).unsqueeze(-1)
+        if (places := placed(self.arm, x, real)) is not None:
+            sentence, real = sentence * places.unsqueeze(-1), real.expand(-1, own.shape[1], -1)
         masks = {"sentence_mask": real, "aspect_mask": own}
         found, contexts = {}, []
         if "coarse" in self.arm:
@@ -190,8 +199,7 @@ def quick(arm: str, state: dict[str, Tensor], x: Table) -> dict[str, Tensor]:
     real = (x.words > 0).unsqueeze(2)
     sentence = read(state, 0, x.words, x.words > 0).unsqueeze(2)
     aspect = read(state, 2, x.phrases.flatten(1, 2), own.flatten(1, 2)).unflatten(1, own.shape[1:3])
-    if "places" in parts:
-        places = position_weights(x.start, x.length, mask=real.expand(-1, -1, own.shape[2], -1))
+    if (places := placed(parts, x, real)) is not None:
         sentence = sentence * places.unsqueeze(-1)
     n_word, n_own = (mask.sum(-1)[..., None, None] for mask in (real, own))
     heard = (sentence * real.unsqueeze(-1)).sum(-2, keepdim=True) / n_word

@@ -41,8 +41,9 @@ def written(module, name):
     assert metrics["setting"] == module.SETTING
     assert list(metrics["arms"]) == list(module.ARMS)
     for found in metrics["arms"].values():
-        assert found["search"]
-        assert max(found["search"].values()) == found["search"][found["best"]]
+        best = max(found["search"], key=lambda setting, searched=found["search"]: searched[setting])
+        assert best in (f"{found['rate']}, {found.get('weight')}", str(found["rate"]))
+        assert len(found["search"]) == 2
     state = torch.load(module.RESULTS / "model.pt", weights_only=True)
     return metrics, {name: value.float() for name, value in state.items()}
 
