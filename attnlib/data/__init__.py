@@ -1,6 +1,16 @@
 """Sentence pairs with known links, photographs, scenes and displays: where they come from, how they become batches."""
 
-from . import catalogues, easy_vqa, new_testament, photographs, scenes, search_displays, tasks, visual_questions
+from . import (
+    aspects,
+    catalogues,
+    easy_vqa,
+    new_testament,
+    photographs,
+    scenes,
+    search_displays,
+    tasks,
+    visual_questions,
+)
 from .packages import DataError, Package, cache, fetch
 from .pairs import Pair, Split, split
 from .vocabulary import BOS, EOS, PAD, SPECIAL, UNK, Batch, Vocabulary, collate
@@ -17,6 +27,7 @@ __all__ = [
     "Pair",
     "Split",
     "Vocabulary",
+    "aspects",
     "cache",
     "catalogues",
     "collate",
