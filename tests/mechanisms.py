@@ -9,6 +9,7 @@ import torch
 from checks import D_K, KEY, QUERY
 
 from attnlib import Attend, attend, distributions, scores, structured
+from attnlib.input_representations.hierarchical import AttentionPool, pool
 from attnlib.softness.local import local
 
 TRANSITION = torch.tensor([[0.5, -0.5], [-0.25, 1.0]])
@@ -62,6 +63,18 @@ def _local(query, key, value, *, mask=None, **options):
     return local(query, key, value, centre=centre, half_width=2, mask=mask, **options)
 
 
+class _Pool(AttentionPool):
+    """One level of hierarchical attention, with queries in place of its vector."""
+
+    def forward(self, query, key, value, *, mask=None):
+        return pool(query, key, value, weight=self.weight, bias=self.bias, mask=mask)
+
+
+def _pool(dtype, rounded=None):
+    torch.manual_seed(0)
+    return _Pool(D_K, D_K, dtype=torch.float64).to(rounded or dtype).to(dtype)
+
+
 def _with_score(name):
     return lambda dtype, rounded=None: Attend(parameters(dtype, rounded)[name])
 
@@ -77,11 +90,12 @@ MECHANISMS = {
     "scale": _with(scale=0.7),
     "bias": _with(bias=torch.linspace(-1, 1, QUERY * KEY).reshape(QUERY, KEY)),
     "causal": _with(is_causal=True),
+    "pool": _pool,
     "local": lambda dtype, rounded=None: _local,
     "local, additive": lambda dtype, rounded=None: functools.partial(
         _local, score=parameters(dtype, rounded)["additive"]
     ),
 }
 # What has a path without weights.
-WITHOUT_WEIGHTS = [name for name in MECHANISMS if not name.startswith("local")]
-COVERED = {attend, local}
+WITHOUT_WEIGHTS = [name for name in MECHANISMS if not name.startswith(("local", "pool"))]
+COVERED = {attend, local, pool}
