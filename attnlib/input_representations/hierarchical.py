@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from .._checks import check_boolean, check_parameter, check_tensor
 from .._rows import activated, bad_rows, inner_product, product, without
@@ -199,8 +199,9 @@ def _level(vectors: Tensor, lengths: Tensor, pool: Pool, read: Reader | None) ->
     if not len(lengths):  # a row is read all the same, and dropped, for the size and the type of what would come
         found = _level(vectors.new_zeros(1, vectors.shape[1]), lengths.new_ones(1), pool, read)
         return Attention(*(part[:0] for part in found if part is not None))
-    padded = pad_sequence(list(torch.split(vectors, lengths.tolist())), batch_first=True)
-    mask = key_mask(lengths, padded.shape[1])
+    mask = key_mask(lengths, int(lengths.max()))
+    real = mask.mT  # (row, key, 1)
+    padded = vectors.new_zeros(*real.shape[:2], vectors.shape[1]).masked_scatter(real, vectors)
     context, weights, energies = pool(padded if read is None else read(padded, lengths), mask)
     return Attention(context.squeeze(1), _of(weights)[mask], _of(energies)[mask])
 

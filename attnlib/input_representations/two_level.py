@@ -17,7 +17,7 @@ __all__ = ["Selection", "both_levels", "filter_groups", "object_level", "part_le
 
 
 class Selection(NamedTuple):
-    """What a choice of patches gives: their mean, and the share of each; one row for the object, or one for each part."""
+    """What a choice of patches gives: their mean, and the share of each. A row for the object, or one for each part."""
 
     context: Float[Tensor, "*batch row size"]
     weights: Float[Tensor, "*batch row patch"]
