@@ -1,6 +1,6 @@
-"""Sentence pairs with known links, photographs, scenes and displays: where they come from, how they become batches."""
+"""Sentence pairs with known links, rated reviews, pictures: where they come from, how they become batches."""
 
-from . import catalogues, new_testament, photographs, scenes, search_displays, tasks
+from . import catalogues, new_testament, photographs, reviews, scenes, search_displays, tasks
 from .packages import DataError, Package, cache, fetch
 from .pairs import Pair, Split, split
 from .vocabulary import BOS, EOS, PAD, SPECIAL, UNK, Batch, Vocabulary, collate
@@ -23,6 +23,7 @@ __all__ = [
     "fetch",
     "new_testament",
     "photographs",
+    "reviews",
     "scenes",
     "search_displays",
     "split",

@@ -1,0 +1,69 @@
+// Hierarchical attention of attnlib.input_representations.hierarchical, for one document, with a classifier on top.
+
+import { softmax } from "./distributions.js";
+import { dotted, logistic } from "./vectors.js";
+import { linear, unpackedLayer } from "./weights.js";
+
+const UNKNOWN = 3; // the number of all words that the model does not know
+const TOKEN = /[\p{L}\p{N}_]+(?:['’-][\p{L}\p{N}_]+)*|[^\p{L}\p{N}_\s]/gu;
+
+/** Words and marks of a text as it stands, with the gaps before them: [{ gap, text }, ...]. */
+export function pieces(text) {
+  let end = 0;
+  return [...text.matchAll(TOKEN)].map((match) => {
+    const gap = text.slice(end, match.index);
+    end = match.index + match[0].length;
+    return { gap, text: match[0] };
+  });
+}
+
+export const tokenise = (text) => pieces(text.toLowerCase()).map((piece) => piece.text);
+
+/** The model that hierarchy_model.py packed, its words by number. */
+export function network({ words, layers }) {
+  const found = Object.fromEntries(Object.entries(layers).map(([name, layer]) => [name, unpackedLayer(layer)]));
+  return { index: new Map(words.map((word, i) => [word, i])), ...found };
+}
+
+/** The number of a word; of one that is not known, or that is written like a special one, that of all these. */
+export const numberOf = ({ index }, word) => Math.max(index.get(word) ?? UNKNOWN, UNKNOWN);
+
+/** The states of a gated unit that starts from noughts, one an input. */
+function states(input, recurrent, inputs) {
+  const n = recurrent.rows.length / 3;
+  let state = new Array(n).fill(0);
+  return inputs.map((vector) => {
+    const [a, b] = [linear(input, vector), linear(recurrent, state)];
+    state = state.map((before, i) => {
+      const update = logistic(a[n + i] + b[n + i]);
+      return (1 - update) * Math.tanh(a[2 * n + i] + logistic(a[i] + b[i]) * b[2 * n + i]) + update * before;
+    });
+    return state;
+  });
+}
+
+/** One level: read both ways, weigh, add up. */
+function level(net, name, inputs) {
+  const forth = states(net[`${name}_forth_input`], net[`${name}_forth_state`], inputs);
+  const back = states(net[`${name}_back_input`], net[`${name}_back_state`], [...inputs].reverse()).reverse();
+  const annotations = forth.map((state, t) => [...state, ...back[t]]);
+  const [context] = net[`${name}_context`].rows;
+  const energies = annotations.map((each) => dotted(context, linear(net[`${name}_hidden`], each).map(Math.tanh)));
+  const weights = energies.length ? softmax(energies) : [];
+  const sum = new Array(2 * (net[`${name}_forth_state`].rows.length / 3)).fill(0);
+  annotations.forEach((each, t) => each.forEach((value, i) => (sum[i] += weights[t] * value)));
+  return { weights, sum };
+}
+
+/** What the model makes of texts, a sentence each; one without words has no weight. */
+export function read(net, texts) {
+  const words = texts.map((text) => tokenise(text).map((word) => numberOf(net, word)));
+  const vector = (number) => net.vectors.rows.map((row) => row[number]);
+  const lower = words.map((sentence) => (sentence.length ? level(net, "words", sentence.map(vector)) : { weights: [] }));
+  const said = lower.filter(({ sum }) => sum);
+  const upper = level(net, "sentences", said.map(({ sum }) => sum));
+  const shares = [...upper.weights];
+  const sentences = lower.map(({ sum }) => (sum ? shares.shift() : 0));
+  const [energy] = linear(net.answer, upper.sum);
+  return { energy, positive: logistic(energy), sentences, words: lower.map(({ weights }) => weights), known: words.map((each) => each.map((n) => n !== UNKNOWN)) };
+}
