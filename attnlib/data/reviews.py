@@ -1,7 +1,7 @@
 """Reviews sentence by sentence, each sentence rated by people: how positive, how negative is what it says?
 
-Sentences of customer reviews of five products, each rated by 20 people, and single sentences about films, rated by 15 to
-29, from -4, extremely negative, to 4, extremely positive [hutto2014]. The reviews were gathered by Hu and Liu
+Sentences of customer reviews of five products, each rated by 20 people, and single sentences about films, rated by 15
+to 29, from -4, extremely negative, to 4, extremely positive [hutto2014]. The reviews were gathered by Hu and Liu
 [hu2004]. They ship in the source archive of vaderSentiment, in another archive inside of it; both are read in place.
 
 A rating says how much of a feeling a sentence carries, read by itself. Nobody was asked how much it matters in its
@@ -53,7 +53,7 @@ class Sentence(NamedTuple):
 
 
 class Review(NamedTuple):
-    """The sentences of one review in their order; ``key`` is its number, with ``film`` before it where it is a film's."""
+    """The sentences of one review in their order; ``key`` is its number, of a film's with ``film`` before it."""
 
     key: str
     sentences: tuple[Sentence, ...]

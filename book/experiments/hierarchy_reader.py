@@ -45,7 +45,11 @@ def rated() -> list[dict[str, Any]]:
 
 def main() -> None:
     words = json.loads((RESULTS / "words.json").read_text(encoding="utf-8"))
-    made = {"words": words, "layers": packed_model(*model_of(torch.load(RESULTS / "page.pt"))), "rated": rated()}
+    made = {
+        "words": words,
+        "layers": packed_model(*model_of(torch.load(RESULTS / "page.pt", weights_only=True))),
+        "rated": rated(),
+    }
     STORE.write_text(json.dumps(made, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
     print(f"{STORE.name}: {STORE.stat().st_size} bytes")
 

@@ -63,11 +63,11 @@ def test_a_file_that_is_not_as_expected_is_named(sample, name, change, message):
 
 
 def test_what_is_no_archive_is_refused(sample, tmp_path):
-    with pytest.raises(DataError, match="GroundTruth.txt"):
+    with pytest.raises(DataError, match="GroundTruth"):
         reviews.load(sample({}))
     empty = tmp_path / "empty.tar.gz"
     tarfile.open(empty, "w:gz").close()
-    with pytest.raises(DataError, match="hutto_ICWSM_2014.tar.gz"):
+    with pytest.raises(DataError, match="hutto_ICWSM_2014"):
         reviews.films(empty)
     (tmp_path / "text").write_text("no archive")
     with pytest.raises(DataError, match="text: expected"):

@@ -22,7 +22,7 @@ class PageModel(NamedTuple):
     answer: nn.Linear
 
     def __call__(self, documents: list[list[int]]) -> tuple[float, Hierarchy]:
-        """The energy of one document of sentences of numbers of words, above 0 for positive, and what both levels gave."""
+        """The energy of one document, sentences of numbers of words: above 0 for positive; and what both levels gave."""
         counts = [len(sentence) for sentence in documents]
         tokens = torch.tensor([word for sentence in documents for word in sentence], dtype=torch.long)
         sizes = {"words": torch.tensor(counts, dtype=torch.long), "sentences": torch.tensor([len(counts)])}
@@ -60,8 +60,8 @@ def unpacked_model(layers: dict[str, Any]) -> PageModel:
             for kind, part in (("ih", "input"), ("hh", "state")):
                 for name, value in zip(("weight", "bias"), found[f"{level}_{way}_{part}"], strict=True):
                     getattr(unit, f"{name}_{kind}_{end}").copy_(value)
-        for parameter, value in ((pool.weight, 0), (pool.bias, 1)):
-            parameter.copy_(found[f"{level}_hidden"][value])
+        for parameter, value in zip((pool.weight, pool.bias), found[f"{level}_hidden"], strict=True):
+            parameter.copy_(value)
         pool.context_vector.copy_(found[f"{level}_context"][0][0])
     return PageModel(vectors, levels, _layer(weight, bias))
 
