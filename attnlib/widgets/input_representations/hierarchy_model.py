@@ -21,10 +21,10 @@ class PageModel(NamedTuple):
     levels: HierarchicalAttention
     answer: nn.Linear
 
-    def __call__(self, documents: list[list[int]]) -> tuple[float, Hierarchy]:
-        """The energy of one document, sentences of numbers of words: above 0 for positive; and what both levels gave."""
-        counts = [len(sentence) for sentence in documents]
-        tokens = torch.tensor([word for sentence in documents for word in sentence], dtype=torch.long)
+    def __call__(self, document: list[list[int]]) -> tuple[float, Hierarchy]:
+        """The energy of one document of sentences of numbers, above 0 for positive, and what both levels gave."""
+        counts = [len(sentence) for sentence in document]
+        tokens = torch.tensor([word for sentence in document for word in sentence], dtype=torch.long)
         sizes = {"words": torch.tensor(counts, dtype=torch.long), "sentences": torch.tensor([len(counts)])}
         found: Hierarchy = self.levels(self.vectors[tokens], **sizes)
         return self.answer(found.context)[0, 0].item(), found

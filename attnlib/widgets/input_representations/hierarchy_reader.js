@@ -90,7 +90,7 @@ function build(view, first) {
     const at = sentences[top].trim() ? `most weight on sentence ${top + 1} (${share(found.sentences[top])})` : "no words to weigh";
     const word = shown.length ? shown[found.words[sentence].indexOf(Math.max(...found.words[sentence]))].text : "";
     const here = word ? `; in sentence ${sentence + 1} most on “${word}”` : "";
-    view.news(`Positive with ${share(found.positive)}: ${at}${here}.`, "Shades are within a sentence: the darkest word has its largest weight. Dotted: unknown.");
+    view.news(`Positive with ${share(found.positive)}: ${at}${here}.`, "Shades are within a sentence: the strongest is on its largest weight. Dotted: unknown.");
   };
 }
 

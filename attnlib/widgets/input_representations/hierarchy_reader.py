@@ -100,7 +100,7 @@ class HierarchyReader(PresetWidget):
     ratings = Output("people's mean rating of each sentence, None where nobody gave one")
 
     data: ClassVar = {**_STORED, "longest": LONGEST}
-    sample: ClassVar = {"sentences": ["The manual is useless.", "I like the screen."], "sentence": 1}
+    sample: ClassVar = {"sentences": ["The manual is useless.", "I like the screen."]}
 
     def _check(self, state: dict[str, Any]) -> None:
         longest = max(map(len, state["sentences"]))
