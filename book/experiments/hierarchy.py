@@ -55,7 +55,7 @@ SETTING: dict[str, Any] = {
     "seeds": 5,
     "films": {"steps": 300, "batch": 64, "rate": 0.008},
     "reviews": {"steps": 40, "batch": 29, "rates": [0.004, 0.012]},
-    "made": {"steps": 40, "batch": 32, "rates": [0.012, 0.03], "tested": 500, "d": 12, "hidden": 8},
+    "made": {"steps": 60, "batch": 32, "rates": [0.012, 0.03], "tested": 500, "d": 12, "hidden": 8, "seeds": 5},
     "shuffles": 10_000,
     "page": {"most": 2000, "d": 16, "hidden": 12, "steps": 900, "after": 100},
 }
@@ -63,7 +63,7 @@ SMOKE = {
     "seeds": 1,
     "films": {"steps": 40, "batch": 64, "rate": 0.006},
     "reviews": {"steps": 8, "batch": 29, "rates": [0.004]},
-    "made": {"steps": 40, "batch": 32, "rates": [0.012], "tested": 200, "d": 12, "hidden": 8},
+    "made": {"steps": 40, "batch": 32, "rates": [0.012], "tested": 200, "d": 12, "hidden": 8, "seeds": 1},
     "shuffles": 200,
 }
 ARMS = ("hierarchy, attention", "hierarchy, means", "flat, attention")
@@ -426,7 +426,7 @@ def main() -> None:
         for rate in setting["made"]["rates"]:
             each = [
                 kept(folder / f"made {arm} {rate} {seed}.pt", functools.partial(made_run, arm, rate, seed, setting))
-                for seed in range(setting["seeds"])
+                for seed in range(setting["made"]["seeds"])
             ]
             trials[str(rate)] = each
         best = max(trials, key=lambda rate: fmean(run["chosen by"] for run in trials[rate]))

@@ -1,6 +1,6 @@
 // HierarchyReader: a review to type over; the weights of its sentences in the margin, of its words in the text.
 
-import { button } from "../js/controls.js";
+import { button, toggle } from "../js/controls.js";
 import { html, pool, uid, write } from "../js/dom.js";
 import { network, pieces, read } from "../js/math/hierarchy.js";
 import { gauge, table } from "../js/table.js";
@@ -57,16 +57,17 @@ function build(view, first) {
     onClick: () => now.sentences.length > 1 && set({ sentences: replaced(now.sentence, 1), sentence: Math.max(now.sentence - 1, 0) }),
   });
   const buttons = html("div", { class: "attnlib-buttons" }, add.node, remove.node);
+  const even = toggle({ label: "Even weights in place of the network's", onInput: (value) => set({ even: value }) });
   const words = table({ columns: ["Word", "Weight", ""], bars: 1, caption: "", kind: "attnlib-hier-table" });
   const verdict = gauge();
   const said = html("p", { class: "attnlib-hier-verdict" }, html("span", { text: "Verdict: positive with " }), html("strong"), verdict.node);
   const editor = html("div", { class: "attnlib-hier-editor" }, html("div", { class: "attnlib-control" }, label, input), buttons);
-  view.root.append(list, said, view.caption, editor, words.node);
+  view.root.append(list, said, view.caption, even.node, editor, words.node);
 
   return (state) => {
     now = state;
     const { sentences, sentence } = state;
-    const found = read(net, sentences);
+    const found = read(net, sentences, state.even);
     lines(sentences.length).forEach((each, i) =>
       each.update({
         text: sentences[i],
@@ -77,6 +78,7 @@ function build(view, first) {
         chosen: i === sentence,
       }),
     );
+    even.update(state.even);
     write(said.children[1], { text: share(found.positive) });
     verdict.update(found.positive);
     write(label, { text: `Type over sentence ${sentence + 1}` });

@@ -13,7 +13,7 @@ from attnlib.data.vocabulary import Vocabulary
 from attnlib.widgets.input_representations.hierarchy_model import PageModel, unpacked_model
 from attnlib.widgets.presets import Presets, PresetWidget, preset
 from attnlib.widgets.text import share
-from attnlib.widgets.traits import Output, StateError, Texts, Whole
+from attnlib.widgets.traits import Flag, Output, StateError, Texts, Whole
 
 __all__ = ["PRESETS", "STORE", "HierarchyReader"]
 
@@ -25,8 +25,13 @@ RATED = [each["text"] for each in _STORED["rated"]]
 
 
 @cache
-def _model() -> tuple[PageModel, Vocabulary]:
-    return unpacked_model(_STORED["layers"]), Vocabulary(_STORED["words"])
+def _model(even: bool) -> tuple[PageModel, Vocabulary]:
+    """The network; with context vectors of zeros, which make means, where its weights are to be even."""
+    model = unpacked_model(_STORED["layers"])
+    if even:
+        for level in (model.levels.pool_words, model.levels.pool_sentences):
+            level.context_vector.zero_()
+    return model, Vocabulary(_STORED["words"])
 
 
 PRESETS = [
@@ -42,6 +47,7 @@ PRESETS = [
             "Still, for the price it is a great buy.",
         ],
         sentence=1,
+        even=False,
     ),
     preset(
         "One word, two ways",
@@ -49,6 +55,7 @@ PRESETS = [
         "the words that they share.",
         sentences=["The sound of this phone is perfect.", "The sound of this phone is horrible."],
         sentence=0,
+        even=False,
     ),
     preset(
         "Rated by people",
@@ -56,18 +63,21 @@ PRESETS = [
         "is not a rating.",
         sentences=RATED,
         sentence=0,
+        even=False,
     ),
     preset(
         "Unknown words",
         "To the network all words that are marked are the same one: replace one of them by a word that it may know.",
         sentences=["Scrumptious gizmo!", "The gizmo hums."],
         sentence=0,
+        even=False,
     ),
     preset(
         "One sentence alone",
         "Alone, a sentence has all of the weight, whatever it says: add another one after it.",
         sentences=["I would buy it again."],
         sentence=0,
+        even=False,
     ),
 ]
 
@@ -78,6 +88,7 @@ class HierarchyReader(PresetWidget):
     Args:
         sentences: from 1 to 12 texts, none longer than 300 characters; one without a word has no weight.
         sentence: the number of the one that can be typed over.
+        even: all words of a sentence have the same weight, and all sentences, in place of what the network gives them.
         preset: the name of a preset to start from; what else is given comes on top.
         presets: what the reader can start from.
 
@@ -92,6 +103,7 @@ class HierarchyReader(PresetWidget):
 
     sentences = Texts(PRESETS[0]["state"]["sentences"], shape=(("", 1, 12),))
     sentence = Whole(0, below="sentences")
+    even = Flag(False)
     presets = Presets(PRESETS)
     sentence_weights = Output("of each sentence")
     word_weights = Output("of each word of each sentence")
@@ -108,7 +120,7 @@ class HierarchyReader(PresetWidget):
             raise StateError(f"sentences must be of at most {LONGEST} characters; got one of {longest}")
 
     def _compute(self) -> None:
-        model, vocabulary = _model()
+        model, vocabulary = _model(self.even)
         words = [vocabulary.encode(tokenise(text)) for text in self.sentences]
         energy, found = model(words)
         assert found.words.weights is not None
@@ -132,4 +144,4 @@ class HierarchyReader(PresetWidget):
             return f"“{self.sentences[i]}” {share(self.sentence_weights[i])}{most}{rated}"
 
         said = "; ".join(told(i) for i in range(len(self.sentences)))
-        return f"positive with {share(self.positive)}: {said}"
+        return f"positive with {share(self.positive)}{', weights even' if self.even else ''}: {said}"

@@ -55,6 +55,14 @@ def test_what_is_stored_is_what_the_script_writes():
     assert all(len(tokenise(each["text"])) <= 9 for each in found["rated"])  # snippets, of eight words and a mark
 
 
+def test_even_weights_are_those_of_means():
+    widget = HierarchyReader(sentences=TEXTS, even=True)
+    assert widget.sentence_weights == pytest.approx([0.25, 0, 0.25, 0.25, 0.25])
+    assert widget.word_weights[0] == pytest.approx([1 / 3] * 3)
+    assert widget.energy != pytest.approx(HierarchyReader(sentences=TEXTS).energy, abs=1e-3)
+    assert "weights even" in widget.summary()
+
+
 def test_bad_state_is_refused():
     with pytest.raises(ValueError, match="sentences must be of at most 300 characters; got one of 301"):
         HierarchyReader(sentences=["x" * 301])
@@ -145,7 +153,10 @@ def test_page_finds_the_same_words():
 
 def test_drawing_shows_the_weights():
     widget = HierarchyReader(preset="Rated by people")
-    (view,) = draw(widget)
+    view, even = draw(widget, HierarchyReader(preset="A mixed review", even=True))
+    assert [text(found(line, "attnlib-value")[0]) for line in found(even, "attnlib-hier-line")] == ["0.200"] * 5
+    told = text(found(even, "attnlib-hier-verdict")[0])
+    assert share(HierarchyReader(preset="A mixed review", even=True).positive) in told
     lines = found(view, "attnlib-hier-line")
     assert [text(found(line, "attnlib-value")[0]) for line in lines] == [share(w) for w in widget.sentence_weights]
     people = [f"people {'+' if r > 0 else ''}{number(r)}" for r in widget.ratings]

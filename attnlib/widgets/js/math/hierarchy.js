@@ -42,26 +42,26 @@ function states(input, recurrent, inputs) {
   });
 }
 
-/** One level: read both ways, weigh, add up. */
-function level(net, name, inputs) {
+/** One level: read both ways, weigh (or not, if all is to be even), add up. */
+function level(net, name, inputs, even) {
   const forth = states(net[`${name}_forth_input`], net[`${name}_forth_state`], inputs);
   const back = states(net[`${name}_back_input`], net[`${name}_back_state`], [...inputs].reverse()).reverse();
   const annotations = forth.map((state, t) => [...state, ...back[t]]);
   const [context] = net[`${name}_context`].rows;
-  const energies = annotations.map((each) => dotted(context, linear(net[`${name}_hidden`], each).map(Math.tanh)));
+  const energies = annotations.map((each) => even ? 0 : dotted(context, linear(net[`${name}_hidden`], each).map(Math.tanh)));
   const weights = energies.length ? softmax(energies) : [];
   const sum = new Array(2 * (net[`${name}_forth_state`].rows.length / 3)).fill(0);
   annotations.forEach((each, t) => each.forEach((value, i) => (sum[i] += weights[t] * value)));
   return { weights, sum };
 }
 
-/** What the model makes of texts, a sentence each; one without words has no weight. */
-export function read(net, texts) {
+/** What the model makes of texts, a sentence each; one without words has no weight. `even`: all weights are alike. */
+export function read(net, texts, even = false) {
   const words = texts.map((text) => tokenise(text).map((word) => numberOf(net, word)));
   const vector = (number) => net.vectors.rows.map((row) => row[number]);
-  const lower = words.map((sentence) => (sentence.length ? level(net, "words", sentence.map(vector)) : { weights: [] }));
+  const lower = words.map((sentence) => (sentence.length ? level(net, "words", sentence.map(vector), even) : { weights: [] }));
   const said = lower.filter(({ sum }) => sum);
-  const upper = level(net, "sentences", said.map(({ sum }) => sum));
+  const upper = level(net, "sentences", said.map(({ sum }) => sum), even);
   const shares = [...upper.weights];
   const sentences = lower.map(({ sum }) => (sum ? shares.shift() : 0));
   const [energy] = linear(net.answer, upper.sum);
