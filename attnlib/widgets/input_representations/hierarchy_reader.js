@@ -58,7 +58,7 @@ function build(view, first) {
   });
   const buttons = html("div", { class: "attnlib-buttons" }, add.node, remove.node);
   const even = toggle({ label: "Even weights in place of the network's", onInput: (value) => set({ even: value }) });
-  const words = table({ columns: ["Word", "Weight", ""], bars: 1, caption: "", kind: "attnlib-hier-table" });
+  const words = table({ columns: ["Word", "Weight", "Note"], bars: 1, caption: "", kind: "attnlib-hier-table" });
   const verdict = gauge();
   const said = html("p", { class: "attnlib-hier-verdict" }, html("span", { text: "Verdict: positive with " }), html("strong"), verdict.node);
   const editor = html("div", { class: "attnlib-hier-editor" }, html("div", { class: "attnlib-control" }, label, input), buttons);

@@ -22,7 +22,7 @@ export const tokenise = (text) => pieces(text.toLowerCase()).map((piece) => piec
 /** The model that hierarchy_model.py packed, its words by number. */
 export function network({ words, layers }) {
   const found = Object.fromEntries(Object.entries(layers).map(([name, layer]) => [name, unpackedLayer(layer)]));
-  return { index: new Map(words.map((word, i) => [word, i])), ...found };
+  return { index: new Map(words.map((word, i) => [word, i])), done: new Map(), ...found };
 }
 
 /** The number of a word; of one that is not known, or that is written like a special one, that of all these. */
@@ -55,15 +55,26 @@ function level(net, name, inputs, even) {
   return { weights, sum };
 }
 
+/** What the lower level makes of a text; of the last ones it is kept, since a reader changes one at a time. */
+function sentence(net, text, even) {
+  const key = `${even} ${text}`;
+  if (!net.done.has(key)) {
+    const numbers = tokenise(text).map((word) => numberOf(net, word));
+    const vectors = numbers.map((number) => net.vectors.rows.map((row) => row[number]));
+    const found = numbers.length ? level(net, "words", vectors, even) : { weights: [], sum: null };
+    if (net.done.size > 99) net.done.clear();
+    net.done.set(key, { ...found, known: numbers.map((number) => number !== UNKNOWN) });
+  }
+  return net.done.get(key);
+}
+
 /** What the model makes of texts, a sentence each; one without words has no weight. `even`: all weights are alike. */
 export function read(net, texts, even = false) {
-  const words = texts.map((text) => tokenise(text).map((word) => numberOf(net, word)));
-  const vector = (number) => net.vectors.rows.map((row) => row[number]);
-  const lower = words.map((sentence) => (sentence.length ? level(net, "words", sentence.map(vector), even) : { weights: [] }));
-  const said = lower.filter(({ sum }) => sum);
-  const upper = level(net, "sentences", said.map(({ sum }) => sum), even);
+  const lower = texts.map((text) => sentence(net, text, even));
+  const upper = level(net, "sentences", lower.map(({ sum }) => sum).filter(Boolean), even);
   const shares = [...upper.weights];
   const sentences = lower.map(({ sum }) => (sum ? shares.shift() : 0));
   const [energy] = linear(net.answer, upper.sum);
-  return { energy, positive: logistic(energy), sentences, words: lower.map(({ weights }) => weights), known: words.map((each) => each.map((n) => n !== UNKNOWN)) };
+  const [words, known] = ["weights", "known"].map((part) => lower.map((each) => each[part]));
+  return { energy, positive: logistic(energy), sentences, words, known };
 }
