@@ -9,6 +9,7 @@ import torch
 from checks import D_K, KEY, QUERY
 
 from attnlib import Attend, Attention, attend, distributions, scores, structured
+from attnlib.input_representations.hierarchical import AttentionPool, pool
 from attnlib.input_representations.self_attention import self_attention
 from attnlib.softness.local import local
 
@@ -83,6 +84,18 @@ def _self(query, key, value, *, mask=None, **options):
     return Attention(found.context[..., n:, :], *kept)
 
 
+class _Pool(AttentionPool):
+    """One level of hierarchical attention, with queries in place of its vector."""
+
+    def forward(self, query, key, value, *, mask=None):
+        return pool(query, key, value, weight=self.weight, bias=self.bias, mask=mask)
+
+
+def _pool(dtype, rounded=None):
+    torch.manual_seed(0)
+    return _Pool(D_K, D_K, dtype=torch.float64).to(rounded or dtype).to(dtype)
+
+
 def _with_score(name):
     return lambda dtype, rounded=None: Attend(parameters(dtype, rounded)[name])
 
@@ -99,11 +112,12 @@ MECHANISMS = {
     "bias": _with(bias=torch.linspace(-1, 1, QUERY * KEY).reshape(QUERY, KEY)),
     "causal": _with(is_causal=True),
     "self": lambda dtype, rounded=None: _self,
+    "pool": _pool,
     "local": lambda dtype, rounded=None: _local,
     "local, additive": lambda dtype, rounded=None: functools.partial(
         _local, score=parameters(dtype, rounded)["additive"]
     ),
 }
 # What has a path without weights.
-WITHOUT_WEIGHTS = [name for name in MECHANISMS if not name.startswith("local")]
-COVERED = {attend, local, self_attention}
+WITHOUT_WEIGHTS = [name for name in MECHANISMS if not name.startswith(("local", "pool"))]
+COVERED = {attend, local, pool, self_attention}

@@ -1,4 +1,4 @@
-"""Sentence pairs with known links, photographs, scenes and displays: where they come from, how they become batches."""
+"""Sentence pairs with known links, rated reviews, pictures: where they come from, how they become batches."""
 
 from . import (
     aspects,
@@ -6,6 +6,7 @@ from . import (
     easy_vqa,
     new_testament,
     photographs,
+    reviews,
     scenes,
     search_displays,
     tasks,
@@ -35,6 +36,7 @@ __all__ = [
     "fetch",
     "new_testament",
     "photographs",
+    "reviews",
     "scenes",
     "search_displays",
     "split",
