@@ -23,6 +23,10 @@ from attnlib.widgets.input_representations.co_attention_viewer import STORE
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from book.experiments.coattention import ANSWERS, RESULTS, SETTING, WORDS, network
 
+# Words of questions that the networks were never asked, about what lies beside a thing.
+UNSEEN = ("of", "left", "right", "above", "below")
+KNOWN = [word for word in WORDS if word not in UNSEEN]
+
 # Which of the scenes tested with, each with its own question and others that are asked about it.
 SHOWN = {
     0: [
@@ -73,6 +77,8 @@ def loaded(stored: dict[str, Tensor], chosen: dict[str, int]) -> tuple[nn.Conv2d
         made[kind] = network(kind)
         state = {name: stored[f"{kind} {name}"][chosen[kind]].float() for name in made[kind].state_dict()}
         made[kind].load_state_dict(state)
+        rows = made[kind].embedding.weight.detach()[[WORDS.index(word) for word in KNOWN]]
+        made[kind].embedding = nn.Embedding.from_pretrained(rows)
     return seen, made
 
 
@@ -86,7 +92,7 @@ def trained() -> tuple[nn.Conv2d, dict[str, PhraseCoAttention]]:
 
 
 def stored(seen: nn.Conv2d, networks: dict[str, PhraseCoAttention]) -> dict[str, Any]:
-    return {"model": packed_model(seen, networks, WORDS, ANSWERS), "scenes": scenes()}
+    return {"model": packed_model(seen, networks, KNOWN, ANSWERS), "scenes": scenes()}
 
 
 @torch.no_grad()
@@ -94,7 +100,7 @@ def main() -> None:
     seen, networks = trained()
     made = stored(seen, networks)
     regions = torch.randn(200, SETTING["side"] ** 2, SETTING["d"], generator=torch.Generator().manual_seed(0)).double()
-    words = torch.randint(len(WORDS), (200, 9), generator=torch.Generator().manual_seed(1))
+    words = torch.randint(len(KNOWN), (200, 9), generator=torch.Generator().manual_seed(1))
     for kind, each in networks.items():
         found = [net(regions.tanh(), words).levels[0] for net in (each.double(), unpacked_network(made["model"], kind))]
         sides = [[getattr(level, side).weights for level in found] for side in ("image", "question")]

@@ -89,7 +89,7 @@ function build(view, first) {
   const scene = choice({ label: "Scene", onInput: (value) => set({ scene: Number(value), words: now.scenes[value].questions[0].split(" ") }) });
   const listed = choice({ label: "Question", onInput: (value) => value && set({ words: value.split(" ") }) });
   const kind = choice({ label: "Co-attention", onInput: (value) => set({ kind: value }) });
-  const taken = slider({ label: "Steps taken", min: 0, max: 4, step: 1, onInput: (value) => set({ step: value }) });
+  const taken = slider({ label: "Step", min: 0, max: 4, step: 1, onInput: (value) => set({ step: value }) });
   const own = line({ onAsk });
   const walk = steps({
     forward: "Next step",

@@ -36,8 +36,8 @@ _FULL = "i like purple squares but how many squares are there in this picture"
 PRESETS = [
     preset(
         "In turn",
-        "An aside names red circles, and the one in cell 5 gets next to no weight: go back a step at a time.",
-        scene=1, words=_ASIDE.split(), kind="alternating", step=4,
+        "An aside names red circles, and the one in cell 5 gets next to no weight: go on to the words and the answer.",
+        scene=1, words=_ASIDE.split(), kind="alternating", step=2,
     ),
     preset(
         "In parallel",
