@@ -27,7 +27,7 @@ COLOURS = {
 """Red, green and blue of each colour, from 0 to 1."""
 SHAPES = ("circle", "square", "triangle", "cross")
 KINDS = ("colour", "shape", "side", "count", "exists")
-"""What is asked: the colour of the only circle, the shape of the only red thing, colour or shape of what lies beside a
+"""What is asked, in words. The colour of the only circle, the shape of the only red thing, colour or shape of what lies beside a
 thing, how many there are, and whether there is one."""
 
 _GROUND = 0.93

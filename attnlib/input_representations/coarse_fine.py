@@ -65,7 +65,7 @@ class Grains(NamedTuple):
 
     @property
     def features(self) -> Float[Tensor, "*batch features"]:
-        """The four contexts end to end: what the paper classifies by."""
+        """The four contexts end to end, by which the paper classifies."""
         parts = self.coarse.sentence.context, self.coarse.aspect.context, self.fine.sentence.context, self.fine.pooled
         return torch.cat(parts, -1).squeeze(-2)
 

@@ -15,10 +15,10 @@ from .._checks import check_boolean, check_tensor, fits, may_look
 from ..attention import Attention, Score, attend
 from ..scores import Additive, scaled_dot
 
-__all__ = ["AttentionViaAttention", "Levels", "by_word", "owners", "via"]
+__all__ = ["AttentionViaAttention", "WordsAndLetters", "by_word", "owners", "via"]
 
 
-class Levels(NamedTuple):
+class WordsAndLetters(NamedTuple):
     """What the two levels give: their contexts end to end, and the attention at each."""
 
     context: Float[Tensor, "*batch query d_w_and_d_c"]
@@ -35,7 +35,7 @@ def via(
     letter_score: Score = scaled_dot,
     word_mask: Bool[Tensor, "*#batch word"] | None = None,
     letter_mask: Bool[Tensor, "*#batch letter"] | None = None,
-) -> Levels:
+) -> WordsAndLetters:
     r"""Attend to words with the query, then to letters with the query and what the words said.
 
     .. math::
@@ -53,7 +53,7 @@ def via(
         letter_mask: ``(*batch, letter)``, True = a real letter.
 
     Returns:
-        :class:`Levels`. Where no word is real the words' context is zero, and the letters are asked all the same; where
+        :class:`WordsAndLetters`. Where no word is real the words' context is zero, and the letters are asked all the same; where
         no letter is, theirs is zero.
 
     Raises:
@@ -75,7 +75,9 @@ def via(
     wide = torch.broadcast_shapes(query.shape[:-1], found.context.shape[:-1])  # type: ignore[no-untyped-call]
     asked = torch.cat([query.expand(*wide, -1), found.context], -1)
     read = attend(asked, letters, score=letter_score, mask=_keys("letter", letters, letter_mask))
-    return Levels(torch.cat([found.context.expand(*read.context.shape[:-1], -1), read.context], -1), found, read)
+    return WordsAndLetters(
+        torch.cat([found.context.expand(*read.context.shape[:-1], -1), read.context], -1), found, read
+    )
 
 
 class AttentionViaAttention(nn.Module):
@@ -116,7 +118,7 @@ class AttentionViaAttention(nn.Module):
         *,
         word_mask: Bool[Tensor, "*#batch word"] | None = None,
         letter_mask: Bool[Tensor, "*#batch letter"] | None = None,
-    ) -> Levels:
+    ) -> WordsAndLetters:
         """Both levels."""
         return via(
             query,

@@ -79,7 +79,7 @@ class CoAttentionViewer(Stepper):
         scene: the number of the one that is shown.
         words: the question, in words of the model, without a question mark.
         kind: ``parallel`` or ``alternating``.
-        step: how many steps have been taken: see :data:`STEPS`.
+        step: how many steps have been taken: see ``STEPS``.
         preset: the name of a preset to start from; what else is given comes on top.
         presets: what the reader can start from.
 
