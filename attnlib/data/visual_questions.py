@@ -27,8 +27,8 @@ COLOURS = {
 """Red, green and blue of each colour, from 0 to 1."""
 SHAPES = ("circle", "square", "triangle", "cross")
 KINDS = ("colour", "shape", "side", "count", "exists")
-"""What is asked, in words. The colour of the only circle, the shape of the only red thing, colour or shape of what lies beside a
-thing, how many there are, and whether there is one."""
+"""What is asked, in words. The colour of the only circle, the shape of the only red thing, colour or shape of what lies
+beside a thing, how many there are, and whether there is one."""
 
 _GROUND = 0.93
 _MOST = 4  # no more of what is counted
@@ -155,7 +155,7 @@ def _stamp(shape: str, size: float) -> Tensor:
         "triangle": (y <= 0.85 * size) & (1.75 * x <= y + size),
         "cross": (torch.minimum(x, y.abs()) <= 0.33 * size) & (torch.maximum(x, y.abs()) <= size),
     }[shape]
-    return inside.float().unflatten(0, (CELL, fine)).unflatten(-1, (CELL, fine)).mean((1, 3))
+    return inside.float().unflatten(0, (CELL, fine)).unflatten(-1, (CELL, fine)).mean((1, 3))  # type: ignore[no-untyped-call, no-any-return]
 
 
 def _one(rng: random.Random, side: int, kinds: Sequence[str]) -> Question:

@@ -27,7 +27,7 @@ __all__ = [
 
 
 class CoAttention(NamedTuple):
-    """What two sides that ask each other come to: one :class:`~attnlib.attention.Attention` each, of one query, and their affinity."""
+    """What two sides that ask each other come to: an :class:`~attnlib.attention.Attention` each, and their affinity."""
 
     image: Attention
     question: Attention

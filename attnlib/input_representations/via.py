@@ -53,8 +53,8 @@ def via(
         letter_mask: ``(*batch, letter)``, True = a real letter.
 
     Returns:
-        :class:`WordsAndLetters`. Where no word is real the words' context is zero, and the letters are asked all the same; where
-        no letter is, theirs is zero.
+        :class:`WordsAndLetters`. Where no word is real the words' context is zero, and the letters are asked all the
+        same; where no letter is, theirs is zero.
 
     Raises:
         TypeError: an argument is no floating point tensor, dtypes differ, or a mask is not boolean.
