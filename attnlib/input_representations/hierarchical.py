@@ -285,7 +285,7 @@ class HierarchicalAttention(nn.Module):
 
     Source: Yang et al. 2016, section 2.2 [yang2016]: ``d`` 200, ``hidden`` 50, ``d_w`` 100.
 
-    Departs from the source: the gated unit is ``torch.nn.GRU``.
+    Departs from the source: ``torch.nn.GRU`` has two biases in each gate, and its update gate keeps where that renews.
 
     >>> model = HierarchicalAttention(7, 3)
     >>> result = model(torch.ones(6, 7), words=torch.tensor([4, 1, 1]), sentences=torch.tensor([2, 1]))
