@@ -69,7 +69,8 @@ def _alike(query: Tensor, key: Tensor) -> Tensor:
 def filter_groups(filters: Float[Tensor, "filter *size"], n_groups: int, *, seed: int = 0) -> Int[Tensor, " filter"]:
     """Sort filters into groups that are alike, each of which then detects a part; by spectral clustering.
 
-    Two filters are as alike as the cosine of their angle says; below 0 counts as 0.
+    Two filters are as alike as the cosine of their angle says; below 0 counts as 0, since the clustering asks for
+    likeness that is not negative.
 
     Args:
         filters: their weights, a row each.
@@ -83,7 +84,8 @@ def filter_groups(filters: Float[Tensor, "filter *size"], n_groups: int, *, seed
         TypeError: ``filters`` is not a floating point tensor.
         ValueError: there are not from 1 to as many groups as filters, or a filter is 0 everywhere or not finite.
 
-    Source: Xiao et al. 2015 [xiao2015]. The clustering is scikit-learn's [pedregosa2011].
+    Source: Xiao et al. 2015 [xiao2015], of which we saw the abstract and summaries: the cosine is from memory. The
+    clustering is scikit-learn's [pedregosa2011].
 
     >>> filter_groups(torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 0.1], [0.1, 1.0]]), 2)
     tensor([0, 1, 0, 1])

@@ -512,9 +512,10 @@ def padding_is_attended(found, mask):
     return found.softmax(-1)
 
 
-def rows_for_columns(found, mask):
-    """Row 36 (CyberZHG, issue 41): the mask hides the rows of the matrix in place of its columns."""
-    return found.softmax(-1) * mask[..., :1]
+def pairs_of_padding_alone_are_hidden(found, mask):
+    """Row 36 (CyberZHG, issue 41): hidden is a pair of which both are padding. What asks here is none."""
+    asks = torch.ones(found.shape[-2], 1)
+    return (found - 10_000 * (1 - asks) * (1 - mask.to(found))).softmax(-1)
 
 
 WRONG = {
@@ -524,7 +525,7 @@ WRONG = {
     "padding is attended": (check_pool_value, spoilt(weigh=padding_is_attended)),
     "no maximum, a small number below": (check_energies_of_any_size, spoilt(weigh=small_number_below)),
     "hidden energies are 0": (check_low_energies_beside_padding, spoilt(weigh=zero_before_the_softmax)),
-    "rows for columns": (check_low_energies_beside_padding, spoilt(weigh=rows_for_columns)),
+    "only pairs of padding are hidden": (check_pool_value, spoilt(weigh=pairs_of_padding_alone_are_hidden)),
     "weights on the hidden layer": (check_values_are_the_annotations, spoilt(values=lambda key, hidden: hidden)),
     "softmax over the batch": (check_pool_value, spoilt(weigh=lambda found, mask: found.softmax(0))),
 }
