@@ -97,7 +97,8 @@ def pictures(
             if size < 1 or image.width % size or image.height % size:
                 raise ValueError(f"size must divide {image.width} and {image.height}, got {size}")
             pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(image.height, image.width, 3)
-            found.append(pixels.permute(2, 0, 1).float().unflatten(1, (size, -1)).unflatten(-1, (size, -1)))
+            high, wide = image.height // size, image.width // size
+            found.append(pixels.permute(2, 0, 1).float().reshape(3, size, high, size, wide))
     if not found:
         return torch.zeros(0, 3, size, size)
     return torch.stack(found).mean((3, 5)) / 255
