@@ -48,9 +48,10 @@ def load(part: Part = "train", path: Path | str | None = None) -> list[Asked]:
         ValueError: there is no such part.
         DataError: the package could not be fetched, or the file is not as expected.
     """
+    folder = _folder(part)
     with _opened(path) as archive:
         try:
-            rows = json.loads(_read(archive, f"{_folder(part)}/questions.json"))
+            rows = json.loads(_read(archive, f"{folder}/questions.json"))
             return [Asked(tuple(str(text).rstrip("?").split()), str(answer), int(n)) for text, answer, n in rows]
         except (ValueError, TypeError) as error:
             raise DataError(f"easy-vqa: expected rows of question, answer and picture, got: {error}") from error
