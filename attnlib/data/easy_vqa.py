@@ -48,9 +48,10 @@ def load(part: Part = "train", path: Path | str | None = None) -> list[Asked]:
         ValueError: there is no such part.
         DataError: the package could not be fetched, or the file is not as expected.
     """
+    folder = _folder(part)
     with _opened(path) as archive:
         try:
-            rows = json.loads(_read(archive, f"{_folder(part)}/questions.json"))
+            rows = json.loads(_read(archive, f"{folder}/questions.json"))
             return [Asked(tuple(str(text).rstrip("?").split()), str(answer), int(n)) for text, answer, n in rows]
         except (ValueError, TypeError) as error:
             raise DataError(f"easy-vqa: expected rows of question, answer and picture, got: {error}") from error
@@ -97,8 +98,8 @@ def pictures(
             if size < 1 or image.width % size or image.height % size:
                 raise ValueError(f"size must divide {image.width} and {image.height}, got {size}")
             pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(image.height, image.width, 3)
-            pixels = pixels.permute(2, 0, 1).float()
-            found.append(pixels.unflatten(1, (size, -1)).unflatten(-1, (size, -1)))  # type: ignore[no-untyped-call]
+            high, wide = image.height // size, image.width // size
+            found.append(pixels.permute(2, 0, 1).float().reshape(3, size, high, size, wide))
     if not found:
         return torch.zeros(0, 3, size, size)
     return torch.stack(found).mean((3, 5)) / 255

@@ -155,7 +155,7 @@ def _stamp(shape: str, size: float) -> Tensor:
         "triangle": (y <= 0.85 * size) & (1.75 * x <= y + size),
         "cross": (torch.minimum(x, y.abs()) <= 0.33 * size) & (torch.maximum(x, y.abs()) <= size),
     }[shape]
-    return inside.float().unflatten(0, (CELL, fine)).unflatten(-1, (CELL, fine)).mean((1, 3))  # type: ignore[no-untyped-call, no-any-return]
+    return inside.float().unflatten(0, (CELL, fine)).unflatten(-1, (CELL, fine)).mean((1, 3))  # type: ignore[no-any-return,no-untyped-call]
 
 
 def _one(rng: random.Random, side: int, kinds: Sequence[str]) -> Question:

@@ -53,6 +53,7 @@ def test_pictures_are_those_of_their_numbers_as_means_of_squares(ours):
     assert easy_vqa.pictures([], path=ours, size=4).shape == (0, 3, 4, 4)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_what_is_wrong_is_named(ours, tmp_path, monkeypatch):
     for call, error, message in (
         (lambda: easy_vqa.load("dev", ours), ValueError, "part must be 'train' or 'test', got 'dev'"),

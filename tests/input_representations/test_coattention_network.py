@@ -13,8 +13,10 @@ from attnlib.input_representations.coattention_network import (
     AlternatingCoAttention,
     HierarchicalCoAttention,
     ParallelCoAttention,
+    PhraseCoAttention,
     fuse,
 )
+from attnlib.input_representations.phrases import phrases
 
 BATCH, REGION, WORD, D, D_FIRST, D_LAST = 2, 5, 3, 7, 11, 13
 N_WORDS, N_ANSWERS = 17, 19
@@ -125,3 +127,17 @@ def test_bad_input_is_named():
     for message, call in cases:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_level_is_its_parts_and_does_not_feel_padding(kind):
+    torch.manual_seed(0)
+    module, image = PhraseCoAttention(N_WORDS, D, N_ANSWERS, kind).double(), randn(BATCH, REGION, D)
+    question = torch.arange(BATCH * WORD).view(BATCH, WORD)
+    reading = module(image, question)
+    found = module.attention(image, phrases(module.embedding(question), list(module.kernels)))
+    total = (found.image.context + found.question.context)[:, 0]
+    close(reading.scores, module.answer(torch.tanh(total @ module.fusion.mT)))
+    padded, mask = torch.cat([question, question], 1), torch.arange(2 * WORD).expand(BATCH, -1) < WORD
+    close(module(image, padded, None, mask).scores, reading.scores)
+    assert (module(image, padded).scores - reading.scores).abs().max() > 1e-4

@@ -47,7 +47,7 @@ def packed_model(
         parts |= {"embedding": parts["embedding.weight"], "answer": parts["answer.weight"]}
         bias = {"answer": parts["answer.bias"]}
         found[kind] = {
-            name: _packed(parts[name].reshape(-1, parts[name].shape[-1]), bias.get(name)) for name in LAYERS[kind]
+            name: _packed(parts[name].view(-1, parts[name].shape[-1]), bias.get(name)) for name in LAYERS[kind]
         }
     return found
 
@@ -84,8 +84,10 @@ def _unpacked(kind: str, parts: tuple[tuple[str, tuple[float, ...], tuple[float,
     width = len(found["image_weight"][0])
     with torch.device("meta"):
         network = PhraseCoAttention(n_words, d, len(found["answer"][0]), lambda *_: KINDS[kind](d, d, width))
-    state: dict[str, Any] = {"embedding.weight": found["embedding"][0], "fusion": found["fusion"][0]}
-    state |= {"answer.weight": found["answer"][0], "answer.bias": found["answer"][1]}
+    state = {"embedding.weight": found["embedding"][0], "fusion": found["fusion"][0]}
+    bias = found["answer"][1]
+    assert bias is not None
+    state |= {"answer.weight": found["answer"][0], "answer.bias": bias}
     for n, name in enumerate(_KERNELS):
         state[f"kernels.{n}"] = found[name][0].view(d, n + 1, d).movedim(1, -1).contiguous()
     for name in _OWN[kind]:
