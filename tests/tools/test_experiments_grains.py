@@ -1,6 +1,7 @@
-"""Coarse and fine attention on reviews, attention via attention on names: do scripts and results belong together?"""
+"""Coarse and fine attention on reviews, attention via attention on names: scripts, and results that they gave."""
 
 import importlib.util
+import itertools
 import json
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import torch
 from torch.func import stack_module_state
 from torch.testing import assert_close
 
+from attnlib.data import DataError, fetch
+from attnlib.data.new_testament import Verse
 from book._tools import provenance
 
 EXPERIMENTS = Path(__file__).parents[2] / "book" / "experiments"
@@ -27,8 +30,31 @@ def grains():
 
 
 @pytest.fixture
-def names():
-    return script("via")
+def names(monkeypatch):
+    """The script on verses that we made, so that no package is needed."""
+    made = script("via")
+    greek, english = "αβγδεζηθικλμ", "abgdezhtiklm"
+    spell = dict(zip(greek, english, strict=True))
+    verses = []
+    for i, (one, other) in enumerate(itertools.product(greek, repeat=2)):
+        name = "βα" + one + other
+        written = "".join(spell[c] for c in name).capitalize()
+        lemmas = (name.capitalize(), one + "ο", other + "ι")
+        verses.append(Verse(f"40001{i:03}", lemmas, lemmas, (written, "of", "it"), frozenset({(0, 0), (1, 1)})))
+    monkeypatch.setattr(made.new_testament, "load", lambda: verses)
+    return made
+
+
+@pytest.fixture
+def real_names():
+    made = script("via")
+    try:
+        fetch(made.new_testament.PACKAGE)
+    except DataError as error:
+        if "got exit code" not in str(error) or "MATCH THE HASHES" in str(error):  # it was there, and was not right
+            raise
+        pytest.skip("no package index here: the tests that read the real data did not run")
+    return made
 
 
 def written(module, name):
@@ -43,7 +69,6 @@ def written(module, name):
     for found in metrics["arms"].values():
         best = max(found["search"], key=lambda setting, searched=found["search"]: searched[setting])
         assert best in (f"{found['rate']}, {found.get('weight')}", str(found["rate"]))
-        assert len(found["search"]) == 2
     state = torch.load(module.RESULTS / "model.pt", weights_only=True)
     return metrics, {name: value.float() for name, value in state.items()}
 
@@ -80,7 +105,7 @@ def test_plain_lines_and_the_library_say_the_same(grains):
 def test_no_review_is_in_two_parts(grains):
     parts = [{review.key for review in part} for part in grains.texts().values()]
     assert [len(part) for part in parts] == [grains.SETTING[name] for name in ("train", "choose", "test")]
-    assert sum(map(len, parts)) == len(set.union(*parts))
+    assert len(set.union(*parts)) == sum(map(len, parts))
 
 
 def test_where_weights_fall_is_counted(grains):
@@ -94,20 +119,20 @@ def test_where_weights_fall_is_counted(grains):
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
-def test_names_are_written_as_was_written_down(names):
-    metrics, state = written(names, "via")
-    names.SETTING["seeds"] = 1
-    found = names.examine("via", state, "test")
+@pytest.mark.data
+def test_names_are_written_as_was_written_down(real_names):
+    metrics, state = written(real_names, "via")
+    real_names.SETTING["seeds"] = 1
+    found = real_names.examine("via", state, "test")
     for name, value in found.items():
         assert value.item() == pytest.approx(metrics["arms"]["via"]["test"][name][0], abs=2e-2)
-    names.SETTING["seeds"] = metrics["setting"]["seeds"]
 
 
 def test_unseen_names_are_not_trained_with(names):
     parts = {part: {window.name for window in given} for part, given in names.windows().items()}
     assert parts["seen"] == parts["train"]
     apart = [parts[name] for name in ("train", "choose", "test")]
-    assert sum(map(len, apart)) == len(set.union(*apart))
+    assert len(set.union(*apart)) == sum(map(len, apart)) > 50
     known = names.vocabulary()[0]
     unseen = {names.bare(name) for name in parts["test"]} - {names.bare(name) for name in parts["train"]}
     assert not unseen & known.keys()
