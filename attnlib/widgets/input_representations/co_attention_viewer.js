@@ -113,7 +113,7 @@ function build(view, first) {
     const across = Math.floor(image.width / model.cell) * Math.floor(image.height / model.cell);
     if (!pairs || pairs.across !== across) {
       const columns = ["Word", ...Array.from({ length: across }, (_, n) => String(n + 1))];
-      pairs = { across, ...table({ columns, kind: "attnlib-co-pairs", caption: "Affinity of each word and cell, from −1 to 1" }) };
+      pairs = { across, ...table({ columns, kind: "attnlib-co-pairs", caption: "Affinity of the phrase that begins at each word with each cell, from −1 to 1" }) };
       holder.replaceChildren(pairs.node);
     }
     const found = answered(read[state.kind](model), seen(model)(image), state.words.map((word) => model.words.indexOf(word)));
@@ -146,7 +146,7 @@ function build(view, first) {
     const next = ended ? "" : `Next: ${STEPS[state.kind][step]}.`;
     const where = looks ? `Most weight on cell ${largest(found.image.weights) + 1} (${share(Math.max(...found.image.weights))})` : "";
     const listens = weights ? `${where ? " and on" : "Most weight on"} “${state.words.slice(best, best + 3).join(" ")}” (${share(weights[best])})` : "";
-    const told = where || listens ? `${where}${listens}.` : step ? "Each word has met each cell; there are no weights yet." : `${name}.`;
+    const told = where || listens ? `${where}${listens}.` : step ? "Each phrase has met each cell; there are no weights yet." : `${name}.`;
     const answer = ended ? ` It answers ${model.answers[order[0][1]]} (${share(order[0][0])})${truth ? `; right is ${truth}` : ""}.` : "";
     view.news(`${told}${answer}`, next);
   };

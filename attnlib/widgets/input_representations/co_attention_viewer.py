@@ -41,7 +41,7 @@ PRESETS = [
     ),
     preset(
         "In parallel",
-        "Each word has met each cell, and most affinities are full, −1 or 1: go on to the weights that come of them.",
+        "Each phrase has met each cell, and most affinities are full, −1 or 1: go on to the weights that come of them.",
         scene=1, words=_ASIDE.split(), kind="parallel", step=1,
     ),
     preset(

@@ -60,7 +60,7 @@ function build(view, first) {
   const even = toggle({ label: "Even weights in place of the network's", onInput: (value) => set({ even: value }) });
   const words = table({ columns: ["Word", "Weight", "Note"], bars: 1, caption: "", kind: "attnlib-hier-table" });
   const verdict = gauge();
-  const said = html("p", { class: "attnlib-hier-verdict" }, html("span", { text: "Verdict: positive with " }), html("strong"), verdict.node);
+  const said = html("p", { class: "attnlib-hier-verdict" }, html("span", { text: "Verdict: positive with probability " }), html("strong"), verdict.node);
   const editor = html("div", { class: "attnlib-hier-editor" }, html("div", { class: "attnlib-control" }, label, input), buttons);
   view.root.append(list, said, view.caption, even.node, editor, words.node);
 
@@ -89,10 +89,10 @@ function build(view, first) {
     const row = (piece, i) => [piece.text, { text: share(found.words[sentence][i]), part: found.words[sentence][i] }, found.known[sentence][i] ? "" : "unknown"];
     words.update(shown.map(row), { caption: `Words of sentence ${sentence + 1}` });
     const top = found.sentences.indexOf(Math.max(...found.sentences));
-    const at = sentences[top].trim() ? `most weight on sentence ${top + 1} (${share(found.sentences[top])})` : "no words to weigh";
+    const at = state.even ? "all sentences weigh alike" : sentences[top].trim() ? `most weight on sentence ${top + 1} (${share(found.sentences[top])})` : "no words to weigh";
     const word = shown.length ? shown[found.words[sentence].indexOf(Math.max(...found.words[sentence]))].text : "";
-    const here = word ? `; in sentence ${sentence + 1} most on “${word}”` : "";
-    view.news(`Positive with ${share(found.positive)}: ${at}${here}.`, "Shades are within a sentence: the strongest is on its largest weight. Dotted: unknown.");
+    const here = state.even ? ", and in each all words" : word ? `; in sentence ${sentence + 1} most on “${word}”` : "";
+    view.news(`Positive with probability ${share(found.positive)}: ${at}${here}.`, "Shades are within a sentence: the strongest is on its largest weight. Dotted: unknown.");
   };
 }
 

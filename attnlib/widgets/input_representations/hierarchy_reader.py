@@ -144,4 +144,4 @@ class HierarchyReader(PresetWidget):
             return f"“{self.sentences[i]}” {share(self.sentence_weights[i])}{most}{rated}"
 
         said = "; ".join(told(i) for i in range(len(self.sentences)))
-        return f"positive with {share(self.positive)}{', weights even' if self.even else ''}: {said}"
+        return f"positive with probability {share(self.positive)}{', weights even' if self.even else ''}: {said}"

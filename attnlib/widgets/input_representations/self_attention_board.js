@@ -64,9 +64,12 @@ function drawing(view, get) {
 function sentence(view, get) {
   const id = uid();
   const input = html("input", { id, type: "text", class: "attnlib-board-sentence", autocomplete: "off", spellcheck: "false" });
-  const label = html("label", { for: id, text: `Sentence, up to ${MOST} words` });
+  const plain = `Sentence, up to ${MOST} words`;
+  const label = html("label", { for: id, text: plain });
   input.addEventListener("input", () => {
-    const words = input.value.split(/\s+/).filter(Boolean).slice(0, MOST);
+    const typed = input.value.split(/\s+/).filter(Boolean);
+    const words = typed.slice(0, MOST);
+    write(label, { text: typed.length > MOST ? `${plain}: without “${typed.slice(MOST).join(" ")}”` : plain });
     if (!words.length) return;
     const old = new Map(get().words.map((word, i) => [word, get().vectors[i]]));
     const vectors = words.map((word) => old.get(word) ?? wordVector(word));
@@ -77,7 +80,10 @@ function sentence(view, get) {
     node: html("div", { class: "attnlib-control attnlib-board-line" }, label, input),
     update({ words }) {
       const now = input.value.split(/\s+/).filter(Boolean).slice(0, MOST).join(" ");
-      if (words.join(" ") !== now || !typed) input.value = typed = words.join(" ");
+      if (words.join(" ") !== now || !typed) {
+        input.value = typed = words.join(" ");
+        write(label, { text: plain });
+      }
       write(input, { value: words.join(" ") });
     },
   };

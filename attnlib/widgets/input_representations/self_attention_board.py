@@ -45,7 +45,6 @@ PRESETS = [
         "Each word sees itself and what came before, so that the first has only itself to look at and the two dogs "
         "differ: order comes in through the mask, without any positions.",
         is_causal=True,
-        selected=4,
     ),
     _preset(
         "Not always itself",
