@@ -63,7 +63,8 @@ def via(
     Source: Zhao and Zhang 2018 [zhao2018], in the form that Brauwers and Frasincar 2023, section 3.1.2 [brauwers2023],
     give it; of the paper itself the abstract was at hand.
 
-    Departs from the source: masks.
+    Departs from the source: masks. The repository SwordYork/sequencing, whose model ``ava_nmt`` seems to be the
+    paper's, asks both levels with the decoder's state alone, so that nothing which the words said reaches the letters.
 
     >>> query, words = torch.tensor([[0.0]]), torch.tensor([[8.0], [2.0]])
     >>> letters = torch.tensor([[0.0, 0.0], [0.0, 0.2]])
@@ -89,7 +90,7 @@ class AttentionViaAttention(nn.Module):
         d_c: size of a letter's vector.
         hidden: size of the hidden layer of both scores.
 
-    Source: Zhao and Zhang 2018 [zhao2018]. Which scores they have we could not check.
+    Source: Zhao and Zhang 2018 [zhao2018]; additive are the scores of ``ava_nmt`` in SwordYork/sequencing.
 
     >>> model = AttentionViaAttention(5, 3, 2, hidden=4)
     >>> model(torch.zeros(6, 5), torch.zeros(4, 3), torch.zeros(11, 2)).context.shape
