@@ -34,7 +34,7 @@ def packed_model(vectors: Tensor, levels: HierarchicalAttention, answer: nn.Line
     """The layers of a model, 16 bits a number; word vectors a column each.
 
     >>> made = packed_model(torch.zeros(9, 2), HierarchicalAttention(2, 3, 5), nn.Linear(6, 1))
-    >>> unpacked_model(made)([[1, 2], [3]])[1].sentences.weights.sum().item()
+    >>> round(unpacked_model(made)([[1, 2], [3]])[1].sentences.weights.sum().item(), 6)
     1.0
     """
     layers = {"vectors": packed(_layer(vectors.mT)), "answer": packed(answer)}
