@@ -10,24 +10,7 @@ import shutil
 import pytest
 from data_samples import wheel
 
-from attnlib.data import DataError, catalogues, fetch, new_testament, reviews, split
-
-
-@pytest.fixture
-def real(monkeypatch):
-    """A function that gives a package's path, or skips the test: for one reason, so that one line tells it."""
-    monkeypatch.setenv("PIP_RETRIES", "1")
-
-    def path(package):
-        try:
-            return fetch(package)
-        except DataError as error:
-            said = str(error)
-            if "got exit code" not in said or "MATCH THE HASHES" in said:  # it was there, and was not right
-                raise
-        return pytest.skip("no package index here: the tests that read the real data did not run")
-
-    return path
+from attnlib.data import DataError, catalogues, new_testament, reviews, split
 
 
 def digest(items):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from attnlib.data import DataError, easy_vqa, fetch
+from attnlib.data import DataError, easy_vqa
 
 SIDE = 8
 ROWS = [["what color is the shape?", "blue", 3], ["is there a circle", "no", 0]]
@@ -73,14 +73,8 @@ def test_what_is_wrong_is_named(ours, tmp_path, monkeypatch):
 
 @pytest.mark.data
 @pytest.mark.nightly
-def test_the_real_one_holds_what_the_book_says(monkeypatch):
-    monkeypatch.setenv("PIP_RETRIES", "1")
-    try:
-        path = fetch(easy_vqa.PACKAGE)
-    except DataError as error:
-        if "got exit code" not in str(error) or "MATCH THE HASHES" in str(error):
-            raise
-        pytest.skip("no package index here: the tests that read the real data did not run")
+def test_the_real_one_holds_what_the_book_says(real):
+    path = real(easy_vqa.PACKAGE)
     parts = {part: easy_vqa.load(part, path) for part in ("train", "test")}
     assert [len(part) for part in parts.values()] == [38_575, 9_673]
     assert [len({each.picture for each in part}) for part in parts.values()] == [4_000, 1_000]

