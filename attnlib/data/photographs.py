@@ -6,7 +6,6 @@ of scikit-learn [pedregosa2011], which this book installs anyway. Whoever shows 
 
 import hashlib
 import importlib.util
-import io
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ._pictures import decoded
 from .packages import DataError, Package, fetch
 
 __all__ = ["PACKAGE", "PHOTOGRAPHS", "Photograph", "load"]
@@ -108,7 +108,7 @@ def load(
     if size is not None and min(size if isinstance(size, tuple) else (size,)) < 1:
         raise ValueError(f"size must be at least 1, got {size}")
     photograph = PHOTOGRAPHS[name]
-    return _decoded(_read(photograph, path), photograph.file, size)
+    return _resized(decoded(_read(photograph, path), photograph.file), size)
 
 
 def _read(photograph: Photograph, path: Path | str | None) -> bytes:
@@ -138,24 +138,13 @@ def _scikit_learn() -> Path:
     return Path(found.submodule_search_locations[0])
 
 
-def _decoded(data: bytes, file: str, size: tuple[int, int] | int | None) -> Tensor:
-    try:
-        from PIL import Image, UnidentifiedImageError  # here, for the other loaders need none of it
-    except ImportError as error:
-        raise DataError("expected Pillow, to read photographs, got none: pip install attnlib[data]") from error
-    try:
-        with Image.open(io.BytesIO(data)) as opened:
-            image = opened.convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"expected a picture in {file}, got: {error}") from error
-    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-    found = pixels.view(image.height, image.width, 3).permute(2, 0, 1).contiguous().float() / 255
+def _resized(image: Tensor, size: tuple[int, int] | int | None) -> Tensor:
     if size is None:
-        return found
+        return image
     if isinstance(size, int):
-        share = size / max(image.size)
-        size = max(round(image.height * share), 1), max(round(image.width * share), 1)
+        share, (height, width) = size / max(image.shape[1:]), image.shape[1:]
+        size = max(round(height * share), 1), max(round(width * share), 1)
     resized = torch.nn.functional.interpolate(
-        found.unsqueeze(0), size, mode="bilinear", antialias=True, align_corners=False
+        image.unsqueeze(0), size, mode="bilinear", antialias=True, align_corners=False
     )
     return resized.squeeze(0).clamp(0, 1)

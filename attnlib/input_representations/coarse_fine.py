@@ -89,7 +89,7 @@ def trilinear(
     Raises:
         ValueError: ``weight`` has not three times the size of the vectors.
 
-    Source: Seo et al. 2017, section 2, the similarity matrix [seo2017]; :math:`U` of Fan et al. 2018 [fan2018].
+    Source: Seo et al. 2017, the similarity matrix, second-hand [seo2017]; :math:`U` of Fan et al. 2018 [fan2018].
 
     >>> key, query = torch.tensor([[1.0], [2.0]]), torch.tensor([[5.0]])
     >>> trilinear(query, key, weight=torch.tensor([1.0, 10.0, 100.0]))  # 1 + 50 + 500, 2 + 50 + 1000

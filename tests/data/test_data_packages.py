@@ -282,9 +282,7 @@ def test_only_the_standard_library_and_torch_are_imported():
             for name in names:
                 top = name.partition(".")[0]
                 allowed = {"torch", "jaxtyping", *sys.stdlib_module_names} - {"ensurepip"}
-                if (
-                    path.name in ("easy_vqa.py", "photographs.py") and node.col_offset
-                ):  # where it is needed, and not before
+                if path.name == "_pictures.py" and node.col_offset:  # where it is needed, and not before
                     allowed.add("PIL")
                 assert top in allowed, f"{path.name}: {name}"
 
