@@ -281,17 +281,19 @@ def where(weights: Tensor, on: Table) -> dict[str, Tensor]:
         "on the own opinion": weights.double().gather(-1, own).mean((1, 2, 3)),
         "on the other's": weights.double().gather(-1, other).mean((1, 2, 3)),
         "largest": (weights.argmax(-1) == on.opinion).double().mean((1, 2)),
+        "the other's is the largest": (weights.argmax(-1) == on.opinion.flip(-1)).double().mean((1, 2)),
     }
 
 
 @torch.no_grad()
 def examine(arm: str, state: dict[str, Tensor], on: Table) -> dict[str, Tensor]:
-    """Share right, of all aspects and of those whose nearest opinion is another's; where the weights fall."""
+    """Share right, of all aspects, by whose opinion is nearest and by their words; where the weights fall."""
     found, near = run(arm, state, on), nearest(on)
     right = (found["scores"].argmax(-1) == on.polarity).double()
     outcome = {"right": right.mean((1, 2))}
     outcome["right, own nearest"] = right[:, near].mean(-1)
     outcome["right, other's nearest"] = right[:, ~near].mean(-1)
+    outcome |= {f"right, words {n}": right[:, on.length == n].mean(-1) for n in on.length.unique().tolist()}
     for grain in ("coarse", "fine"):
         if grain in found:
             outcome |= {f"{grain}: {name}": value for name, value in where(found[grain], on).items()}

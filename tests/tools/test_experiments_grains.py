@@ -92,8 +92,9 @@ def test_where_weights_fall_is_counted(grains):
     on = grains.data()["test"].at(torch.arange(3))
     own = torch.nn.functional.one_hot(on.opinion, 32).float()[None]
     assert {name: value.item() for name, value in grains.where(own, on).items()} == {
-        "on the own opinion": 1, "on the other's": 0, "largest": 1}  # fmt: skip
-    assert grains.where(own.flip(2), on)["on the other's"] == 1
+        "on the own opinion": 1, "on the other's": 0, "largest": 1, "the other's is the largest": 0}  # fmt: skip
+    turned = grains.where(own.flip(2), on)
+    assert turned["on the other's"] == turned["the other's is the largest"] == 1
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
