@@ -8,7 +8,9 @@ import functools
 import torch
 from checks import D_K, KEY, QUERY
 
-from attnlib import Attend, attend, distributions, scores, structured
+from attnlib import Attend, Attention, attend, distributions, scores, structured
+from attnlib.input_representations.hierarchical import AttentionPool, pool
+from attnlib.input_representations.self_attention import self_attention
 from attnlib.softness.local import local
 
 TRANSITION = torch.tensor([[0.5, -0.5], [-0.25, 1.0]])
@@ -62,6 +64,38 @@ def _local(query, key, value, *, mask=None, **options):
     return local(query, key, value, centre=centre, half_width=2, mask=mask, **options)
 
 
+def _self(query, key, value, *, mask=None, **options):
+    """Queries and keys as the items of one input, a slice of its features for each; the keys ask nothing."""
+    n, sizes = key.shape[-2], [part.shape[-1] for part in (query, key, value)]
+    items = torch.cat(
+        [
+            torch.cat([torch.zeros_like(query[..., :1, :]).expand_as(key[..., : sizes[0]]), key, value], -1),
+            torch.nn.functional.pad(query, (0, sizes[1] + sizes[2])),
+        ],
+        -2,
+    )
+    chosen = torch.eye(sum(sizes), dtype=items.dtype, device=items.device).split(sizes)
+    seen = torch.ones(query.shape[-2], n, dtype=torch.bool, device=items.device) if mask is None else mask
+    seen = seen.expand(*items.shape[:-2], query.shape[-2], n)
+    visible = torch.nn.functional.pad(seen, (0, query.shape[-2], n, 0))
+    names = ("query_weight", "key_weight", "value_weight")
+    found = self_attention(items, **dict(zip(names, chosen, strict=True)), mask=visible, **options)
+    kept = (None if part is None else part[..., n:, :n] for part in found[1:])
+    return Attention(found.context[..., n:, :], *kept)
+
+
+class _Pool(AttentionPool):
+    """One level of hierarchical attention, with queries in place of its vector."""
+
+    def forward(self, query, key, value, *, mask=None):
+        return pool(query, key, value, weight=self.weight, bias=self.bias, mask=mask)
+
+
+def _pool(dtype, rounded=None):
+    torch.manual_seed(0)
+    return _Pool(D_K, D_K, dtype=torch.float64).to(rounded or dtype).to(dtype)
+
+
 def _with_score(name):
     return lambda dtype, rounded=None: Attend(parameters(dtype, rounded)[name])
 
@@ -77,11 +111,13 @@ MECHANISMS = {
     "scale": _with(scale=0.7),
     "bias": _with(bias=torch.linspace(-1, 1, QUERY * KEY).reshape(QUERY, KEY)),
     "causal": _with(is_causal=True),
+    "self": lambda dtype, rounded=None: _self,
+    "pool": _pool,
     "local": lambda dtype, rounded=None: _local,
     "local, additive": lambda dtype, rounded=None: functools.partial(
         _local, score=parameters(dtype, rounded)["additive"]
     ),
 }
 # What has a path without weights.
-WITHOUT_WEIGHTS = [name for name in MECHANISMS if not name.startswith("local")]
-COVERED = {attend, local}
+WITHOUT_WEIGHTS = [name for name in MECHANISMS if not name.startswith(("local", "pool"))]
+COVERED = {attend, local, pool, self_attention}

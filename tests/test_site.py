@@ -131,6 +131,12 @@ def test_a_notebook_can_be_downloaded(source: Path) -> None:
     assert sum(map(len, kept)) > 0.7 * sum(len(cell.source) for cell in ours.cells if cell.cell_type == "markdown")
 
 
+@pytest.mark.parametrize("source", [path for path in SOURCES if path.suffix == ".ipynb"], ids=lambda path: path.stem)
+def test_what_cells_give_is_read_as_markdown(source: Path) -> None:
+    page = (SITE / source.relative_to(toc.ROOT)).with_suffix(".html").read_text("utf-8")
+    assert re.findall(r"<p>\|[^<]*", page) == []  # a table that was taken for words
+
+
 def code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 

@@ -1,6 +1,17 @@
-"""Sentence pairs with known links, photographs, scenes and displays: where they come from, how they become batches."""
+"""Sentence pairs with known links, rated reviews, pictures: where they come from, how they become batches."""
 
-from . import aspects, catalogues, new_testament, photographs, scenes, search_displays, tasks
+from . import (
+    aspects,
+    catalogues,
+    easy_vqa,
+    new_testament,
+    photographs,
+    reviews,
+    scenes,
+    search_displays,
+    tasks,
+    visual_questions,
+)
 from .packages import DataError, Package, cache, fetch
 from .pairs import Pair, Split, split
 from .vocabulary import BOS, EOS, PAD, SPECIAL, UNK, Batch, Vocabulary, collate
@@ -21,11 +32,14 @@ __all__ = [
     "cache",
     "catalogues",
     "collate",
+    "easy_vqa",
     "fetch",
     "new_testament",
     "photographs",
+    "reviews",
     "scenes",
     "search_displays",
     "split",
     "tasks",
+    "visual_questions",
 ]

@@ -5,8 +5,8 @@ attention asks with a mean, fine attention with each word. What is called the co
 here, since a context is what attention gives.
 
 The equations are those of Fan et al. 2018 [fan2018] as a reader wrote them out in 2018: of the paper itself the
-abstract and the introduction were at hand. They differ from a much used re-implementation in two places, which are
-named below.
+abstract and part of the introduction were at hand. They differ from a much used re-implementation in two places, which
+are named below.
 """
 
 from typing import NamedTuple
@@ -65,7 +65,7 @@ class Grains(NamedTuple):
 
     @property
     def features(self) -> Float[Tensor, "*batch features"]:
-        """The four contexts end to end: what the paper classifies by."""
+        """The four contexts end to end, by which the paper classifies."""
         parts = self.coarse.sentence.context, self.coarse.aspect.context, self.fine.sentence.context, self.fine.pooled
         return torch.cat(parts, -1).squeeze(-2)
 
@@ -328,8 +328,8 @@ def alignment_loss(
             coarse ones, :math:`a^{ca}`.
         labels: :math:`y`, ``(*batch, aspect)``.
         aspects: :math:`q`, ``(*batch, aspect, d)``, a vector each; without them :math:`d_{ij} = 1`.
-        weight: :math:`w`, ``(3 d,)``, given if and only if ``aspects`` are. A slope down the loss can only raise
-            :math:`d_{ij}`, so that nothing but weight decay keeps it from 1.
+        weight: :math:`w`, ``(3 d,)``, given if and only if ``aspects`` are. The slope by
+            :math:`d_{ij}` is never above 0: this loss only ever asks for more of it.
         mask: ``(*batch, aspect)``, True = a real aspect; others do not count.
 
     Returns:

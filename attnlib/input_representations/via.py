@@ -15,10 +15,10 @@ from .._checks import check_boolean, check_tensor, fits, may_look
 from ..attention import Attention, Score, attend
 from ..scores import Additive, scaled_dot
 
-__all__ = ["AttentionViaAttention", "Levels", "by_word", "owners", "via"]
+__all__ = ["AttentionViaAttention", "WordsAndLetters", "by_word", "owners", "via"]
 
 
-class Levels(NamedTuple):
+class WordsAndLetters(NamedTuple):
     """What the two levels give: their contexts end to end, and the attention at each."""
 
     context: Float[Tensor, "*batch query d_w_and_d_c"]
@@ -35,7 +35,7 @@ def via(
     letter_score: Score = scaled_dot,
     word_mask: Bool[Tensor, "*#batch word"] | None = None,
     letter_mask: Bool[Tensor, "*#batch letter"] | None = None,
-) -> Levels:
+) -> WordsAndLetters:
     r"""Attend to words with the query, then to letters with the query and what the words said.
 
     .. math::
@@ -53,8 +53,8 @@ def via(
         letter_mask: ``(*batch, letter)``, True = a real letter.
 
     Returns:
-        :class:`Levels`. Where no word is real the words' context is zero, and the letters are asked all the same; where
-        no letter is, theirs is zero.
+        :class:`WordsAndLetters`. Where no word is real the words' context is zero, and the letters are asked all the
+        same; where no letter is, theirs is zero.
 
     Raises:
         TypeError: an argument is no floating point tensor, dtypes differ, or a mask is not boolean.
@@ -63,7 +63,8 @@ def via(
     Source: Zhao and Zhang 2018 [zhao2018], in the form that Brauwers and Frasincar 2023, section 3.1.2 [brauwers2023],
     give it; of the paper itself the abstract was at hand.
 
-    Departs from the source: masks.
+    Departs from the source: masks. The repository SwordYork/sequencing, whose model ``ava_nmt`` seems to be the
+    paper's, asks both levels with the decoder's state alone, so that nothing which the words said reaches the letters.
 
     >>> query, words = torch.tensor([[0.0]]), torch.tensor([[8.0], [2.0]])
     >>> letters = torch.tensor([[0.0, 0.0], [0.0, 0.2]])
@@ -75,7 +76,9 @@ def via(
     wide = torch.broadcast_shapes(query.shape[:-1], found.context.shape[:-1])  # type: ignore[no-untyped-call]
     asked = torch.cat([query.expand(*wide, -1), found.context], -1)
     read = attend(asked, letters, score=letter_score, mask=_keys("letter", letters, letter_mask))
-    return Levels(torch.cat([found.context.expand(*read.context.shape[:-1], -1), read.context], -1), found, read)
+    return WordsAndLetters(
+        torch.cat([found.context.expand(*read.context.shape[:-1], -1), read.context], -1), found, read
+    )
 
 
 class AttentionViaAttention(nn.Module):
@@ -87,7 +90,7 @@ class AttentionViaAttention(nn.Module):
         d_c: size of a letter's vector.
         hidden: size of the hidden layer of both scores.
 
-    Source: Zhao and Zhang 2018 [zhao2018]. Which scores they have we could not check.
+    Source: Zhao and Zhang 2018 [zhao2018]; additive are the scores of ``ava_nmt`` in SwordYork/sequencing.
 
     >>> model = AttentionViaAttention(5, 3, 2, hidden=4)
     >>> model(torch.zeros(6, 5), torch.zeros(4, 3), torch.zeros(11, 2)).context.shape
@@ -116,7 +119,7 @@ class AttentionViaAttention(nn.Module):
         *,
         word_mask: Bool[Tensor, "*#batch word"] | None = None,
         letter_mask: Bool[Tensor, "*#batch letter"] | None = None,
-    ) -> Levels:
+    ) -> WordsAndLetters:
         """Both levels."""
         return via(
             query,

@@ -403,10 +403,12 @@ def main() -> None:
         "--write", action="store_true", help="store today's digest; first see that nothing else changes"
     )
     options = parser.parse_args()
-    metrics, now = json.loads(options.metrics.read_text("utf-8")), stamp(options.script.resolve())
+    before, now = options.metrics.read_text("utf-8"), stamp(options.script.resolve())
+    metrics = json.loads(before)
     print("\n".join(differences(metrics.get("code", {}), now["code"])) or "the code is the same")
     if options.write:
-        text = json.dumps({**now, **metrics, **now}, indent=1, ensure_ascii=False)
+        form = {"indent": 1} if before.strip().count("\n") else {"separators": (",", ":")}  # as the script wrote it
+        text = json.dumps({**now, **metrics, **now}, ensure_ascii=False, **form)
         options.metrics.write_text(text + "\n", encoding="utf-8")
 
 

@@ -19,6 +19,7 @@ import math
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,10 @@ class Reader(nn.Module):
         return self.name(read.image), read
 
 
-def loss(model: Reader, given: tuple[Tensor, Tensor, Tensor], arm: str) -> tuple[Tensor, int]:
+Make = Callable[[str, dict[str, Any]], nn.Module]  # of an arm's name and the setting
+
+
+def loss(model: nn.Module, given: tuple[Tensor, Tensor, Tensor], arm: str) -> tuple[Tensor, int]:
     image, kind, pose = given
     energies, read = model(image)
     total = F.cross_entropy(energies, kind, reduction="sum")
@@ -142,7 +146,7 @@ def errors(found: Tensor, pose: Tensor, side: int) -> dict[str, float]:
 
 
 @torch.no_grad()
-def read_all(model: Reader, on: scenes.Scenes) -> tuple[Tensor, Tensor | None]:
+def read_all(model: nn.Module, on: scenes.Scenes) -> tuple[Tensor, Tensor | None]:
     """Energies and matrices of all scenes."""
     device, energies, matrices = next(model.parameters()).device, [], []
     for images in on.image.split(500):
@@ -153,7 +157,7 @@ def read_all(model: Reader, on: scenes.Scenes) -> tuple[Tensor, Tensor | None]:
     return torch.cat(energies), torch.cat(matrices) if matrices else None
 
 
-def judge(model: Reader, on: scenes.Scenes, fitted: scenes.Scenes | None, side: int) -> dict[str, float]:
+def judge(model: nn.Module, on: scenes.Scenes, fitted: scenes.Scenes | None, side: int) -> dict[str, float]:
     """Loss and error of the names; with scenes to fit the constant map on, the pose and its floors too."""
     energies, found = read_all(model, on)
     wrong = (energies.argmax(-1) != on.kind).float().mean().item()
@@ -175,11 +179,13 @@ def judge(model: Reader, on: scenes.Scenes, fitted: scenes.Scenes | None, side: 
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-def train(arm: str, rate: float, seed: int, setting: dict[str, Any], folder: Path) -> tuple[Reader, Any, int]:
+def train(
+    arm: str, rate: float, seed: int, setting: dict[str, Any], folder: Path, make: Make = Reader
+) -> tuple[nn.Module, Any, int]:
     """A model, its record, and the seconds that it took now."""
     given, started = data(setting), time.perf_counter()
     seed_everything(seed, arm)
-    model = Reader(arm, setting).to(best_device())
+    model = make(arm, setting).to(best_device())
     steps = setting["epochs"] * math.ceil(setting["train"] / setting["batch"])
     record = fit(
         model,
@@ -197,13 +203,13 @@ def train(arm: str, rate: float, seed: int, setting: dict[str, Any], folder: Pat
     return model, record, round(time.perf_counter() - started)
 
 
-def run(arm: str, setting: dict[str, Any], folder: Path) -> tuple[dict[str, Any], Reader]:
+def run(arm: str, setting: dict[str, Any], folder: Path, make: Make = Reader) -> tuple[dict[str, Any], nn.Module]:
     """What an arm comes to at its best rate, and its model of the first seed."""
-    searched = {rate: train(arm, rate, 0, setting, folder)[1].metrics[-1]["error"] for rate in setting["rates"]}
+    searched = {rate: train(arm, rate, 0, setting, folder, make)[1].metrics[-1]["error"] for rate in setting["rates"]}
     rate, given = min(searched, key=searched.__getitem__), data(setting)
     tests, losses, models = [], [], []
     for seed in range(setting["seeds"]):
-        model, record, seconds = train(arm, rate, seed, setting, folder)
+        model, record, seconds = train(arm, rate, seed, setting, folder, make)
         found = judge(model, given["tested"], given["choose by"], setting["side"])
         tests.append({name: round(value, 5) for name, value in found.items()})
         losses.append([round(value, 4) for value in record.losses])

@@ -1,13 +1,15 @@
 """Tiny packages in the file formats of the real ones; every word in them was invented for these tests."""
 
 import hashlib
+import io
 import json
+import tarfile
 import zipfile
 from pathlib import Path
 
 import torch
 
-from attnlib.data import Package, new_testament, scenes
+from attnlib.data import Package, new_testament, reviews, scenes
 
 _GREEK = (
     (
@@ -107,3 +109,36 @@ def digits() -> list[scenes.Digit]:
         image[1:5, int(column)] = 0.75
         found.append(scenes.Digit(f"digit {kind}", image, kind))
     return found
+
+
+def opinions() -> dict[str, str]:
+    """The four files that ``reviews`` reads: out of order, with a number that does not occur, and a byte order mark."""
+    sentences = (("2_1", "Hums softly.", (1, 2)), ("1_1", "A fine lamp!", (3, 4)), ("4_1", "Meh", (0, -1, 1)))
+    more = (("1_10", " It broke,  though. ", (-4, -2)), ("1_2", "It's well-made.", (2, 2)))
+    films = (("1", "A film with a lamp.", (0, 0, 1)), ("2", "''Bright''", (2, 3, 4)))
+    files = {}
+    for stem, rows in (("amazonReviewSnippets", (*sentences, *more)), ("movieReviewSnippets", films)):
+        means = {name: sum(ratings) / len(ratings) for name, _, ratings in rows}
+        texts = [f"{name}\t{means[name]:.11g}\t{text}" for name, text, _ in rows]
+        raw = [f"{name}\t{means[name]:.6g}\t0.5\t{list(ratings)}" for name, _, ratings in reversed(rows)]
+        files[f"{stem}_GroundTruth.txt"] = "\r\n".join(texts)
+        files[f"{stem}_anonDataRatings.txt"] = "\ufeff" + "\r\n".join(raw)
+    return files
+
+
+def source_archive(folder: Path, files: dict[str, str]) -> Path:
+    """An archive with an archive in it that holds the files."""
+    inside = io.BytesIO()
+    with tarfile.open(fileobj=inside, mode="w:gz") as archive:
+        for name, text in files.items():
+            _add(archive, f"{reviews.FOLDER}/{name}", text.encode())
+    path = folder / reviews.PACKAGE.file
+    with tarfile.open(path, "w:gz") as archive:
+        _add(archive, reviews.ARCHIVE, inside.getvalue())
+    return path
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    about = tarfile.TarInfo(name)
+    about.size = len(content)
+    archive.addfile(about, io.BytesIO(content))

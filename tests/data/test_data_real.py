@@ -10,7 +10,7 @@ import shutil
 import pytest
 from data_samples import wheel
 
-from attnlib.data import DataError, catalogues, fetch, new_testament, split
+from attnlib.data import DataError, catalogues, fetch, new_testament, reviews, split
 
 
 @pytest.fixture
@@ -71,6 +71,21 @@ def test_the_catalogues_hold_what_the_book_says(real):
     enable = next(message for message in messages if message.source == ("enable", "debugger"))
     assert enable.target == ("activer", "le", "débogueur")
     assert [len(part) for part in split(messages)] == [2515, 146, 288]
+
+
+@pytest.mark.data
+@pytest.mark.nightly
+def test_the_reviews_hold_what_the_book_says(real):
+    path = real(reviews.PACKAGE)
+    products, films = reviews.load(path), reviews.films(path)
+    assert [len(products), sum(len(review.sentences) for review in products), len(films)] == [300, 3708, 10_605]
+    assert {len(sentence.ratings) for review in products for sentence in review.sentences} == {20}
+    assert {len(film.sentences[0].ratings) for film in films} == set(range(15, 30))
+    said = [hashlib.sha256(json.dumps(part, ensure_ascii=False).encode()).hexdigest() for part in (products, films)]
+    assert said == [
+        "0bcceb484e1303a03d1752d0c8478630950a9d250d633d868e6da39ab534ea61",
+        "df68418c3fff16be3ff44766b43e89f314291670b32fc84c03be3c0bca577fd5",
+    ]
 
 
 def test_what_cannot_be_had_is_skipped_and_what_is_wrong_is_not(real, tmp_path, monkeypatch):

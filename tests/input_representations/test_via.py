@@ -10,7 +10,7 @@ from oracles import inner, plus, rows, softmax_row, tensor, times
 from torch.autograd import gradcheck, gradgradcheck
 
 from attnlib import attend, scores
-from attnlib.input_representations.via import AttentionViaAttention, Levels, by_word, owners, via
+from attnlib.input_representations.via import AttentionViaAttention, WordsAndLetters, by_word, owners, via
 
 BATCH, QUERY, WORD, LETTER = 2, 3, 5, 13
 D_Q, D_W, D_C, HIDDEN = 7, 11, 2, 17
@@ -267,7 +267,7 @@ def spoilt(query, words, letters, *, word_score, letter_score, word_mask=None, l
         asked = {"without the word's context": [query, nothing], "without the query": [0 * query, found.context]}
         read = attend(torch.cat(asked.get(fault, [query, found.context]), -1), letters, score=letter_score, mask=c)
     parts = [found.context, read.context]
-    return Levels(torch.cat(parts[::-1] if fault == "letters' context first" else parts, -1), found, read)
+    return WordsAndLetters(torch.cat(parts[::-1] if fault == "letters' context first" else parts, -1), found, read)
 
 
 FAULTS = [

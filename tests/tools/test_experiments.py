@@ -643,6 +643,113 @@ def test_the_scripts_on_items_repeat_themselves(name, request, monkeypatch, tmp_
     assert "rate 0.01" in capsys.readouterr().out
 
 
+# --- how far a symbol is recalled, and where attention lies -----------------------------------------------------------
+
+
+@pytest.fixture
+def far():
+    return script("self_attention")
+
+
+def test_recall_and_attention_are_as_was_written_down(far):
+    """The checkpoint, read again: two seeds of each arm, on the sequences that it was tested with."""
+    metrics, kept = written(far, "self_attention")
+    for task, arms in far.TASKS.items():
+        assert list(metrics["runs"][task]) == list(arms)
+        for arm in arms:
+            runs = metrics["runs"][task][arm]
+            assert list(runs) == [str(length) for length in far.lengths(task, arm)]
+            for found in runs.values():
+                check_the_choice(far, found)
+    read = {name.rpartition(", ")[0] for name in kept}
+    assert len(read) == len(far.TASKS["far"]) + len(far.READERS)
+    for prefix in read:
+        task, arm, length = (
+            prefix.split(", ", 1)[0],
+            prefix.split(", ", 1)[1].rpartition(", ")[0],
+            prefix.split(", ")[-1],
+        )
+        state = {name.rpartition(", ")[2]: value for name, value in kept.items() if name.startswith(f"{prefix}, ")}
+        found = far.examine(task, arm, state, far.held(task, int(length), "tested"))
+        for name, values in found.items():
+            wanted = metrics["runs"][task][arm][length]["test"][name][:2]
+            assert_close(torch.tensor(values), torch.tensor(wanted), atol=1e-2, rtol=0)
+
+
+def test_sequences_hold_what_is_asked_for(far):
+    g = torch.Generator().manual_seed(0)
+    marked, one, some = (draw((3, 40), 7, g) for draw in (far.far, far.asked, far.counted))
+    assert marked.x.shape == (3, 40, 8, 10)
+    assert torch.equal(marked.x[..., 0, :8].argmax(-1), marked.wanted)
+    assert (marked.x[..., 8].sum(-1) == 1).all()
+    assert torch.equal(marked.x[..., 0, 8], marked.x[..., -1, 9])
+    for found, wanted in ((one, torch.ones(3, 40)), (some, some.wanted)):
+        kinds = found.x[..., 8:].argmax(-1)
+        assert torch.equal((kinds == found.kind.unsqueeze(-1)).sum(-1), wanted.long())
+    right = one.x[..., :8].argmax(-1).gather(-1, one.place.unsqueeze(-1)).squeeze(-1)
+    assert torch.equal(right, one.wanted)
+    assert some.wanted.unique().tolist() == [*range(8)]
+
+
+def test_units_side_by_side_are_the_library_s(far):
+    from attnlib.recurrent.gated_unit import GatedUnit
+
+    p = {name: value.detach() for name, value in far.start("far", "recurrent").items()}
+    x = torch.randn(5, 2, 6, 10, generator=torch.Generator().manual_seed(0))
+    found = far.states(p, x)
+    for seed in range(5):
+        unit = GatedUnit(10, 29)
+        names = {
+            "input.weight": "read",
+            "input.bias": "read bias",
+            "gates_recurrent": "gates",
+            "recurrent": "recurrent",
+        }
+        unit.load_state_dict({name: p[own][seed] for name, own in names.items()})
+        assert_close(found[seed], unit.run(x[seed], torch.ones(2, 6, dtype=torch.bool)))
+
+
+def test_what_is_read_is_a_row_of_self_attention(far):
+    from attnlib.input_representations.self_attention import self_attention
+
+    p = {name: value.detach() for name, value in far.start("far", "attention").items()}
+    data = far.far((5, 3), 6, torch.Generator().manual_seed(0))
+    weights = far.attention(p, data)[1]
+    for seed in range(5):
+        given = {name: p[name][seed] for name in ("query_weight", "key_weight", "value_weight")}
+        whole = self_attention(data.x[seed] @ p["embed"][seed].mT, **given)
+        assert_close(weights[seed], whole.weights[:, -1])
+
+
+def test_the_script_on_recall_repeats_itself(far, monkeypatch, tmp_path, capsys):
+    """A few steps, twice; and arms that were trained apart are not trained again."""
+    few = {
+        "lengths": {key: [2, 3] for key in far.TASKS["far"]},
+        "sentence": 4,
+        "rates": [0.01],
+        "choose by": 5,
+        "tested": 7,
+    }
+    steps = {"steps": {"far": 2, "asked": 2, "counted": 2}, "longer": 3}
+    monkeypatch.setattr(far, "SETTING", {**far.SETTING, **few, **steps})
+    results = []
+    for again in ("one", "two"):
+        monkeypatch.setattr(far, "RESULTS", tmp_path / again)
+        monkeypatch.setattr(far, "RUNS", tmp_path / f"runs {again}")
+        far.main(["asked"])
+        assert not (tmp_path / again).exists()
+        far.main([])
+        with monkeypatch.context() as nothing:
+            nothing.delattr(far, "train")
+            far.main([])
+        results.append(json.loads((tmp_path / again / "metrics.json").read_text()))
+    for found in results:
+        for run in (run for arms in found["runs"].values() for runs in arms.values() for run in runs.values()):
+            run.pop("seconds")
+    assert results[0] == results[1]
+    assert "far, recurrent, longer, 2: " in capsys.readouterr().out
+
+
 # --- arms that are trained with several seeds, each at its best rate --------------------------------------------------
 
 
@@ -670,6 +777,16 @@ def poses():
 
 def test_poses_are_of_this_script(poses):
     check_the_arms(poses, "spatial_transformer")
+
+
+def test_rivals_are_of_this_script_and_trained_alike(poses):
+    """A rival is as large as what it is held against, and the code that trained both is the same."""
+    made = script("spatial_transformer_rivals")
+    metrics = check_the_arms(made, "spatial_transformer_rivals")
+    assert metrics["trained by"] == json.loads((poses.RESULTS / "metrics.json").read_text("utf-8"))["script"]
+    sizes = {arm: made.size(made.made(arm, made.SETTING)) for arm in made.ARMS}
+    assert sizes == {arm: found["parameters"] for arm, found in metrics["runs"].items()}
+    assert abs(sizes["convolution"] - made.size(poses.Reader("answer", poses.SETTING))) < 800  # a unit has 795
 
 
 def test_the_transformer_finds_poses_as_was_written_down(poses):
@@ -732,3 +849,73 @@ def test_glimpses_find_digits_as_was_written_down(glimpses, monkeypatch, tmp_pat
     for name in ("error", "error after 2", "in the box at 3"):
         assert found[name] == pytest.approx(written[name], abs=0.09)
     assert found["error"] < found["error after 1"] - 0.4
+
+
+# --- co-attention -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def questions():
+    return script("coattention")
+
+
+def test_answers_are_of_this_script(questions):
+    """Each arm has the best rate of its search, with all seeds, and as many parameters as its rivals."""
+    metrics = json.loads((questions.RESULTS / "metrics.json").read_text("utf-8"))
+    check_the_code(metrics, "coattention")
+    assert metrics["setting"] == questions.SETTING
+    assert list(metrics["runs"]) == list(questions.ARMS)
+    for found in metrics["runs"].values():
+        assert list(found["search"]) == [str(rate) for rate in questions.SETTING["rates"]]
+        assert found["rate"] == questions.best(found["search"])
+        assert {len(values) for values in found["test"].values()} == {questions.SETTING["seeds"]}
+    sizes = [found["parameters"] for arm, found in metrics["runs"].items() if arm != "neither"]
+    assert max(sizes) < 1.01 * min(sizes)
+
+
+def test_questions_are_answered_as_was_written_down(questions):
+    """The checkpoint, read again on the first of the questions that it was tested with."""
+    setting = questions.SETTING
+    stored = torch.load(questions.RESULTS / "model.pt", weights_only=True)
+    seen = torch.nn.Conv2d(3, setting["d"], 8, stride=8)
+    seen.load_state_dict({name: stored[f"seen {name}"].float() for name in ("weight", "bias")})
+    made = questions.visual_questions.make(count=200, side=setting["side"], kinds=setting["kinds"], seed=2)
+    on = questions.tensors(made, seen.requires_grad_(False))
+    metrics = json.loads((questions.RESULTS / "metrics.json").read_text("utf-8"))
+    for arm in questions.KEPT:
+        state = {name: stored[f"{arm} {name}"].float() for name in questions.network(arm).state_dict()}
+        found = questions.examine(arm, state, on)
+        for name in ("right", "regions", "phrases"):
+            written = torch.tensor(metrics["runs"][arm]["test"][name]).double()
+            assert_close(found[name], written, atol=0.09, rtol=0)
+
+
+def test_the_script_on_questions_repeats_itself(questions, monkeypatch, tmp_path, capsys):
+    """A few steps, twice; and arms that were trained apart are not trained again."""
+    few = {
+        "seeds": 2,
+        "rates": [0.01],
+        "steps": 2,
+        "questions": 40,
+        "choose by": 6,
+        "tested": 9,
+        "named": 30,
+        "naming": 2,
+    }
+    monkeypatch.setattr(questions, "SETTING", {**questions.SETTING, **few})
+    results = []
+    for again in ("one", "two"):
+        questions.data.cache_clear()
+        questions.names.cache_clear()
+        monkeypatch.setattr(questions, "RESULTS", tmp_path / again)
+        monkeypatch.setattr(questions, "RUNS", tmp_path / f"runs {again}")
+        questions.main(["parallel"])
+        questions.main([])
+        with monkeypatch.context() as nothing:
+            nothing.delattr(questions, "train")
+            questions.main([])
+        results.append(json.loads((tmp_path / again / "metrics.json").read_text()))
+        for run in results[-1]["runs"].values():
+            run.pop("seconds")
+    assert results[0] == results[1]
+    assert "rate 0.01" in capsys.readouterr().out

@@ -39,7 +39,7 @@ function seen({ sentences, index, row, matrix: name, compare }) {
 }
 
 /** All weights of a matrix, people's links circled, what is hidden crossed out. `onRow(t)` is told of another row. */
-function map(onRow) {
+export function map(onRow) {
   const said = { role: "slider", "aria-roledescription": "map", "aria-valuemin": 1 };
   const picture = svg("svg", { class: "attnlib-maps-map", tabindex: 0, ...said });
   const layer = (name) => picture.appendChild(svg("g", { class: `attnlib-maps-${name}` }));
