@@ -109,6 +109,32 @@ def test_names_are_written_as_was_written_down(real_names):
         assert value.item() == pytest.approx(metrics["arms"]["via"]["test"][name][0], abs=2e-2)
 
 
+@pytest.mark.data
+def test_the_page_says_what_the_unseen_names_are(real_names):
+    """Which come as ordinary words, which English forms are trained, and how many windows hold more unknown words."""
+    trained, unseen = (
+        {window.name: window.english for window in real_names.windows()[part]} for part in ("train", "test")
+    )
+    words = {word for window in real_names.windows()["train"] for word in window.words}
+    common = {name for name in unseen if real_names.bare(name) in words}
+    assert (len(unseen), len(common)) == (113, 6)
+    assert "Πόλις" in common
+    assert not common & {"Νικόπολις", "Νηρεύς", "Ποντικός", "Φανουήλ"}
+    shared = {english for english in unseen.values() if english in trained.values()}
+    assert "pontus" in shared
+    assert sum(english in shared for english in unseen.values()) == 9
+    assert (unseen["Φανουήλ"], unseen["Ἰάκωβος"]) == ("phanuel", "james")
+    windows = [window.words for window in real_names.windows()["test"] if window.name == "Φανουήλ"]
+    assert 7 + 20 in [sum(map(len, given)) for given in windows]
+    known = real_names.vocabulary()[0]
+    others = [
+        any(word not in known for i, word in enumerate(window.words) if i != window.place)
+        for window in real_names.windows()["test"]
+    ]
+    assert round(100 * sum(others) / len(others)) == 24
+    assert real_names.Parts().look.letter_score.query_weight[:, real_names.SETTING["size"] :].numel() == 576
+
+
 def test_unseen_names_are_not_trained_with(names):
     parts = {part: {window.name for window in given} for part, given in names.windows().items()}
     assert parts["seen"] == parts["train"]
