@@ -302,7 +302,7 @@ WORKS = (
         input_form="item-wise",
         input_representation=("distinctive", "hierarchical"),
         output_representation="single-output",
-        note="Translates into characters and asks two levels: words, and with their mean or beside them all characters.",
+        note="Translates into characters and asks two levels: words, and all characters, told of the words or not.",
     ),
     Work(
         name="Two-level attention",
