@@ -138,7 +138,7 @@ class Maps(PresetWidget):
         row: the row that is looked at.
         matrix: the name of the matrix that is shown; empty for the first.
         compare: the name of one to hold against it, or empty.
-        names: what a row, a column and a matrix is called.
+        names: what a row, a column and a matrix is called; after them, if given, what a gloss says ("Meaning").
         preset: the name of a preset to start from; what else is given comes on top.
         presets: what the reader can start from; none for sentences of your own unless given.
 
@@ -156,7 +156,7 @@ class Maps(PresetWidget):
     row = Whole(0)
     matrix = Text("")
     compare = Text("")
-    names = Texts(["Query", "Key", "Head"], shape=(3,))
+    names = Texts(["Query", "Key", "Head"], shape=(("", 3, 4),))
     presets = Presets(PRESETS)
     weights = Output("the weights of the row, one a column")
     common = Output("the sum of the smaller weights of the two rows compared; None where none is")

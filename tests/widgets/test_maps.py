@@ -255,3 +255,20 @@ def test_a_long_sentence_stays_on_a_phone_and_keeps_its_names_on_a_desk(show):
             .map((node) => node.getBoundingClientRect())"""
     )
     assert all(box["left"] >= 0 and box["right"] <= 390 for box in boxes)
+
+
+@pytest.mark.browser
+def test_single_letters_are_read_on_a_phone_too(show):
+    weights = {"one": torch.full((3, 22), 1 / 22)}
+    page = show(Maps([sentence("a b c", list("abcdefghijklmnopqrstuv"), weights)]))
+    resize(page, 390)
+    letters = page.locator(".attnlib-maps-map:visible text:visible")
+    assert letters.count() == 25
+    assert min(letters.evaluate_all("(all) => all.map((each) => each.getBoundingClientRect().height)")) > 9
+
+
+def test_what_a_gloss_says_can_be_named():
+    views = draw(Maps(full()), Maps(full(), names=["Row", "Column", "Weights", "In the word"]))
+    tables = [found(view, "attnlib-maps-looks")[0] for view in views]
+    heads = [[head.text for head in made.findall("thead/tr/th")] for made in tables]
+    assert heads == [["Key", "Weight", "Meaning"], ["Column", "Weight", "In the word"]]

@@ -145,7 +145,8 @@ export function map(onRow) {
       lang: sentence.column_language || null }));
     const label = `Weights of ${matrix.name}, ${rows} rows, ${columns} columns`;
     write(picture, { viewBox: `0 0 ${board.width} ${board.height}`, style: `max-width:${Math.round(board.width)}px`,
-      "aria-valuemax": rows, "aria-label": label, "data-many": many });
+      "aria-valuemax": rows, "aria-label": label, "data-many": many, "data-letters": longest(sentence.columns) === 1,
+    });
     write(caption, { text: matrix.name });
   }
   return {
@@ -244,7 +245,8 @@ export function maps(view, first) {
       { text: both(s), part: weights[s], before: other?.weights[row][s] },
       sentence.glosses[s] ?? ""]);
     const caption = `What ${quoted(sentence.rows[row])} looks at${many ? `; below ${LITTLE} left out` : ""}`;
-    list.update(lines, { caption, corner: state.names[1], lang: sentence.column_language || null,
+    const heads = ["", "Weight", state.names[3] ?? "Meaning"];
+    list.update(lines, { caption, heads, corner: state.names[1], lang: sentence.column_language || null,
       shown: (i) => kept[i] === best, marked: (i) => linked.includes(kept[i]) });
     write(list.node, { "data-plain": sentence.glosses.length === 0, "data-pair": other !== null });
     numbers.update(found, state.names[2]);

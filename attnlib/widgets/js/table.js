@@ -36,8 +36,8 @@ function barred() {
 
 /**
  * `columns` are the heads, the first `bars` of them after the name with bars.
- * `update(rows, { caption, corner, sums, shown, kind, lang, marked })`:
- * rows of texts, each led by its name; what the names are; a row of sums below; which rows are marked as shown; the class of a row;
+ * `update(rows, { caption, corner, heads, sums, shown, kind, lang, marked })`:
+ * rows of texts, each led by its name; what the names are; other heads; a row of sums below; which rows are marked as shown; the class of a row;
  * the language of the names, and which of them are marked.
  */
 export function table({ columns, caption = "", kind = "", sums = false, bars = 0 }) {
@@ -50,16 +50,16 @@ export function table({ columns, caption = "", kind = "", sums = false, bars = 0
   };
   const fill = ({ cells }, values) => cells.forEach(({ put }, i) => put(values[i]));
   const words = html("caption", { text: caption });
-  const heads = columns.map((text, i) => html("th", { scope: "col", text, class: i > bars ? "attnlib-number" : null }));
+  const titles = columns.map((text, i) => html("th", { scope: "col", text, class: i > bars ? "attnlib-number" : null }));
   const body = html("tbody");
   const lines = pool(body, row);
   const last = sums ? row() : null;
-  const node = html("table", { class: `attnlib-table ${kind}`.trim() }, words, html("thead", {}, html("tr", {}, ...heads)), body);
+  const node = html("table", { class: `attnlib-table ${kind}`.trim() }, words, html("thead", {}, html("tr", {}, ...titles)), body);
   if (last) node.append(html("tfoot", {}, last.node));
   return {
     node,
-    update(rows, { caption: retold, corner = columns[0], sums: total, shown, kind: classes, lang, marked } = {}) {
-      write(heads[0], { text: corner });
+    update(rows, { caption: retold, corner = columns[0], heads = columns, sums: total, shown, kind: classes, lang, marked } = {}) {
+      titles.forEach((title, i) => write(title, { text: i ? heads[i] : corner }));
       if (retold !== undefined) write(words, { text: retold });
       lines(rows.length).forEach((line, i) => {
         fill(line, rows[i]);
