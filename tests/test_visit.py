@@ -22,6 +22,7 @@ from visit import (
     nothing_is_left_over,
     pictures_are_there_and_described,
     visit,
+    widget_is_near,
     widgets_come_alive,
 )
 
@@ -57,6 +58,8 @@ MUTANTS = {
     "picture": ((PICTURE, "data:,"), pictures_are_there_and_described, "no picture comes"),
     "dead widget": (('class="attnlib-view"', ""), widgets_come_alive, "0 of 1"),
     "unmoved widget": (("oninput", "onhover"), widgets_come_alive, "widget 0 does not move"),
+    "widget far down": (("<h1>", '<div style="height: 2000px"></div><h1>'), widget_is_near, "stands at 2"),
+    "no widget": (('class="attnlib-view"', ""), widget_is_near, "stands at None"),
     "widget without its script": (
         ('<script src="_static/attnlib/slider.js"></script>', ""),
         widgets_come_alive,

@@ -14,6 +14,7 @@ from browser import Record, frame, move_something, watch
 from playwright.sync_api import Page, Response, expect
 
 BYTES = 6_000_000  # of one page with everything that it asks for
+TWO_SCREENS = 2000  # px, of a page 1,280 wide
 TELEPHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 SCRIPTS = "/_static/attnlib/"  # of widgets, on exactly the pages that hold them
 LEFTOVERS = ("{ref}`", "{cite", "```{", "{doc}`", "\\tag{")
@@ -177,6 +178,14 @@ def widgets_come_alive(seen: Visit) -> Iterator[str]:
     yield from widgets_fit(seen, DESK["width"])
 
 
+def widget_is_near(seen: Visit) -> Iterator[str]:
+    """A chapter can be touched within two screens."""
+    view = seen.page.locator(".attnlib-view").first
+    box = view.bounding_box() if view.count() else None
+    if box is None or box["y"] >= TWO_SCREENS:
+        yield f"the first widget stands at {box and box['y']} px"
+
+
 def alerts(page: Page, number: int) -> list[str]:
     return page.locator(".attnlib-view").nth(number).locator("[role=alert]:visible").all_inner_texts()
 
@@ -224,4 +233,5 @@ def axe(seen: Visit, context: dict[str, object], **options: object) -> Iterator[
 
 TEXT: tuple[Check, ...] = (named, formulas_stand, nothing_is_left_over, pictures_are_there_and_described)
 AXE: tuple[Check, ...] = (accessible, contrasts)
-ALL: tuple[Check, ...] = (fits_a_telephone, *TEXT, widgets_come_alive, kept_to_itself, *AXE)
+CHAPTER: tuple[Check, ...] = (widget_is_near,)
+ALL: tuple[Check, ...] = (fits_a_telephone, *CHAPTER, *TEXT, widgets_come_alive, kept_to_itself, *AXE)
