@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from functools import cache
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
@@ -16,6 +17,17 @@ pytestmark = pytest.mark.browser
 
 WIDGETS = [getattr(attnlib.widgets, name) for name in attnlib.widgets.__all__]
 every_widget = pytest.mark.parametrize("widget", WIDGETS, ids=lambda widget: widget.__name__)
+
+
+@cache
+def first(widget):
+    """A widget as it comes, made once a class: to make one can take longer than to look at it."""
+    return widget()
+
+
+@cache
+def html(widget):
+    return first(widget)._repr_html_()
 
 
 # ------------------------------------------------------------------------------------------------------- static pages
@@ -35,7 +47,7 @@ def show(shelf, page):
 
     def open_page(*parts, theme=None, over="file", page=page, head=""):
         folder, address = shelf
-        body = "".join(part if isinstance(part, str) else part._repr_html_() for part in parts)
+        body = "".join(part if isinstance(part, str) else html(part) for part in parts)
         theme = f' data-theme="{theme}"' if theme else ""
         colours = "background:#14181e;color:#ffffff" if theme == "dark" else "background:#ffffff;color:#000000"
         text = (
@@ -54,7 +66,7 @@ def show(shelf, page):
 
 @pytest.mark.parametrize("over", ["file", "http"])
 def test_page_of_all_widgets_twice_comes_alive_and_asks_for_nothing(show, over):
-    page = show(*(widget() for widget in WIDGETS * 2), over=over)
+    page = show(*WIDGETS * 2, over=over)
     assert page.locator(".attnlib-view").count() == 2 * len(WIDGETS)
     assert page.locator(".attnlib-picture:visible").count() == 0
     assert page.locator("[role=alert]:visible").count() == 0
@@ -66,7 +78,7 @@ def test_page_of_all_widgets_twice_comes_alive_and_asks_for_nothing(show, over):
 
 @every_widget
 def test_two_equal_widgets_do_not_disturb_each_other(show, widget):
-    page = show(widget(), widget())
+    page = show(widget, widget)
     first, second = page.locator(".attnlib-view").all()
     before = second.inner_html()
     move_something(page, first)
@@ -80,7 +92,7 @@ def test_nothing_leaks_into_the_page(show):
 
     page = show("<p>nothing</p>")
     before = names()
-    show(*(widget() for widget in WIDGETS))
+    show(*WIDGETS)
     assert names() - before == set()
 
 
@@ -94,7 +106,7 @@ def library(shelf):
             (folder / f"{widget._stem}.{kind}").write_text(text, encoding="utf-8")
         sheets += f'<link rel="stylesheet" href="{widget._stem}.css">'
         scripts += f'<script src="{widget._stem}.js" defer></script>'
-    return static_view.stored([widget()._repr_html_() for widget in WIDGETS] * 2), sheets, scripts
+    return static_view.stored([html(widget) for widget in WIDGETS] * 2), sheets, scripts
 
 
 @pytest.mark.parametrize("over", ["file", "http"])
@@ -123,10 +135,10 @@ def test_without_javascript_there_is_the_drawing(show, library):
 
 @every_widget
 def test_words_of_a_preset_go_with_the_first_change_and_come_back(show, widget):
-    page = show(widget())
+    page = show(widget)
     notice = page.locator(".attnlib-notice")
     reset = page.get_by_role("button", name="Reset")
-    for preset in widget().presets[:2]:
+    for preset in first(widget).presets[:2]:
         start_from(page, preset["name"])
         frame(page)
         before = page.locator(".attnlib-body").inner_html()
@@ -157,9 +169,9 @@ def in_theme(page, theme):
 @every_widget
 def test_axe_finds_nothing(show, widget):
     """As it opens in the light and in the dark; then from preset to preset, in turns."""
-    page = show(widget())
+    page = show(widget)
     states = [("light", ""), ("dark", "")]
-    states += zip(("dark", "light", "dark"), (preset["name"] for preset in widget().presets), strict=False)
+    states += zip(("dark", "light", "dark"), (preset["name"] for preset in first(widget).presets), strict=False)
     for theme, preset in states:
         if preset:
             start_from(page, preset)
@@ -177,7 +189,7 @@ def axe(page):
 
 @every_widget
 def test_dark_mode_follows_the_page_before_the_system(show, widget):
-    page, grounds = show(widget()), {}
+    page, grounds = show(widget), {}
     for system in ("light", "dark"):
         page.emulate_media(color_scheme=system)
         for theme in (None, "light", "dark"):
@@ -190,7 +202,7 @@ def test_dark_mode_follows_the_page_before_the_system(show, widget):
 
 def test_motion_is_reduced_where_asked(new_context, show):
     context = new_context(reduced_motion="reduce")
-    page = show(*(widget() for widget in WIDGETS), page=context.new_page())
+    page = show(*WIDGETS, page=context.new_page())
     moving = page.evaluate(
         """() => [...document.querySelectorAll('.attnlib-view, .attnlib-view *')].filter((node) => {
             const style = getComputedStyle(node);
@@ -204,8 +216,8 @@ def test_motion_is_reduced_where_asked(new_context, show):
 @every_widget
 def test_phone_has_no_sideways_scroll_and_targets_to_hit(new_context, show, widget):
     context = new_context(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
-    page = show(widget(), page=context.new_page())
-    for preset in [item["name"] for item in widget().presets]:
+    page = show(widget, page=context.new_page())
+    for preset in [item["name"] for item in first(widget).presets]:
         start_from(page, preset)
         frame(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -232,7 +244,7 @@ def test_phone_has_no_sideways_scroll_and_targets_to_hit(new_context, show, widg
 @every_widget
 def test_keyboard_reaches_everything_and_shows_where_it_is(show, widget):
     """And the page around hears of Tab and Escape only."""
-    page = show(widget())
+    page = show(widget)
     reachable = "input, select, button, a[href], [tabindex='0']"
     wanted = page.locator(f".attnlib-view :is({reachable}):not(:disabled):visible").count()
     reached = []
@@ -262,7 +274,7 @@ def test_keyboard_reaches_everything_and_shows_where_it_is(show, widget):
 
 @every_widget
 def test_sliders_say_their_value_and_check_boxes_stay_as_they_are_set(show, widget):
-    page = show(widget())
+    page = show(widget)
     sliders = page.locator(".attnlib-view input[type=range]:enabled:visible")
     for i in range(sliders.count()):
         slider = sliders.nth(i)
@@ -293,7 +305,7 @@ def test_a_frame_takes_less_than_16_ms(show, widget, record_property):
 
     In the thread's own processor time, so that a busy machine changes little; the best of three drags counts.
     """
-    page = show(widget())
+    page = show(widget)
     page.evaluate(
         """() => {
             const ask = window.requestAnimationFrame.bind(window);
