@@ -134,7 +134,7 @@ def test_no_picture_is_in_two_parts_and_marks_are_where_the_shape_is(small):
         )
     assert on.mask.sum(-1).tolist() == [len(each.words) for each in small.asked()["choose by"]]
     assert small.floors()["regions, even"] == 1 / 16
-    assert (small.named("choose by") == torch.tensor([[1, 0], [1, 0], [1, 0], [1, 1], [1, 0]])).all()
+    assert (small.named("choose by") == torch.tensor([[1, 1], [1, 0], [1, 0], [1, 1], [1, 0]])).all()
 
 
 def test_names_that_no_question_tells_are_not_learned(small, monkeypatch):
