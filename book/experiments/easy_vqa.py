@@ -233,14 +233,16 @@ def floors() -> dict[str, float]:
     for each in asked()["questions"]:
         counts.setdefault(each.words, Counter())[each.answer] += 1
     every = Counter(each.answer for each in asked()["questions"]).most_common(1)[0][0]
-    tested = asked()["tested"]
+    tested, on = asked()["tested"], data()["tested"]
     said = [counts[each.words].most_common(1)[0][0] if each.words in counts else every for each in tested]
+    good = torch.tensor([answer == each.answer for answer, each in zip(said, tested, strict=True)]).double()
     found = {
-        "commonest": sum(each.answer == every for each in tested) / len(tested),
-        "commonest to these words": sum(a == each.answer for a, each in zip(said, tested, strict=True)) / len(tested),
-        "regions, even": data()["tested"].right.double().mean().item(),
+        "commonest": torch.tensor([each.answer == every for each in tested]).double().mean(),
+        "commonest to these words": good.mean(),
+        **{f"commonest to these words, {name}": good[on.kind == n].mean() for n, name in enumerate(KINDS)},
+        "regions, even": on.right.double().mean(),
     }
-    return {name: round(value, 4) for name, value in found.items()}
+    return {name: round(value.item(), 4) for name, value in found.items()}
 
 
 def main(arms: Sequence[str]) -> None:
