@@ -1,7 +1,7 @@
 """Co-attention with its parameters, and the network around it: one co-attention a level of the question, fused."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -226,7 +226,7 @@ class PhraseCoAttention(nn.Module):
         return _reading([found], [self.fusion], self.answer)
 
 
-def _reading(found: Sequence[CoAttention | Alternation], fusion: Sequence[Tensor], answer: nn.Module) -> Reading:
+def _reading(found: Sequence[Any], fusion: Sequence[Tensor], answer: nn.Module) -> Reading:
     """What was seen and read at each level, fused, and what that answers."""
     sums = [(each.image.context + each.question.context).squeeze(-2) for each in found]
     return Reading(answer(fuse(sums, fusion)), tuple(found))
