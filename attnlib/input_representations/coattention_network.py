@@ -1,7 +1,7 @@
 """Co-attention with its parameters, and the network around it: one co-attention a level of the question, fused."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .._checks import check_parameter
 from .coattention import Alternation, CoAttention, Guidance, alternating, parallel
-from .phrases import Levels, QuestionHierarchy, phrases
+from .phrases import Levels, QuestionHierarchy, phrase_kernels, phrases
 
 __all__ = [
     "AlternatingCoAttention",
@@ -173,11 +173,10 @@ class HierarchicalCoAttention(nn.Module):
     ) -> Reading:
         """Scores of the answers, and where each level looked."""
         levels = self.hierarchy(self.embedding(question), question_mask)
-        found = tuple(
+        found = [
             each(image, level, image_mask, question_mask) for each, level in zip(self.attention, levels, strict=True)
-        )
-        sums = [(each.image.context + each.question.context).squeeze(-2) for each in found]
-        return Reading(self.answer(fuse(sums, list(self.fusion))), found)
+        ]
+        return _reading(found, list(self.fusion), self.answer)
 
 
 class PhraseCoAttention(nn.Module):
@@ -209,8 +208,7 @@ class PhraseCoAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(n_words, d)
-        sizes = [(d, d, length) for length in range(1, longest + 1)]
-        self.kernels = nn.ParameterList(nn.init.xavier_uniform_(torch.empty(size)) for size in sizes)
+        self.kernels = phrase_kernels(d, longest)
         self.attention = attention(d, d, d)
         self.fusion = _matrix(d, d)
         self.answer = nn.Linear(d, n_answers)
@@ -225,8 +223,13 @@ class PhraseCoAttention(nn.Module):
         """Scores of the answers, and where the level looked. Padding comes last, or phrases would reach across it."""
         level = phrases(self.embedding(question), list(self.kernels), mask=question_mask)
         found = self.attention(image, level, image_mask, question_mask)
-        total = (found.image.context + found.question.context).squeeze(-2)
-        return Reading(self.answer(fuse([total], [self.fusion])), (found,))
+        return _reading([found], [self.fusion], self.answer)
+
+
+def _reading(found: Sequence[Any], fusion: Sequence[Tensor], answer: nn.Module) -> Reading:
+    """What was seen and read at each level, fused, and what that answers."""
+    sums = [(each.image.context + each.question.context).squeeze(-2) for each in found]
+    return Reading(answer(fuse(sums, fusion)), tuple(found))
 
 
 def _matrix(rows: int, columns: int) -> nn.Parameter:

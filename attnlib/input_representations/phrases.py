@@ -78,6 +78,12 @@ def phrases(
     return (found if mask is None else torch.where(mask.unsqueeze(-1), found, 0.0)).to(words.dtype)
 
 
+def phrase_kernels(d: int, longest: int) -> nn.ParameterList:
+    """Kernels for :func:`phrases` of one to ``longest`` words of size ``d``, as a network starts with them."""
+    sizes = [(d, d, length) for length in range(1, longest + 1)]
+    return nn.ParameterList(nn.init.xavier_uniform_(torch.empty(size)) for size in sizes)
+
+
 class QuestionHierarchy(nn.Module):
     """Words, phrases and, by an LSTM over the phrases, the question up to each word.
 
@@ -103,8 +109,7 @@ class QuestionHierarchy(nn.Module):
         super().__init__()
         if longest < 1:
             raise ValueError(f"longest must be at least 1, got {longest}")
-        sizes = [(d, d, length) for length in range(1, longest + 1)]
-        self.kernels = nn.ParameterList(nn.init.xavier_uniform_(torch.empty(size)) for size in sizes)
+        self.kernels = phrase_kernels(d, longest)
         self.recurrent = nn.LSTM(d, d, batch_first=True)
 
     def forward(self, words: Float[Tensor, "batch word d"], mask: Bool[Tensor, "batch word"] | None = None) -> Levels:

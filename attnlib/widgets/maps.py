@@ -5,6 +5,7 @@ A chapter brings sentences (:func:`~attnlib.widgets.maps.sentence`), presets, an
 (``recurrent/alignment_explorer.py``, and three lines of JavaScript beside it).
 """
 
+import math
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
@@ -17,6 +18,9 @@ from attnlib.widgets.text import share
 from attnlib.widgets.traits import Array, Flag, Output, Record, StateError, Text, Texts, Whole, plain, shape_of
 
 __all__ = ["PRESETS", "SENTENCES", "Maps", "sentence"]
+
+
+_SLACK = 0.01  # by which rounded weights of one look may sum to more than 1
 
 
 def _rounded(value: Any) -> Any:
@@ -200,6 +204,16 @@ class Maps(PresetWidget):
         for name in ("precision", "recall", "error"):
             self.set_trait(name, getattr(score, name, None))
 
+    def _leads(self) -> str:
+        """A row looks only where its weights are those of one look: not where all rows are one, as when their mean
+        asks, nor where a row sums to more than 1."""
+        shown = self._shown
+        rows = next(m["weights"] for m in shown["matrices"] if m["name"] == (self.matrix or m["name"]))
+        name = f"“{_apart(shown['rows'][self.row])}”"
+        if len(rows) > 1 and all(row == rows[0] for row in rows):
+            return "the same in every row:"
+        return f"in the row {name}:" if max(map(math.fsum, rows)) > 1 + _SLACK else f"{name} looks at"
+
     def summary(self) -> str:
         """The row, where its weights go, and what people say."""
         shown, columns = self._shown, [_apart(column) for column in self._shown["columns"]]
@@ -208,7 +222,7 @@ class Maps(PresetWidget):
         largest = sorted(range(len(columns)), key=lambda s: -self.weights[s])[:3]
         looks = ", ".join(f"{columns[s]} {share(self.weights[s])}" for s in largest if self.weights[s] > 0)
         name = self.matrix or shown["matrices"][0]["name"]
-        told = f"{name} on “{shown['title']}”: “{_apart(shown['rows'][self.row])}” looks at {looks or 'nothing'}"
+        told = f"{name} on “{shown['title']}”: {self._leads()} {looks or 'nothing'}"
         if self.compare:
             told += f"; {self.common:.3f} of it in common with {self.compare}"
         if not shown["links"]:

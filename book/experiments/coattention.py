@@ -16,7 +16,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -190,37 +190,50 @@ def network(arm: str) -> PhraseCoAttention:
 
 
 State = dict[str, Tensor]
+Make = Callable[[], nn.Module]
 
 
-def run(arm: str, state: State, region: Tensor, word: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores, and weights of regions and words, of all seeds: each with its own batch, or all with the same."""
-    model = network(arm)
+def run(model: nn.Module, state: State, region: Tensor, word: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores, and weights of regions and words, of all seeds: each with its own batch, or all with the same.
+
+    The weights are those of the highest level.
+    """
 
     def one(parameters: State, *given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         reading = functional_call(model, parameters, (*given[:2], None, given[2]))
-        (level,) = reading.levels
+        level = reading.levels[-1]
         return reading.scores, level.image.weights[:, 0], level.question.weights[:, 0]
 
     own = 0 if mask.ndim == 3 else None
+    if any(isinstance(part, nn.LSTM) for part in model.modules()):  # which vmap cannot go through
+        seeds = range(len(next(iter(state.values()))))
+        rows = [
+            one(
+                {name: value[seed] for name, value in state.items()},
+                *(each if own is None else each[seed] for each in (region, word, mask)),
+            )
+            for seed in seeds
+        ]
+        scores, image, words = map(torch.stack, zip(*rows, strict=True))
+        return scores, image, words
     return vmap(one, in_dims=(0, own, own, own))(state, region, word, mask)  # type: ignore[no-any-return]
 
 
-def train(arm: str, rate: float) -> State:
+def train(make: Make, given: Sequence[Tensor], rate: float, *, seeds: int, steps: int, batch: int) -> State:
+    """Parameters, a row a seed, of networks trained side by side with regions, words, their mask and answers."""
     made = []
-    for seed in range(SETTING["seeds"]):
+    for seed in range(seeds):
         torch.manual_seed(seed)
-        made.append(network(arm))
+        made.append(make())
     state: State = stack_module_state(made)[0]
-    given, choose = data()["questions"], torch.Generator().manual_seed(2)  # the same batches for all arms
-    steps = SETTING["steps"]
+    region, word, mask, answer = given
+    choose = torch.Generator().manual_seed(2)  # the same batches for all arms
 
     def loss(_: int) -> Tensor:
-        index = torch.randint(len(given.answer), (SETTING["seeds"], SETTING["batch"]), generator=choose)
-        longest = int(given.mask[index].sum(-1).max())
-        scores, _, _ = run(
-            arm, state, given.region[index], given.word[index][..., :longest], given.mask[index][..., :longest]
-        )
-        return F.cross_entropy(scores.transpose(1, 2), given.answer[index], reduction="none").mean(-1)
+        index = torch.randint(len(answer), (seeds, batch), generator=choose)
+        longest = int(mask[index].sum(-1).max())
+        scores, _, _ = run(made[0], state, region[index], word[index][..., :longest], mask[index][..., :longest])
+        return F.cross_entropy(scores.transpose(1, 2), answer[index], reduction="none").mean(-1)
 
     descend(
         state.values(),
@@ -243,9 +256,10 @@ def examine(arm: str, state: State, on: Batch) -> dict[str, Tensor]:
     ``regions, another question``: the scene's weights when it is asked the next question; ``words, another scene``:
     the words' when the next scene is shown. ``phrases``: on those that hold a word that counts among their three.
     """
-    scores, image, words = run(arm, state, on.region, on.word, on.mask)
-    asked = run(arm, state, on.region, on.word.roll(1, 0), on.mask.roll(1, 0))[1]
-    shown = run(arm, state, on.region.roll(1, 0), on.word, on.mask)[2]
+    model = network(arm)
+    scores, image, words = run(model, state, on.region, on.word, on.mask)
+    asked = run(model, state, on.region, on.word.roll(1, 0), on.mask.roll(1, 0))[1]
+    shown = run(model, state, on.region.roll(1, 0), on.word, on.mask)[2]
     good, known = (scores.argmax(-1) == on.answer).double(), on.right.any(-1)
 
     def share(weights: Tensor, counts: Tensor, of: Tensor) -> Tensor:
@@ -278,32 +292,42 @@ def best(searched: dict[str, list[float]]) -> float:
     return float(max(searched, key=lambda rate: sum(searched[rate])))
 
 
-def trained(arm: str, rate: float) -> State:
-    """The parameters of an arm at a rate, as they were stored or are made now; and told how long it took."""
-    path = RUNS / f"{arm}, {rate}.pt"
+def trained(path: Path, made: Callable[[], State]) -> State:
+    """Parameters as a file holds them, or as they are made now; and the seconds that it took."""
     if not path.exists():
-        RUNS.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         started = time.process_time()
-        state = train(arm, rate)
+        state = made()
         seconds = torch.tensor(time.process_time() - started)
         torch.save({**state, "seconds": seconds}, path)
-        right = examine(arm, state, data()["choose by"])["right"].tolist()
-        print(f"{arm}, rate {rate}: {[round(x, 3) for x in right]} right, {seconds:.0f} s", flush=True)
+        print(f"{path.stem}: {seconds:.0f} s", flush=True)
     found: State = torch.load(path, weights_only=True)
     return found
 
 
-def chosen(arm: str) -> tuple[dict[str, Any], State]:
-    """What an arm comes to at its best rate, and its parameters."""
-    states = {str(rate): trained(arm, rate) for rate in SETTING["rates"]}
+Examine = Callable[[State, str], dict[str, Tensor]]
+
+
+def chosen(
+    arm: str, make: Make, given: Sequence[Tensor], examine: Examine, setting: dict[str, Any], runs: Path
+) -> tuple[dict[str, Any], State]:
+    """What an arm comes to at its best rate, and its parameters.
+
+    ``examine`` says of parameters what they give on a part of the questions, ``"choose by"`` or ``"tested"``.
+    """
+    how = {name: setting[name] for name in ("seeds", "steps", "batch")}
+    states = {
+        str(rate): trained(runs / f"{arm}, {rate}.pt", lambda rate=rate: train(make, given, rate, **how))
+        for rate in setting["rates"]
+    }
     seconds = sum(state.pop("seconds").item() for state in states.values())
-    searched = {rate: rounded(examine(arm, state, data()["choose by"]))["right"] for rate, state in states.items()}
+    searched = {rate: rounded(examine(state, "choose by"))["right"] for rate, state in states.items()}
     state = states[str(best(searched))]
     return {
         "search": searched,
         "rate": best(searched),
         "parameters": sum(value[0].numel() for value in state.values()),
-        "test": rounded(examine(arm, state, data()["tested"])),
+        "test": rounded(examine(state, "tested")),
         "seconds": round(seconds),
     }, state
 
@@ -328,7 +352,14 @@ def main(arms: Sequence[str]) -> None:
     torch.set_num_threads(1)
     runs, states = {}, {}
     for arm in arms or ARMS:
-        runs[arm], states[arm] = chosen(arm)
+        runs[arm], states[arm] = chosen(
+            arm,
+            partial(network, arm),
+            data()["questions"][:4],
+            lambda state, part, arm=arm: examine(arm, state, data()[part]),
+            SETTING,
+            RUNS,
+        )
     if len(runs) < len(ARMS):
         return
     seen, errs = names()

@@ -918,4 +918,4 @@ def test_the_script_on_questions_repeats_itself(questions, monkeypatch, tmp_path
         for run in results[-1]["runs"].values():
             run.pop("seconds")
     assert results[0] == results[1]
-    assert "rate 0.01" in capsys.readouterr().out
+    assert "parallel, 0.01: " in capsys.readouterr().out

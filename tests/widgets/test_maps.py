@@ -87,6 +87,35 @@ def test_outputs_are_those_of_attnlib():
     assert (plain.error, plain.common) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("weights", "said", "caption"),
+    [
+        ([[0.75, 0.25], [0.625, 0.375]], "“b” looks at", "What “b” looks at"),
+        ([[0.625, 0.375], [0.625, 0.375]], "The same in every row:", "What is in every row"),
+        ([[0.75, 0.25], [0.625, 0.5]], "In the row “b”:", "What is in the row “b”"),
+        ([[0.75, 0.75], [0.625, 0.375]], "In the row “b”:", "What is in the row “b”"),
+        ([[0.5004, 0.5], [0.625, 0.3754]], "“b” looks at", "What “b” looks at"),  # rounded
+    ],
+)
+def test_a_row_is_said_to_look_only_where_it_does(weights, said, caption):
+    """Not where the mean of the rows asks, so that all are one; nor where the numbers are no weights of one look."""
+    widget = Maps({"rows": "a b", "columns": "x y", "matrices": {"m": weights}}, row=1)
+    assert f": {said[0].lower()}{said[1:]} x 0.625" in widget.summary()
+    told = without_directions(draw(widget)[0])
+    assert f"{said} “x” 0.625" in told
+    assert caption in told
+
+
+def test_one_row_alone_looks():
+    widget = Maps({"rows": "a", "columns": "x y", "matrices": {"m": [[0.75, 0.25]]}})
+    assert "“a” looks at x 0.75" in widget.summary()
+    assert "“a” looks at “x” 0.75" in without_directions(draw(widget)[0])
+
+
+def without_directions(view):
+    return text(view).replace("\u2068", "").replace("\u2069", "")
+
+
 def test_preset_two_heads():
     commons = [Maps(preset="Two heads beside each other", row=t).common for t in range(5)]
     assert commons == sorted(commons, reverse=True)

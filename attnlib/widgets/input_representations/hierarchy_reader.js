@@ -45,6 +45,15 @@ function build(view, first) {
   const replaced = (from, count, ...texts) => now.sentences.toSpliced(from, count, ...texts);
   const list = html("ol", { class: "attnlib-hier-lines", "aria-label": "The review, with the weight of each sentence" });
   const lines = pool(list, (i) => line(() => set({ sentence: i })));
+  list.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault(); // or the page would scroll
+    const from = [...list.children].findIndex((item) => item.contains(event.target));
+    const to = Math.min(Math.max(from + step, 0), now.sentences.length - 1);
+    list.children[to].querySelector("button").focus();
+    set({ sentence: to });
+  });
   const id = uid();
   const [label, input] = [html("label", { for: id }), html("input", { id, type: "text", maxlength: view.data.longest, autocomplete: "off", spellcheck: "false" })];
   input.addEventListener("input", () => set({ sentences: replaced(now.sentence, 1, input.value) }));

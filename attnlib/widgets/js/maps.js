@@ -12,6 +12,7 @@ import { number, share } from "./text.js";
 const CELL = 26; // of a map; less where there are many
 const MANY = 18; // columns up to which the list stands beside the map, and holds them all
 const LITTLE = 0.01; // weight that a long list leaves out
+const SLACK = 0.01; // by which rounded weights of one look may sum to more than 1
 const SHADES = 16;
 const BACKWARDS = /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u;
 
@@ -185,6 +186,18 @@ function scores() {
   };
 }
 
+/**
+ * What leads a row's weights in a sentence, and heads the list of them. A row looks only where its weights are those of
+ * one look: not where all rows are one, as when their mean asks, nor where a row sums to more than 1.
+ */
+function leads({ sentence, matrix: { weights }, row }) {
+  const name = quoted(sentence.rows[row]);
+  const alike = weights.length > 1 && weights.every((values) => values.every((weight, s) => weight === weights[0][s]));
+  if (alike) return ["The same in every row:", "What is in every row"];
+  const most = Math.max(...weights.map((values) => values.reduce((a, b) => a + b, 0)));
+  return most > 1 + SLACK ? [`In the row ${name}:`, `What is in the row ${name}`] : [`${name} looks at`, `What ${name} looks at`];
+}
+
 /** What the row does, in words; then what the marks mean. */
 function news({ sentence, matrix, other, row, weights, linked, open }) {
   const order = weights.map((_, s) => s).filter((s) => weights[s] > 0).sort((a, b) => weights[b] - weights[a]);
@@ -192,7 +205,7 @@ function news({ sentence, matrix, other, row, weights, linked, open }) {
   const rest = 1 - weights.reduce((a, b) => a + b, 0);
   const common = weights.reduce((sum, weight, s) => sum + Math.min(weight, other?.weights[row][s] ?? 0), 0);
   const away = rest > 0.01 ? `, and with ${share(rest)} at none of them` : "";
-  const said = [`${quoted(sentence.rows[row])} looks at ${looks || "nothing"}${away}.`];
+  const said = [`${leads({ sentence, matrix, row })[0]} ${looks || "nothing"}${away}.`];
   const may = weights.filter((_, s) => open(row, s)).length;
   if (sentence.mask.length) said.push(`It may look at ${may} of ${weights.length}.`);
   if (other) said.push(`“${matrix.name}” and “${other.name}” have ${share(common)} in common.`);
@@ -244,7 +257,7 @@ export function maps(view, first) {
     const lines = kept.map((s) => [sentence.columns[s],
       { text: both(s), part: weights[s], before: other?.weights[row][s] },
       sentence.glosses[s] ?? ""]);
-    const caption = `What ${quoted(sentence.rows[row])} looks at${many ? `; below ${LITTLE} left out` : ""}`;
+    const caption = `${leads(found)[1]}${many ? `; below ${LITTLE} left out` : ""}`;
     const heads = ["", "Weight", state.names[3] ?? "Meaning"];
     list.update(lines, { caption, heads, corner: state.names[1], lang: sentence.column_language || null,
       shown: (i) => kept[i] === best, marked: (i) => linked.includes(kept[i]) });

@@ -169,6 +169,27 @@ def test_drawing_shows_the_weights():
 
 
 @pytest.mark.browser
+def test_arrows_go_from_sentence_to_sentence_and_leave_the_page_where_it_is(show):
+    page = show(HierarchyReader(preset="A mixed review"))
+    page.set_viewport_size({"width": 700, "height": 500})  # so that the page could scroll
+    lines = page.locator(".attnlib-hier-line")
+    lines.first.focus()
+    top = page.evaluate("scrollY")
+    for key, chosen in (("ArrowDown", 1), ("ArrowDown", 2), ("ArrowUp", 1), ("ArrowUp", 0), ("ArrowUp", 0)):
+        page.keyboard.press(key)
+        frame(page)
+        assert lines.nth(chosen).evaluate("node => node === document.activeElement")
+        pressed = [lines.nth(n).get_attribute("aria-pressed") for n in range(5)]
+        assert pressed == [str(n == chosen).lower() for n in range(5)]
+        assert page.get_by_label(f"Type over sentence {chosen + 1}").count() == 1
+    assert page.evaluate("scrollY") == top
+    lines.last.focus()
+    page.keyboard.press("ArrowDown")
+    frame(page)
+    assert lines.last.evaluate("node => node === document.activeElement")
+
+
+@pytest.mark.browser
 def test_typing_over_a_word_moves_what_it_says(show):
     page = show(HierarchyReader(preset="A mixed review"))
     verdict = page.locator(".attnlib-hier-verdict strong")
