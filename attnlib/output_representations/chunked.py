@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from .._rows import activated
 from .multidimensional import PerFeature, attend_features
 
 __all__ = ["DIRECTIONS", "Direction", "attend_in_blocks", "attend_pairs", "direction_mask"]
@@ -94,7 +95,9 @@ def attend_pairs(
     """
     # What is hidden is taken out before the tanh, whose slope would make a NaN of it.
     inner = torch.where(mask.unsqueeze(-1), query.unsqueeze(-2) + key.unsqueeze(-3), 0.0)
-    return attend_features(limit * torch.tanh(inner / limit), value, mask=mask)
+    energies, lost = activated(torch.tanh, inner / limit)
+    energies = limit * energies if lost is None else torch.where(lost, torch.nan, limit * energies)
+    return attend_features(energies, value, mask=mask)
 
 
 def attend_in_blocks(
