@@ -7,7 +7,9 @@ A sentence about a film or of a customer's review in, the sign of its mean ratin
 left out. Annotations are made of windows of three words, five hops sum them up, and one layer answers. The hops'
 penalty, the sum of squares of the paper's Eq. 8 as a mean over the examples, is added times a coefficient; each
 coefficient gets the same rates, of which the best on held-out sentences is kept, and the same seeds, batches and steps.
-Two floors have the same shapes: one hop, five times, and means. Sentences of one review stay in one part. All
+Two more
+arms have one part of the penalty each: its diagonal, which draws a hop to one token, and the rest, which draws hops
+apart. Two floors have the same shapes: one hop, five times, and means. Sentences of one review stay in one part. All
 coefficients and seeds are trained side by side, on the first axis.
 
 The maps are those of the first seed on texts of our own; with them are stored the weights that they come from, and of
@@ -32,7 +34,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from attnlib.data import reviews
-from attnlib.data.vocabulary import PAD, Vocabulary
+from attnlib.data.vocabulary import PAD, UNK, Vocabulary
 from attnlib.masks import key_mask
 from attnlib.output_representations.structured_self import StructuredSelf, penalty, structured_self
 from attnlib.training import descend
@@ -42,6 +44,7 @@ from book._tools import provenance
 
 HERE = Path(__file__).parent
 RUNS, RESULTS = HERE / "runs" / "hops", HERE / "results" / "hops"
+STORE = HERE.parents[1] / "attnlib" / "widgets" / "output_representations" / "hops_and_penalty.json"
 SETTING: dict[str, Any] = {
     "d": 24,
     "hidden": 24,
@@ -53,11 +56,13 @@ SETTING: dict[str, Any] = {
     "words": 24,
     "steps": 300,
     "batch": 64,
-    "rates": [0.004, 0.008],
+    "rates": [0.004, 0.008, 0.016, 0.032],
     "coefficients": [0, 0.001, 0.01, 0.03, 0.1, 0.3, 1],
+    "part": 0.1,  # the coefficient of either part of the penalty alone
     "seeds": 5,
 }
-SMOKE = {"steps": 20, "rates": [0.008], "coefficients": [0, 1], "seeds": 1}
+SMOKE = {"steps": 6, "rates": [0.008], "coefficients": [0, 1], "seeds": 1}
+PARTS = ("sharp", "apart")
 FLOORS = ("one hop", "means")
 TEXTS = (
     "the screen is bright and sharp but the battery is awful and the menus are slow",
@@ -136,6 +141,7 @@ def trained(rate: float, setting: dict[str, Any]) -> dict[str, Tensor]:
     vocabulary, parts = data()
     made = [seeded(seed, len(vocabulary), setting, arm) for arm, _ in arms(setting) for seed in range(setting["seeds"])]
     learned, fixed = stack_module_state(made)
+    names = [arm for arm, _ in arms(setting) for _ in range(setting["seeds"])]
     coefficients = torch.tensor([c for _, c in arms(setting) for _ in range(setting["seeds"])])
     side_by_side = torch.vmap(
         functools.partial(functional_call, made[0].train()), in_dims=((0, 0), 0), randomness="different"
@@ -149,7 +155,7 @@ def trained(rate: float, setting: dict[str, Any]) -> dict[str, Tensor]:
         tokens = train.tokens[index][..., : int(lengths.max())]
         energies, weights = side_by_side((learned, fixed), (tokens, lengths))
         answer = F.binary_cross_entropy_with_logits(energies, signs, reduction="none").mean(-1)
-        return answer + coefficients * penalty(weights).mean(-1)
+        return answer + coefficients * penalised(weights, names).mean(-1)
 
     torch.manual_seed(0)
     descend(learned.values(), loss, steps=setting["steps"], rate=rate, clip=1.0)
@@ -162,7 +168,16 @@ def seeded(seed: int, words: int, setting: dict[str, Any], arm: str) -> Reader:
 
 
 def arms(setting: dict[str, Any]) -> list[tuple[str, float]]:
-    return [("hops", c) for c in setting["coefficients"]] + [(arm, 0.0) for arm in FLOORS]
+    hops = [("hops", c) for c in setting["coefficients"]]
+    return [*hops, *((arm, setting["part"]) for arm in PARTS), *((arm, 0.0) for arm in FLOORS)]
+
+
+def penalised(weights: Tensor, names: list[str]) -> Tensor:
+    """The penalty ``(model, example)``, or the part of it that a model's arm has."""
+    sharp = (weights.square().sum(-1) - 1).square().sum(-1)
+    whole = penalty(weights)
+    only = torch.tensor([[name == part for name in names] for part in PARTS]).unsqueeze(-1)
+    return torch.where(only[0], sharp, torch.where(only[1], whole - sharp, whole))
 
 
 @torch.no_grad()
@@ -258,6 +273,7 @@ def main() -> None:
     if smoke:
         return
     words = shown()[0]
+    assert UNK not in shown()[1], "a word of our texts is not known"
     metrics = {
         **provenance.stamp(Path(__file__)),
         "setting": SETTING,
@@ -276,6 +292,22 @@ def main() -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "metrics.json").write_text(json.dumps(metrics, separators=(",", ":")) + "\n", encoding="utf-8")
     torch.save(states, RESULTS / "states.pt")
+    STORE.write_text(json.dumps(stored(metrics), separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def stored(metrics: dict[str, Any]) -> dict[str, Any]:
+    """What the widget shows: the maps, and of each coefficient the means over its seeds."""
+    names = list(metrics["maps"])
+    runs = [metrics["runs"][name] for name in names]
+    return {
+        "coefficients": names,
+        "texts": list(metrics["texts"]),
+        "maps": [[each["weights"] for each in metrics["maps"][name]] for name in names],
+        "positive": [[each["positive"] for each in metrics["maps"][name]] for name in names],
+        "overlap": [round(fmean(run["overlap"] for run in each), 3) for each in runs],
+        "reach": [round(fmean(run["reach"] for run in each), 2) for each in runs],
+        "right": [round(fmean(fmean(run["right"]) for run in each), 3) for each in runs],
+    }
 
 
 def unstacked(states: dict[str, Tensor], which: slice) -> list[dict[str, Tensor]]:
