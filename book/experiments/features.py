@@ -10,8 +10,8 @@ weight: a group of all features is attention as elsewhere, groups of one are mul
 marked another way are wanted at once, from one sum and one layer. ``senses``: a word in an example sentence of WordNet,
 and the others around it; wanted is which of its coarse senses (the lexicographers' files in which it occurs) is meant.
 Word vectors are counted from glosses, without labels, and stay; how often the word has each sense in training is given
-to all arms. Every sentence is tested once, by a model that was not trained with it. ``memory``: what the
-reference and the chunked path take beyond their arguments.
+to all arms. Every sentence is tested once, by a model that was not trained with it. ``memory``: the bytes of all
+tensors that the reference and the chunked path hold at once, beyond their arguments.
 
 Rates are searched for each arm alike, on examples that are neither trained nor tested with. What is
 done lies in ``runs/features``: a script that was killed goes on.
@@ -21,8 +21,6 @@ import argparse
 import functools
 import hashlib
 import json
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -38,6 +36,9 @@ import torch.nn.functional as F
 from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import svds
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from attnlib.data import wordnet
 from attnlib.output_representations.chunked import attend_in_blocks, attend_pairs, direction_mask
@@ -50,7 +51,15 @@ from book._tools import provenance
 HERE = Path(__file__).parent
 RUNS, RESULTS = HERE / "runs" / "features", HERE / "results" / "features"
 SETTING: dict[str, Any] = {
-    "made": {"tokens": 8, "d": 16, "steps": 500, "batch": 64, "tested": 1000, "seeds": 10, "rates": [0.01, 0.03]},
+    "made": {
+        "tokens": 8,
+        "d": 16,
+        "steps": 500,
+        "batch": 64,
+        "tested": 1000,
+        "seeds": 10,
+        "rates": [0.003, 0.01, 0.03],
+    },
     "senses": {
         "d": 48,
         "words": 16,
@@ -63,7 +72,7 @@ SETTING: dict[str, Any] = {
         "least": 3,
         "near": 5,
     },
-    "memory": {"d": 32, "lengths": [128, 256, 512], "block": 16, "repeats": 3},
+    "memory": {"d": 32, "lengths": [128, 256, 512], "block": 16},
 }
 GROUPS = {"two": 2, "four": 4, "a weight per feature": None}  # None: as many as there are features; all others: one
 ARMS = ("even", "one weight", "four", "a weight per feature")
@@ -350,33 +359,39 @@ def sense_floors(setting: dict[str, Any]) -> dict[str, Any]:
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
-def memory_once(path: str, n: int, setting: dict[str, Any]) -> None:
-    """Print by how many bytes the process grew at most, in a forward and a backward pass, beyond its arguments."""
-    d, block = setting["memory"]["d"], setting["memory"]["block"]
+class Alive(TorchDispatchMode):
+    """Counts the bytes of all tensors that are alive at once, but for those that were there before; keeps the most."""
 
-    def work(n: int) -> None:
-        query, key, value = (torch.randn(1, n, d, requires_grad=True) for _ in range(3))
-        if path == "whole":
-            context = attend_pairs(query, key, value, mask=direction_mask(n, "forward")[None])[0]
-        else:
-            context = attend_in_blocks(query, key, value, direction="forward", block=block)
-        context.sum().backward()
+    def __init__(self, *before: Tensor) -> None:
+        super().__init__()
+        self.before = {tensor.untyped_storage()._cdata for tensor in before}
+        self.held: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.most = 0
 
-    work(16)  # what is set up once
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    work(n)
-    print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in self.before:
+                storage = tensor.untyped_storage()
+                self.held[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        self.held = {key: pair for key, pair in self.held.items() if not pair[0].expired()}
+        self.most = max(self.most, sum(size for _, size in self.held.values()))
+        return made
 
 
-def memory(setting: dict[str, Any]) -> dict[str, dict[str, list[int]]]:
-    """Bytes of both paths at each length, in processes of their own."""
-    found: dict[str, dict[str, list[int]]] = {"whole": {}, "blocks": {}}
-    for path, n in ((path, n) for path in found for n in setting["memory"]["lengths"]):
-        command = [sys.executable, __file__, "--memory", path, str(n)]
-        found[path][str(n)] = [
-            int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-            for _ in range(setting["memory"]["repeats"])
-        ]
+def memory(setting: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Bytes of the tensors that a forward and a backward pass of each path hold at most, beyond the arguments."""
+    how, found = setting["memory"], {"whole": {}, "blocks": {}}
+    for path, n in ((path, n) for path in found for n in how["lengths"]):
+        query, key, value = (torch.randn(1, n, how["d"], requires_grad=True) for _ in range(3))
+        with Alive(query, key, value) as alive:
+            if path == "whole":
+                context = attend_pairs(query, key, value, mask=direction_mask(n, "forward")[None])[0]
+            else:
+                context = attend_in_blocks(query, key, value, direction="forward", block=how["block"])
+            context.sum().backward()
+        found[path][str(n)] = alive.most
+        del context
     return found
 
 
@@ -423,18 +438,14 @@ def best_senses(folder: Path, setting: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--smoke", action="store_true")
-    parser.add_argument("--memory", nargs=2)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.memory:
-        memory_once(options.memory[0], int(options.memory[1]), SETTING)
-        return
     setting, folder = SETTING, RUNS
     if options.smoke:
         setting, folder = json.loads(json.dumps(SETTING)), Path(tempfile.mkdtemp())
         setting["made"] |= {"steps": 20, "seeds": 1, "rates": [0.01]}
         setting["senses"] |= {"steps": 10, "seeds": 1, "rates": [0.006]}
-        setting["memory"] |= {"lengths": [64], "repeats": 1}
+        setting["memory"] |= {"lengths": [64]}
     started = time.perf_counter()
 
     def say(what: str) -> None:
@@ -442,7 +453,7 @@ def main() -> None:
 
     task = best_made(folder, setting)
     say(f"made: { {arm: (fmean(x['right']), x['search']) for arm, x in task['arms'].items()} }")
-    taken = kept(folder / "memory.pt", functools.partial(memory, setting))
+    taken = memory(setting)
     say(f"memory: {taken}")
     floors = sense_floors(setting)
     say(f"floors: {floors}")

@@ -48,7 +48,7 @@ PRESETS = [
     preset(
         "A constant",
         "Every token's size has an energy of 3 and its hue of 0, and their bars are as tall: a softmax over the tokens "
-        "does not see what all of them have. Lower one of them.",
+        "does not see what all of them have until you lower one.",
         tokens=_THINGS,
         energies=[[0.0, 3.0, 2.0], [0.0, 3.0, 0.0], [0.0, 3.0, 0.0], [0.0, 3.0, 0.0]],
         values=_VALUES,
@@ -88,11 +88,7 @@ class FeatureAttention(PresetWidget):
     one = Output("the weight of each token where all its features share one")
     mixture = Output("what each feature reads under these")
 
-    sample: ClassVar = {
-        "tokens": ["a", "b"],
-        "energies": [[1.0, 0.5, 0.0], [0.0, 0.5, 2.0]],
-        "values": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]],
-    }
+    sample: ClassVar = {"energies": [[1.0, 0.5, 0.0], [0.0, 0.5, 2.0], [0.0, -1.0, 1.0], [0.5, 0.0, 0.0]]}
 
     def _compute(self) -> None:
         energies, values = (torch.tensor(part, dtype=torch.float64) for part in (self.energies, self.values))
