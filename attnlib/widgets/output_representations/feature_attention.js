@@ -14,7 +14,7 @@ const KINDS = ["query", "key", "context"];
 
 /** A group of bars for each token, one a feature; dashed over all of them the weight that they would share. */
 function picture() {
-  const { node, layer } = chart({ label: "Weights of each feature of each token", width: 440, height: 190 });
+  const { node, layer } = chart({ label: "Weights of each feature of each token", width: 440, height: 198 });
   const ground = layer("attnlib-grid");
   for (const part of [0, 0.5, 1]) {
     const y = BARS.foot - BARS.height * part;
@@ -53,6 +53,13 @@ function handles(features, onMove) {
   return { node: board.node, update: put };
 }
 
+/** "at star (0.948)", or "at none more" where all are alike. */
+function most(tokens, weights) {
+  const largest = Math.max(...weights);
+  if (largest - Math.min(...weights) < 1e-9) return `at none more than at another (${share(largest)})`;
+  return `at ${tokens[weights.indexOf(largest)]} (${share(largest)})`;
+}
+
 function build(view, first) {
   let now = first;
   const set = (changes) => view.set((now = { ...now, ...changes }) && changes);
@@ -76,13 +83,8 @@ function build(view, first) {
       tokens.map((name, i) => [name, ...found.weights[i].map(share), share(found.one[i])]),
       { sums: ["Read", ...found.context.map((x) => number(x)), found.mixture.map((x) => number(x, 1)).join(", ")], shown: (i) => i === token },
     );
-    const top = (weights) => weights.indexOf(Math.max(...weights));
-    const looks = features.map((name, k) => {
-      const weights = found.weights.map((row) => row[k]);
-      return `${name} at ${tokens[top(weights)]} (${share(weights[top(weights)])})`;
-    });
-    const most = top(found.one);
-    view.news(`Most weight: ${looks.join(", ")}; one for all at ${tokens[most]} (${share(found.one[most])}).`,
+    const looks = features.map((name, k) => `${name} ${most(tokens, found.weights.map((row) => row[k]))}`);
+    view.news(`Most weight: ${looks.join(", ")}; one for all ${most(tokens, found.one)}.`,
       "Filled: a weight for each feature. Dashed: one weight for the token.");
   };
 }
