@@ -56,7 +56,7 @@ SETTING: dict[str, Any] = {
     "words": 24,
     "steps": 300,
     "batch": 64,
-    "rates": [0.004, 0.012, 0.036],
+    "rates": [0.004, 0.012],
     "coefficients": [0, 0.001, 0.01, 0.03, 0.1, 0.3, 1],
     "part": 0.1,  # the coefficient of either part of the penalty alone
     "seeds": 5,
