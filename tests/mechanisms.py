@@ -11,6 +11,7 @@ from checks import D_K, KEY, QUERY
 from attnlib import Attend, Attention, attend, distributions, scores, structured
 from attnlib.input_representations.hierarchical import AttentionPool, pool
 from attnlib.input_representations.self_attention import self_attention
+from attnlib.output_representations.structured_self import StructuredSelf, structured_self
 from attnlib.softness.local import local
 
 TRANSITION = torch.tensor([[0.5, -0.5], [-0.25, 1.0]])
@@ -96,6 +97,18 @@ def _pool(dtype, rounded=None):
     return _Pool(D_K, D_K, dtype=torch.float64).to(rounded or dtype).to(dtype)
 
 
+class _Hops(StructuredSelf):
+    """Structured self-attention, with queries in place of its hops."""
+
+    def forward(self, query, key, value, *, mask=None):
+        return structured_self(key, value, hidden_weight=self.hidden_weight, hop_weight=query, mask=mask)
+
+
+def _hops(dtype, rounded=None):
+    torch.manual_seed(0)
+    return _Hops(D_K, D_K, hops=1, dtype=torch.float64).to(rounded or dtype).to(dtype)
+
+
 def _with_score(name):
     return lambda dtype, rounded=None: Attend(parameters(dtype, rounded)[name])
 
@@ -113,11 +126,12 @@ MECHANISMS = {
     "causal": _with(is_causal=True),
     "self": lambda dtype, rounded=None: _self,
     "pool": _pool,
+    "hops": _hops,
     "local": lambda dtype, rounded=None: _local,
     "local, additive": lambda dtype, rounded=None: functools.partial(
         _local, score=parameters(dtype, rounded)["additive"]
     ),
 }
 # What has a path without weights.
-WITHOUT_WEIGHTS = [name for name in MECHANISMS if not name.startswith(("local", "pool"))]
-COVERED = {attend, local, pool, self_attention}
+WITHOUT_WEIGHTS = [name for name in MECHANISMS if not name.startswith(("local", "pool", "hops"))]
+COVERED = {attend, local, pool, self_attention, structured_self}

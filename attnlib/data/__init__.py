@@ -11,6 +11,7 @@ from . import (
     search_displays,
     tasks,
     visual_questions,
+    wordnet,
 )
 from .packages import DataError, Package, cache, fetch
 from .pairs import Pair, Split, split
@@ -42,4 +43,5 @@ __all__ = [
     "split",
     "tasks",
     "visual_questions",
+    "wordnet",
 ]
