@@ -410,7 +410,7 @@ def test_vmap_over_layers_is_a_loop_over_them():
 def test_exports_with_open_sizes():
     layer, text = MultiHead(8, 4, key_value_heads=2, turn=rotate).double(), randn(BATCH, 5, 8)
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("time")}
-    program = torch.export.export(layer, (text,), dynamic_shapes={"query": sizes})
+    program = torch.export.export(layer, (text,), dynamic_shapes={"query": sizes}, strict=False)
     other = randn(3, 13, 8)
     close(program.module()(other).context, layer(other).context)
 
