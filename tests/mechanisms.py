@@ -11,6 +11,7 @@ from checks import D_K, KEY, QUERY
 from attnlib import Attend, Attention, attend, distributions, scores, structured
 from attnlib.input_representations.hierarchical import AttentionPool, pool
 from attnlib.input_representations.self_attention import self_attention
+from attnlib.output_representations.multihead import multihead
 from attnlib.output_representations.structured_self import StructuredSelf, structured_self
 from attnlib.softness.local import local
 
@@ -85,6 +86,12 @@ def _self(query, key, value, *, mask=None, **options):
     return Attention(found.context[..., n:, :], *kept)
 
 
+def _heads(query, key, value, *, mask=None, **options):
+    """Two heads that ask with the query and its half, of one head of keys and values; their contexts added."""
+    found = multihead(torch.cat([query, query / 2], -1), key, value, heads=2, key_value_heads=1, mask=mask, **options)
+    return found._replace(context=found.context.chunk(2, -1)[0] / 2 + found.context.chunk(2, -1)[1] / 2)
+
+
 class _Pool(AttentionPool):
     """One level of hierarchical attention, with queries in place of its vector."""
 
@@ -125,6 +132,7 @@ MECHANISMS = {
     "bias": _with(bias=torch.linspace(-1, 1, QUERY * KEY).reshape(QUERY, KEY)),
     "causal": _with(is_causal=True),
     "self": lambda dtype, rounded=None: _self,
+    "heads": lambda dtype, rounded=None: _heads,
     "pool": _pool,
     "hops": _hops,
     "local": lambda dtype, rounded=None: _local,
@@ -134,4 +142,4 @@ MECHANISMS = {
 }
 # What has a path without weights.
 WITHOUT_WEIGHTS = [name for name in MECHANISMS if not name.startswith(("local", "pool", "hops"))]
-COVERED = {attend, local, pool, self_attention, structured_self}
+COVERED = {attend, local, multihead, pool, self_attention, structured_self}
