@@ -139,35 +139,39 @@ def adversarial(
     p, seen = _visible("weights", weights, mask)
     v = torch.where(seen, _like("values", values, p), 0.0)
     ends = torch.stack([_like("low", low, p[..., 0]), _like("high", high, p[..., 0])], -1)
-    own, some = (p * v).sum(-1), seen.any(-1)
+    own = (p * v).sum(-1)
     slack = 1e-5 * (1 + v.abs().amax(-1))
-    if bool((some & ~((own >= ends[..., 0] - slack) & (own <= ends[..., 1] + slack))).any()):
+    if bool((seen.any(-1) & ~((own >= ends[..., 0] - slack) & (own <= ends[..., 1] + slack))).any()):
         raise ValueError("low and high must hold the answer of weights between them, got an answer outside")
+    best, i, j, share = _corner(p, v, ends, seen)
+    other = torch.zeros_like(p).scatter_add(-1, i, 1 - share).scatter_add(-1, j, share)
+    other = torch.where((best >= 0).unsqueeze(-1), other, p)  # no corner, but for rounding: the weights themselves
+    return Adversary(other.to(weights.dtype), best.clamp(min=0).to(weights.dtype))
+
+
+def _corner(p: Tensor, v: Tensor, ends: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The farthest of all corners: its divergence, below 0 for none; its two items; the share of the second.
+
+    A corner is a pair of which one says less than an end of the interval and one more, mixed so that they say it; or an
+    item that says by itself what is allowed, which is its own partner.
+    """
     n = p.shape[-1]
-    # One item that says what is allowed by itself: a pair of it with itself.
-    alone = seen & (v >= ends[..., :1]) & (v <= ends[..., 1:])
-    first, second = v.unsqueeze(-1), v.unsqueeze(-2)
-    both = (seen.unsqueeze(-1) & seen.unsqueeze(-2)).unsqueeze(-3)
+    first, second = v[..., None, :, None], v[..., None, None, :]  # (*batch, end, item, item)
     end = ends[..., None, None]
-    mixed = both & ((first < second).unsqueeze(-3)) & (first.unsqueeze(-3) <= end) & (end <= second.unsqueeze(-3))
-    gap = torch.where(mixed, (second - first).unsqueeze(-3), 1.0)
-    share = ((end - first.unsqueeze(-3)) / gap).clamp(0, 1)  # of the second item
-    half = 0.5 * math.log(2)
+    real = (seen.unsqueeze(-1) & seen.unsqueeze(-2)).unsqueeze(-3)
+    mixed = real & (first < second) & (first <= end) & (end <= second)
+    share = torch.where(mixed, (end - first) / torch.where(mixed, second - first, 1.0), 0.0)
+    allowed = (v >= ends[..., :1]) & (v <= ends[..., 1:])
+    itself = torch.eye(n, dtype=torch.bool, device=p.device) & allowed.unsqueeze(-1)
     left, right = p[..., None, :, None], p[..., None, None, :]
-    rest = half * (1 - left - right)
-    pairs = rest + _part(left, 1 - share) + _part(1 - share, left) + _part(right, share) + _part(share, right)
-    pairs = torch.where(mixed, pairs, -1.0).flatten(-3)
-    singles = torch.where(alone, half * (1 - p) + _part(p, torch.ones_like(p)) + _part(torch.ones_like(p), p), -1.0)
-    best, place = torch.cat([pairs, singles], -1).max(-1)
-    is_pair = place < 2 * n * n
-    i = torch.where(is_pair, place // n % n, place - 2 * n * n).unsqueeze(-1)
-    j = torch.where(is_pair, place % n, place - 2 * n * n).unsqueeze(-1)
-    at = torch.where(is_pair, place, 0).unsqueeze(-1)
-    part = torch.where(is_pair.unsqueeze(-1), share.flatten(-3).gather(-1, at), 1.0)
-    other = torch.zeros_like(p).scatter_add(-1, i, 1 - part).scatter_add(-1, j, part)
-    fits_none = best < 0
-    other = torch.where((some & ~fits_none).unsqueeze(-1), other, torch.where(some.unsqueeze(-1), p, 0.0))
-    return Adversary(other.to(weights.dtype), torch.where(some, best.clamp(min=0), 0.0).to(weights.dtype))
+    apart = _part(left, 1 - share) + _part(1 - share, left) + _part(right, share) + _part(share, right)
+    both = 0.5 * math.log(2) * (1 - left - right) + apart
+    one = 0.5 * math.log(2) * (1 - p) + _part(p, torch.ones_like(p)) + _part(torch.ones_like(p), p)
+    far = torch.where(mixed, both, -1.0)
+    far = torch.where(real & itself.unsqueeze(-3), one[..., None, :, None], far)
+    best, place = far.flatten(-3).max(-1)
+    place = place.unsqueeze(-1)
+    return best, place // n % n, place % n, share.flatten(-3).gather(-1, place)
 
 
 def erased(
