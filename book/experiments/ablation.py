@@ -45,8 +45,8 @@ HERE = Path(__file__).parent
 RUNS, RESULTS = HERE / "runs" / "ablation", HERE / "results" / "ablation"
 SETTING: dict[str, Any] = {
     "seeds": 10,
-    "rates": [0.002, 0.006, 0.018],
-    "steps": 600,
+    "rates": [0.006, 0.018],
+    "steps": 400,
     "every": 50,
     "batch": 32,
     "d": 24,
@@ -60,12 +60,13 @@ SETTING: dict[str, Any] = {
     "choose by": 700,
     "orders": 100,
     "tolerance": 0.01,
-    "lambdas": [0.001, 0.01, 0.1],
-    "control": {"steps": 100, "batch": 32, "rates": [0.006, 0.018], "tested": 500, "length": 24},
+    "lambdas": [0.01, 0.1],
+    "sharp": 6.0,
+    "control": {"steps": 40, "batch": 32, "rates": [0.006, 0.018], "tested": 500, "length": 24},
 }
 SMOKE = {"seeds": 2, "rates": [0.006], "steps": 60, "every": 20, "tested": 200, "choose by": 100, "lambdas": [0.01]}
-ATTENTION, BARE = "attention", "mean, no more"
-ARMS = (ATTENTION, BARE, "mean", "last states", "maximum", "random weights")
+ATTENTION, SHARP, BARE = "attention", "attention, sharp start", "mean, no more"
+ARMS = (ATTENTION, SHARP, BARE, "mean", "last states", "maximum", "random weights")
 GUIDES = (
     "even weights",
     "its own attention",
@@ -113,6 +114,9 @@ class Networks(nn.Module):
         if arm != BARE and arm != "given weights":
             self.weight, self.bias = drawn(g, s, 2 * n, layer, scale=(2 * n) ** -0.5), drawn(g, s, 1, layer, scale=0.1)
             self.vector = drawn(g, s, layer, scale=layer**-0.5)
+        if arm == SHARP:
+            self.vector.data.mul_(setting["sharp"])
+            self.weight.data.mul_(2)
         self.chance = torch.randn(s, words, generator=g)  # an energy for each word of the vocabulary, which stays
 
     def annotations(self, words: Tensor, mask: Tensor) -> Tensor:
@@ -155,7 +159,7 @@ class Networks(nn.Module):
         return Read(found.energy, weights, torch.where(mask, values, 0.0))
 
     def weigh(self, words: Tensor, mask: Tensor, h: Tensor) -> Tensor:
-        if self.arm == ATTENTION:
+        if self.arm in (ATTENTION, SHARP):
             return softmax(self.beside(h).masked_fill(~mask, -math.inf))
         if self.arm == "random weights":
             shift = (torch.arange(len(words)) * self.chance.shape[1]).view(-1, 1, 1)
@@ -165,7 +169,7 @@ class Networks(nn.Module):
     def said(self, context: Tensor) -> Read:
         """The answer; beside attention and the bare mean, with what the layer adds."""
         energy = torch.einsum("sbn,sn->sb", context, self.answer) + self.answer_bias.unsqueeze(-1)
-        if self.arm not in (ATTENTION, BARE, "given weights"):
+        if self.arm not in (ATTENTION, SHARP, BARE, "given weights"):
             energy = energy + self.beside(context)
         return Read(energy, None, None)
 
@@ -445,7 +449,7 @@ def deleted(model: Networks, part: Part, answer: Tensor) -> Tensor:
 
 def whole_adversary(weight: float, rate: float, setting: dict[str, Any], given: Data, base: Networks) -> dict[str, Any]:
     """Networks that are trained to say what the others say with other weights: TVD − weight · KL, from a new start."""
-    model = Networks(ATTENTION, len(given.vocabulary), setting, start=1)
+    model = Networks(SHARP, len(given.vocabulary), setting, start=1)
     draw = batches(len(given.train.sign), setting)
     aims = {name: read(base, getattr(given, name)) for name in ("train", "choose", "test")}
     seeds = torch.arange(setting["seeds"]).unsqueeze(-1)
@@ -564,16 +568,18 @@ def main() -> None:
             say(
                 f"{arm}, {rate}: {share.mean():.4f} ± {share.std():.4f}, loss {run['chosen by'].mean():.4f}, at {step:.0f}"
             )
-    base_rate = chosen(runs[ATTENTION])
-    base = network(ATTENTION, runs[ATTENTION][base_rate], setting, given)
-    tried: dict[str, Tensor] = kept(folder / "trial.pt", functools.partial(trial, base, setting, given))
-    say(", ".join(f"{name} {value.nanmean():.3f}" for name, value in tried.items()))
+    tried: dict[str, dict[str, Tensor]] = {}
+    for arm in (ATTENTION, SHARP):
+        base_rate = chosen(runs[arm])
+        base = network(arm, runs[arm][base_rate], setting, given)
+        tried[arm] = kept(folder / f"trial {arm}.pt", functools.partial(trial, base, setting, given))
+        say(f"{arm}: " + ", ".join(f"{name} {value.nanmean():.3f}" for name, value in tried[arm].items()))
     adversaries = {}
     for weight in setting["lambdas"]:
         make = functools.partial(whole_adversary, weight, float(base_rate), setting, given, base)
         adversaries[str(weight)] = run = kept(folder / f"adversary {weight}.pt", make)
         say(f"adversary {weight}: " + ", ".join(f"{k} {v.float().mean():.3f}" for k, v in run.items() if k != "state"))
-    enemy = network(ATTENTION, adversaries[str(setting["lambdas"][len(setting["lambdas"]) // 2])], setting, given)
+    enemy = network(SHARP, adversaries[str(setting["lambdas"][0])], setting, given)
     others = {"the reader's weights": base, "the adversary's weights": enemy}
     guides: dict[str, dict[str, Any]] = {}
     for guide in GUIDES:
@@ -613,7 +619,9 @@ def main() -> None:
             }
             for arm, trials in runs.items()
         },
-        "trial": {name: rounded(value.nanmean(-1), 5) for name, value in tried.items()},
+        "trial": {
+            arm: {name: rounded(value.nanmean(-1), 5) for name, value in each.items()} for arm, each in tried.items()
+        },
         "adversaries": {
             weight: {name: rounded(value.float(), 5) for name, value in run.items() if name != "state"}
             for weight, run in adversaries.items()
