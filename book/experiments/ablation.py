@@ -18,6 +18,7 @@ What is done lies in ``runs/ablation``: a script that was killed goes on where i
 
 import argparse
 import functools
+import itertools
 import json
 import math
 import random
@@ -62,7 +63,8 @@ SETTING: dict[str, Any] = {
     "tolerance": 0.01,
     "lambdas": [0.01, 0.1],
     "sharp": 6.0,
-    "control": {"steps": 40, "batch": 32, "rates": [0.006, 0.018], "tested": 500, "length": 24},
+    "shown": {"longest": 9, "sentences": 8},
+    "control": {"steps": [25, 50], "batch": 32, "rates": [0.006, 0.018], "tested": 500, "length": 24},
 }
 SMOKE = {"seeds": 2, "rates": [0.006], "steps": 60, "every": 20, "tested": 200, "choose by": 100, "lambdas": [0.01]}
 ATTENTION, SHARP, BARE = "attention", "attention, sharp start", "mean, no more"
@@ -253,7 +255,8 @@ def batches(n: int, setting: dict[str, Any]) -> Callable[[int], Tensor]:
         while len(orders) <= step // count:
             orders.append(torch.rand(setting["seeds"], n, generator=g).argsort(-1))
         at = step % count * setting["batch"]
-        return orders[step // count][:, at : at + setting["batch"]]
+        chosen_ones: Tensor = orders[step // count][:, at : at + setting["batch"]]
+        return chosen_ones
 
     return draw
 
@@ -332,20 +335,20 @@ def trained(arm: str, rate: float, setting: dict[str, Any], given: Data) -> dict
     return {"chosen by": best, "step": when, "energy": energy, "count": model.count(), "state": model.state_dict()}
 
 
-def control(arm: str, rate: float, setting: dict[str, Any]) -> dict[str, Tensor]:
+def control(arm: str, rate: float, steps: int, setting: dict[str, Any]) -> dict[str, Tensor]:
     """Right answers ``(seed,)`` on made-up sentences, where it is chosen and where it is tested."""
     how = setting["control"]
     plain = {**setting, "dropout": 0.0}
     model = Networks(arm, 29, plain)
-    fresh = made(how["steps"] * how["batch"], how["length"], 0)
-    which = torch.arange(how["steps"] * how["batch"]).view(how["steps"], 1, -1).expand(-1, setting["seeds"], -1)
+    fresh = made(steps * how["batch"], how["length"], 0)
+    which = torch.arange(steps * how["batch"]).view(steps, 1, -1).expand(-1, setting["seeds"], -1)
 
     def loss(step: int) -> Tensor:
         words, mask, sign = cut(fresh, which[step])
         return loss_of(model(words, mask).energy, sign).mean(-1)
 
     torch.manual_seed(0)
-    descend(model.parameters(), loss, steps=how["steps"], rate=rate, clip=1.0)
+    descend(model.parameters(), loss, steps=steps, rate=rate, clip=1.0)
     parts = {name: made(how["tested"], how["length"], seed) for name, seed in (("chosen by", 1), ("right", 2))}
     return {name: right(read(model, part).energy, part.sign).mean(-1) for name, part in parts.items()}
 
@@ -391,13 +394,17 @@ def trial(model: Networks, setting: dict[str, Any], given: Data) -> dict[str, Te
     result = {"answer": answer, "largest": weights.amax(-1)}
     even = mask / mask.sum(-1, keepdim=True)
     result["from even"] = divergence(weights, even, mask=mask)
+    least = values.masked_fill(~mask, math.inf).amin(-1)
+    most = values.masked_fill(~mask, -math.inf).amax(-1)
+    result["one side"] = ((least > 0) | (most < 0)).float()  # whatever the weights, the decision is the same
+    result["reach"] = most.sigmoid() - least.sigmoid()  # how far weights could move the answer at most
     result["even moves"] = ((even * values).sum(-1).sigmoid() - answer).abs()
     g = torch.Generator().manual_seed(2)
     moved = []
     for start in range(0, len(part.sign), 250):
         own, said, seen = (x[:, start : start + 250] for x in (weights, values, mask))
-        other = permuted(own.expand(setting["orders"], *own.shape), mask=seen, generator=g)
-        moved.append(((other * said).sum(-1).sigmoid() - answer[:, start : start + 250]).abs().median(0).values)
+        drawn_weights = permuted(own.expand(setting["orders"], *own.shape), mask=seen, generator=g)
+        moved.append(((drawn_weights * said).sum(-1).sigmoid() - answer[:, start : start + 250]).abs().median(0).values)
     result["permuted moves"] = torch.cat(moved, 1)
     other = exact(found, mask, setting["tolerance"])
     result["adversary"] = other.divergence
@@ -465,7 +472,9 @@ def whole_adversary(weight: float, rate: float, setting: dict[str, Any], given: 
     def loss(step: int) -> Tensor:
         which = draw(step)
         words, mask, _ = cut(given.train, which)
-        aim = Read(*(None if x is None else x[seeds, which] for x in aims["train"]))
+        energy, weights, _ = aims["train"]
+        assert weights is not None
+        aim = Read(energy[seeds, which], weights[seeds, which], None)
         variation, kl = far(model(words, mask), aim)
         return (variation - weight * kl).mean(-1)
 
@@ -523,6 +532,37 @@ def weights_of(guide: str, part: Part, setting: dict[str, Any], others: dict[str
     return exact(found, part.mask.expand_as(found.weights), setting["tolerance"]).weights
 
 
+def summed(tried: dict[str, Tensor]) -> dict[str, Any]:
+    """Means over the sentences, of each seed; how often nothing flips before all is gone; and by the largest weight."""
+    found: dict[str, Any] = {name: rounded(value.nanmean(-1), 5) for name, value in tried.items()}
+    for name, value in tried.items():
+        if name.startswith("flip by"):
+            found[name.replace("flip", "no flip")] = rounded((value == 1).double().mean(-1))
+    found["nearly as far as can be"] = rounded((tried["adversary"] > 0.9 * math.log(2)).double().mean(-1))
+    bins = [(tried["largest"] > low) & (tried["largest"] <= low + 0.25) for low in (0, 0.25, 0.5, 0.75)]
+    found["by largest"] = {
+        "sentences": [each.sum(-1).tolist() for each in bins],
+        "moves": [rounded((tried["permuted moves"] * each).sum(-1) / each.sum(-1).clamp(min=1), 5) for each in bins],
+    }
+    return found
+
+
+def shown(model: Networks, setting: dict[str, Any], given: Data) -> list[dict[str, Any]]:
+    """The first short sentences of the test, with what the first three seeds make of them."""
+    found, part, all_of_them = read(model, given.test), given.test, sentences()
+    assert found.weights is not None
+    assert found.values is not None
+    short = [i for i, mask in enumerate(part.mask) if mask.sum() <= setting["shown"]["longest"]]
+    rows = []
+    for i in short[: setting["shown"]["sentences"]]:
+        n, sentence = int(part.mask[i].sum()), all_of_them[part.place[i]]
+        row = {"words": list(sentence.words), "rating": round(sentence.rating, 2)}
+        for name, value in (("weights", found.weights), ("values", found.values)):
+            row[name] = rounded(value[:3, i, :n])
+        rows.append(row)
+    return rows
+
+
 # --- all of it --------------------------------------------------------------------------------------------------------
 
 
@@ -564,10 +604,8 @@ def main() -> None:
         for rate in setting["rates"]:
             make = functools.partial(trained, arm, rate, setting, given)
             runs.setdefault(arm, {})[str(rate)] = run = kept(folder / f"{arm} {rate}.pt", make)
-            share, step = right(run["energy"], sign).mean(-1), run["step"].float().mean()
-            say(
-                f"{arm}, {rate}: {share.mean():.4f} ± {share.std():.4f}, loss {run['chosen by'].mean():.4f}, at {step:.0f}"
-            )
+            share, loss = right(run["energy"], sign).mean(-1), run["chosen by"].mean()
+            say(f"{arm}, {rate}: {share.mean():.4f} ± {share.std():.4f}, loss {loss:.4f}, at {run['step'].tolist()}")
     tried: dict[str, dict[str, Tensor]] = {}
     for arm in (ATTENTION, SHARP):
         base_rate = chosen(runs[arm])
@@ -586,15 +624,16 @@ def main() -> None:
         for rate in setting["rates"]:
             make = functools.partial(guided, guide, rate, setting, given, others)
             guides.setdefault(guide, {})[str(rate)] = run = kept(folder / f"guide {guide} {rate}.pt", make)
-            say(
-                f"guided by {guide}, {rate}: {right(run['energy'], sign).mean():.4f}, loss {run['chosen by'].mean():.4f}"
-            )
-    controls: dict[str, dict[str, dict[str, Tensor]]] = {}
-    for arm in (ATTENTION, "mean"):
-        for rate in setting["control"]["rates"]:
-            make = functools.partial(control, arm, rate, setting)
-            controls.setdefault(arm, {})[str(rate)] = run = kept(folder / f"control {arm} {rate}.pt", make)
-            say(f"control, {arm}, {rate}: {rounded(run['right'])}")
+            share, loss = right(run["energy"], sign).mean(), run["chosen by"].mean()
+            say(f"guided by {guide}, {rate}: {share:.4f}, loss {loss:.4f}")
+    controls: dict[str, dict[str, dict[str, dict[str, Tensor]]]] = {}
+    for steps, arm, rate in itertools.product(
+        setting["control"]["steps"], (ATTENTION, "mean"), setting["control"]["rates"]
+    ):
+        make = functools.partial(control, arm, rate, steps, setting)
+        run = kept(folder / f"control {steps} {arm} {rate}.pt", make)
+        controls.setdefault(str(steps), {}).setdefault(arm, {})[str(rate)] = run
+        say(f"control, {steps} steps, {arm}, {rate}: {rounded(run['right'])}")
     if smoke:
         return
     metrics = {
@@ -619,8 +658,9 @@ def main() -> None:
             }
             for arm, trials in runs.items()
         },
-        "trial": {
-            arm: {name: rounded(value.nanmean(-1), 5) for name, value in each.items()} for arm, each in tried.items()
+        "trial": {arm: summed(each) for arm, each in tried.items()},
+        "shown": {
+            arm: shown(network(arm, runs[arm][chosen(runs[arm])], setting, given), setting, given) for arm in tried
         },
         "adversaries": {
             weight: {name: rounded(value.float(), 5) for name, value in run.items() if name != "state"}
@@ -635,8 +675,11 @@ def main() -> None:
             for guide, trials in guides.items()
         },
         "control": {
-            arm: {rate: {name: rounded(value) for name, value in run.items()} for rate, run in trials.items()}
-            for arm, trials in controls.items()
+            steps: {
+                arm: {rate: {name: rounded(value) for name, value in run.items()} for rate, run in trials.items()}
+                for arm, trials in each.items()
+            }
+            for steps, each in controls.items()
         },
         "seconds": round(time.process_time() - cpu),
     }
