@@ -42,7 +42,7 @@ function build(view, first) {
   const sliders = pool(board, (i) =>
     slider({ label: "", min: 0, max: 1, step: 0.01, text: share, onInput: (value) => set(moved(shares(now.weights), i, value)) }),
   );
-  const numbers = table({ columns: ["Word", "Network's", "These", "Says"], bars: 2, caption: "Weights, and what each word says by itself, above 0 for positive", sums: true });
+  const numbers = table({ columns: ["Word", "Network's", "These", "Says"], bars: 2, kind: "attnlib-trial-table" });
   view.root.append(network.node, own.node, view.caption, buttons, board, numbers.node);
 
   return (state) => {
@@ -54,7 +54,7 @@ function build(view, first) {
     sliders(state.words.length).forEach((each, i) => each.update(after[i], { label: `${i + 1}: ${state.words[i]}` }));
     const row = (word, i) => [word, { text: share(before[i]), part: before[i] }, { text: share(after[i]), part: after[i], before: before[i] }, number(state.values[i])];
     const mean = (weights) => number(weights.reduce((sum, weight, i) => sum + weight * state.values[i], 0));
-    numbers.update(state.words.map(row), { sums: ["Mean of what is said", { text: mean(before), part: 0 }, { text: mean(after), part: 0 }, ""] });
+    numbers.update(state.words.map(row), { caption: `Weights, and what each word says, above 0 for positive. In the mean ${mean(before)}, and ${mean(after)} by these.` });
     const far = divergence(before, after);
     const decided = was > 0.5 === is > 0.5 ? "the decision is the same" : "the decision is the other one";
     const [low, high] = [Math.min(...state.values), Math.max(...state.values)];

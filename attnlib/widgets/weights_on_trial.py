@@ -12,13 +12,57 @@ from attnlib.widgets.traits import Array, Output, StateError, Texts
 __all__ = ["PRESETS", "WeightsOnTrial"]
 
 _N: Any = (("n", 2, 12),)
-_MIXED: dict[str, Any] = {
+# Snippets of reviews of films, and what a network made of them: book/experiments/ablation.py, sharp start, seed 0.
+_PUT: dict[str, Any] = {
+    "words": ["a", "well", "put", "together", "piece", "of", "urban", "satire", "."],
+    "values": [1.047, 2.056, 0.862, 1.916, 2.019, 1.969, 2.583, 1.237, 1.261],
+    "trained": [0.006, 0.175, 0.5, 0.02, 0.011, 0.061, 0.101, 0.122, 0.003],
+}
+_BAD: dict[str, Any] = {
     "words": ["a", "painfully", "funny", "ode", "to", "bad", "behavior", "."],
-    "values": [-0.7, -1.1, 1.1, 0.2, -0.6, -4.6, -2.3, -2.1],
-    "trained": [0.06, 0.09, 0.18, 0.18, 0.24, 0.15, 0.05, 0.05],
+    "values": [-0.924, -1.237, 0.53, -0.148, -0.816, -2.811, -1.784, -1.225],
+    "trained": [0.004, 0.083, 0.039, 0.025, 0.021, 0.81, 0.013, 0.004],
+}
+_PUNCH: dict[str, Any] = {
+    "words": ["its", "rawness", "and", "vitality", "give", "it", "considerable", "punch", "."],
+    "values": [-0.621, -0.657, 0.145, -1.063, -1.082, -0.584, 0.427, -1.313, -0.552],
+    "trained": [0.108, 0.112, 0.475, 0.14, 0.007, 0.013, 0.023, 0.117, 0.005],
 }
 PRESETS = [
-    preset("A review", "Notice.", **_MIXED, weights=_MIXED["trained"]),
+    preset(
+        "Half on one word",
+        "Half of the weight is on “put”, and yet each word by itself says positive: no weights at all could turn this "
+        "decision.",
+        **_PUT,
+        weights=_PUT["trained"],
+    ),
+    preset(
+        "The same answer",
+        "Nine tenths of the weight are on the full stop now, and the answer is the same to within a hundredth.",
+        **_PUT,
+        weights=[0, 0, 0, 0, 0.097, 0, 0, 0, 0.903],
+    ),
+    preset(
+        "From another start",
+        "A second network, alike but for its start, weighs the same words like this: put into the first, its weights "
+        "tell another story and leave the decision as it is.",
+        **_PUT,
+        weights=[0.05, 0.221, 0.344, 0.256, 0.059, 0.013, 0.049, 0.007, 0.001],
+    ),
+    preset(
+        "A map to believe",
+        "Four fifths of the weight are on “bad”, which also says most by itself: make the weights even and see how far "
+        "the answer moves.",
+        **_BAD,
+        weights=_BAD["trained"],
+    ),
+    preset(
+        "Words that disagree",
+        "Two words speak for the film and seven against it: here weights can turn the decision, so drag “considerable” "
+        "until it turns.",
+        **_PUNCH,
+        weights=_PUNCH["trained"],
+    ),
 ]
 
 
@@ -42,10 +86,10 @@ class WeightsOnTrial(PresetWidget):
     ([0.5, 0.5], 0.5)
     """
 
-    words = Texts(_MIXED["words"], shape=_N)
-    values = Array(_N, _MIXED["values"], least=-99, most=99)
-    trained = Array(_N, _MIXED["trained"], least=0, most=99)
-    weights = Array(_N, _MIXED["trained"], least=0, most=99)
+    words = Texts(_PUT["words"], shape=_N)
+    values = Array(_N, _PUT["values"], least=-99, most=99)
+    trained = Array(_N, _PUT["trained"], least=0, most=99)
+    weights = Array(_N, _PUT["trained"], least=0, most=99)
     presets = Presets(PRESETS)
     shares = Output("the weights that are tried, by their sum")
     answer = Output("probability of positive with these")
