@@ -61,7 +61,7 @@ SETTING: dict[str, Any] = {
     "choose by": 700,
     "orders": 100,
     "tolerance": 0.01,
-    "lambdas": [0.01, 0.1],
+    "lambdas": [0.001, 0.01, 0.1],
     "sharp": 6.0,
     "shown": {"longest": 9, "sentences": 8},
     "control": {"steps": [25, 50], "batch": 32, "rates": [0.006, 0.018], "tested": 500, "length": 24},
@@ -72,6 +72,7 @@ ARMS = (ATTENTION, SHARP, BARE, "mean", "last states", "maximum", "random weight
 GUIDES = (
     "even weights",
     "its own attention",
+    "the ordinary start's weights",
     "the reader's weights",
     "the adversary's weights",
     "other weights with the same answer",
@@ -617,8 +618,9 @@ def main() -> None:
         make = functools.partial(whole_adversary, weight, float(base_rate), setting, given, base)
         adversaries[str(weight)] = run = kept(folder / f"adversary {weight}.pt", make)
         say(f"adversary {weight}: " + ", ".join(f"{k} {v.float().mean():.3f}" for k, v in run.items() if k != "state"))
-    enemy = network(SHARP, adversaries[str(setting["lambdas"][0])], setting, given)
-    others = {"the reader's weights": base, "the adversary's weights": enemy}
+    enemy = network(SHARP, adversaries[str(setting["lambdas"][len(setting["lambdas"]) // 2])], setting, given)
+    plain = network(ATTENTION, runs[ATTENTION][chosen(runs[ATTENTION])], setting, given)
+    others = {"the ordinary start's weights": plain, "the reader's weights": base, "the adversary's weights": enemy}
     guides: dict[str, dict[str, Any]] = {}
     for guide in GUIDES:
         for rate in setting["rates"]:
