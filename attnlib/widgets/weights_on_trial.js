@@ -6,7 +6,6 @@ import { answer, divergence, farthest, moved, shares, shifted } from "./js/math/
 import { gauge, table } from "./js/table.js";
 import { number, share } from "./js/text.js";
 
-const TOLERANCE = 0.01;
 const even = (weights) => weights.map(() => 1 / weights.length);
 
 /** The words shaded by their weights, and the answer that these give. */
@@ -35,15 +34,16 @@ function build(view, first) {
     ["The network's", () => given()],
     ["Even", () => even(now.trained)],
     ["Shift by a word", () => shifted(shares(now.weights))],
-    ["Farthest, same answer", () => farthest(given(), now.values, TOLERANCE)],
+    ["Farthest, same answer", () => farthest(given(), now.values, now.tolerance)],
   ].map(([label, make]) => button({ label, onClick: () => set(make()) }));
   const buttons = html("div", { class: "attnlib-buttons", role: "group", "aria-label": "Weights" }, ...acts.map(({ node }) => node));
+  const leeway = slider({ label: "Farthest: the answer may move by", min: 0.01, max: 0.2, step: 0.01, onInput: (tolerance) => view.set({ tolerance }) });
   const board = html("div", { class: "attnlib-controls attnlib-trial-board" });
   const sliders = pool(board, (i) =>
     slider({ label: "", min: 0, max: 1, step: 0.01, text: share, onInput: (value) => set(moved(shares(now.weights), i, value)) }),
   );
   const numbers = table({ columns: ["Word", "Network's", "These", "Says"], bars: 2, kind: "attnlib-trial-table" });
-  view.root.append(network.node, own.node, view.caption, buttons, board, numbers.node);
+  view.root.append(network.node, own.node, view.caption, buttons, leeway.node, board, numbers.node);
 
   return (state) => {
     now = state;
@@ -51,6 +51,7 @@ function build(view, first) {
     const [was, is] = [answer(before, state.values), answer(after, state.values)];
     network.update(state.words, before, was);
     own.update(state.words, after, is);
+    leeway.update(state.tolerance);
     sliders(state.words.length).forEach((each, i) => each.update(after[i], { label: `${i + 1}: ${state.words[i]}` }));
     const row = (word, i) => [word, { text: share(before[i]), part: before[i] }, { text: share(after[i]), part: after[i], before: before[i] }, number(state.values[i])];
     const mean = (weights) => number(weights.reduce((sum, weight, i) => sum + weight * state.values[i], 0));

@@ -7,7 +7,7 @@ import torch
 from attnlib.explanation import divergence
 from attnlib.widgets.presets import Presets, PresetWidget, preset
 from attnlib.widgets.text import number, share
-from attnlib.widgets.traits import Array, Output, StateError, Texts
+from attnlib.widgets.traits import Array, Number, Output, StateError, Texts
 
 __all__ = ["PRESETS", "WeightsOnTrial"]
 
@@ -35,12 +35,14 @@ PRESETS = [
         "decision.",
         **_PUT,
         weights=_PUT["trained"],
+        tolerance=0.01,
     ),
     preset(
         "The same answer",
         "Nine tenths of the weight are on the full stop now, and the answer is the same to within a hundredth.",
         **_PUT,
         weights=[0, 0, 0, 0, 0.097, 0, 0, 0, 0.903],
+        tolerance=0.01,
     ),
     preset(
         "From another start",
@@ -48,6 +50,7 @@ PRESETS = [
         "tell another story and leave the decision as it is.",
         **_PUT,
         weights=[0.05, 0.221, 0.344, 0.256, 0.059, 0.013, 0.049, 0.007, 0.001],
+        tolerance=0.01,
     ),
     preset(
         "A map to believe",
@@ -55,6 +58,7 @@ PRESETS = [
         "the answer moves.",
         **_BAD,
         weights=_BAD["trained"],
+        tolerance=0.01,
     ),
     preset(
         "Words that disagree",
@@ -62,6 +66,7 @@ PRESETS = [
         "until it turns.",
         **_PUNCH,
         weights=_PUNCH["trained"],
+        tolerance=0.01,
     ),
 ]
 
@@ -75,6 +80,7 @@ class WeightsOnTrial(PresetWidget):
             weights.
         trained: the weights that the network gave; they are divided by their sum.
         weights: the weights to try; they are divided by theirs.
+        tolerance: by how much the answer may move where the page looks for the farthest weights.
         preset: the name of a preset to start from; what else is given comes on top.
         presets: what the reader can start from.
 
@@ -90,13 +96,14 @@ class WeightsOnTrial(PresetWidget):
     values = Array(_N, _PUT["values"], least=-99, most=99)
     trained = Array(_N, _PUT["trained"], least=0, most=99)
     weights = Array(_N, _PUT["trained"], least=0, most=99)
+    tolerance = Number(0.01, least=0.01, most=0.2)
     presets = Presets(PRESETS)
     shares = Output("the weights that are tried, by their sum")
     answer = Output("probability of positive with these")
     network_answer = Output("the same with the network's weights")
     apart = Output("divergence of the two maps, from 0 to log 2")
 
-    sample: ClassVar = {"words": ["good", "bad"], "values": [2, -2], "trained": [3, 1], "weights": [0, 1]}
+    sample: ClassVar = {"tolerance": 0.05}
 
     def _check(self, state: dict[str, Any]) -> None:
         for name in ("trained", "weights"):
