@@ -64,7 +64,13 @@ SETTING: dict[str, Any] = {
     "lambdas": [0.001, 0.01, 0.1],
     "sharp": 6.0,
     "shown": {"longest": 9, "sentences": 8},
-    "control": {"steps": [25, 50], "batch": 32, "rates": [0.006, 0.018], "tested": 500, "length": 24},
+    "control": {
+        "steps": [25, 50],
+        "batch": 32,
+        "rates": [0.006, 0.018, 0.03, 0.05, 0.1],
+        "tested": 500,
+        "length": 24,
+    },
 }
 SMOKE = {"seeds": 2, "rates": [0.006], "steps": 60, "every": 20, "tested": 200, "choose by": 100, "lambdas": [0.01]}
 ATTENTION, SHARP, BARE = "attention", "attention, sharp start", "mean, no more"
@@ -228,7 +234,7 @@ def data(setting: dict[str, Any]) -> Data:
 
 
 def made(n: int, length: int, seed: int) -> Part:
-    """Words 9 to 28; the mark 4 before the one opinion, 5 to 8, that counts; four more opinions that do not."""
+    """Words 9 to 28; the mark 4 before the one opinion, 5 to 8, that counts; up to four more that do not."""
     g = random.Random(seed)
     rows, signs = [], []
     for _ in range(n):
@@ -352,6 +358,13 @@ def control(arm: str, rate: float, steps: int, setting: dict[str, Any]) -> dict[
     descend(model.parameters(), loss, steps=steps, rate=rate, clip=1.0)
     parts = {name: made(how["tested"], how["length"], seed) for name, seed in (("chosen by", 1), ("right", 2))}
     return {name: right(read(model, part).energy, part.sign).mean(-1) for name, part in parts.items()}
+
+
+def by_counting(setting: dict[str, Any]) -> float:
+    """Right answers on made-up sentences of one who counts opinions and does not see the mark; half for a draw."""
+    part = made(setting["control"]["tested"], setting["control"]["length"], 2)
+    good, bad = (((part.words == word) | (part.words == word + 1)).sum(-1) for word in (5, 7))
+    return torch.where(good == bad, 0.5, ((good > bad) == part.sign).double()).mean().item()
 
 
 def right(energy: Tensor, sign: Tensor) -> Tensor:
@@ -533,13 +546,15 @@ def weights_of(guide: str, part: Part, setting: dict[str, Any], others: dict[str
     return exact(found, part.mask.expand_as(found.weights), setting["tolerance"]).weights
 
 
-def summed(tried: dict[str, Tensor]) -> dict[str, Any]:
+def summed(tried: dict[str, Tensor], length: Tensor) -> dict[str, Any]:
     """Means over the sentences, of each seed; how often nothing flips before all is gone; and by the largest weight."""
+    can = tried["one side"] == 0
     found: dict[str, Any] = {name: rounded(value.nanmean(-1), 5) for name, value in tried.items()}
     for name, value in tried.items():
         if name.startswith("flip by"):
             found[name.replace("flip", "no flip")] = rounded((value == 1).double().mean(-1))
-    found["nearly as far as can be"] = rounded((tried["adversary"] > 0.9 * math.log(2)).double().mean(-1))
+            found[name.replace("flip", "possible flip")] = rounded((value * can).sum(-1) / can.sum(-1), 5)
+    found |= shares(tried["adversary"])
     others = [tried["answer"].roll(shift, 0) for shift in range(1, len(tried["answer"]))]
     found["answer among seeds"] = rounded(torch.stack([(tried["answer"] - y).abs() for y in others]).mean((0, 2)))
     same = [(tried["answer"] > 0.5) == (y > 0.5) for y in others]
@@ -548,8 +563,24 @@ def summed(tried: dict[str, Tensor]) -> dict[str, Any]:
     found["by largest"] = {
         "sentences": [each.sum(-1).tolist() for each in bins],
         "moves": [rounded((tried["permuted moves"] * each).sum(-1) / each.sum(-1).clamp(min=1), 5) for each in bins],
+        "words": [rounded((length * each).sum(-1) / each.sum(-1).clamp(min=1), 2) for each in bins],
     }
     return found
+
+
+def shares(far: Tensor) -> dict[str, Any]:
+    """Of the sentences: whose farthest weights are beyond nine tenths of the way that there is, and beyond half."""
+    edges = {"nearly as far as can be": 0.9, "beyond half of the way": 0.5}
+    return {name: rounded((far > edge * math.log(2)).double().mean(-1)) for name, edge in edges.items()}
+
+
+def untrained(setting: dict[str, Any], given: Data) -> dict[str, Any]:
+    """The farthest weights with the same answer in networks of the sharp start that have learned nothing."""
+    model = Networks(SHARP, len(given.vocabulary), setting).eval()
+    found = read(model, given.test)
+    assert found.weights is not None
+    far = exact(found, given.test.mask.expand_as(found.weights), setting["tolerance"]).divergence
+    return {"adversary": rounded(far.mean(-1), 5), **shares(far)}
 
 
 def shown(model: Networks, setting: dict[str, Any], given: Data) -> list[dict[str, Any]]:
@@ -664,7 +695,8 @@ def main() -> None:
             }
             for arm, trials in runs.items()
         },
-        "trial": {arm: summed(each) for arm, each in tried.items()},
+        "trial": {arm: summed(each, given.test.mask.sum(-1)) for arm, each in tried.items()},
+        "untrained": untrained(setting, given),
         "shown": {
             arm: shown(network(arm, runs[arm][chosen(runs[arm])], setting, given), setting, given) for arm in tried
         },
@@ -688,6 +720,7 @@ def main() -> None:
             for steps, each in controls.items()
         },
     }
+    metrics["by counting"] = round(by_counting(setting), 4)
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "metrics.json").write_text(json.dumps(metrics, separators=(",", ":")) + "\n", encoding="utf-8")
 

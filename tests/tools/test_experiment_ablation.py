@@ -102,6 +102,16 @@ def test_in_made_sentences_the_opinion_after_the_mark_is_the_answer(ablation):
     assert 0.3 < part.sign.double().mean() < 0.7
 
 
+def test_who_counts_opinions_in_made_sentences(ablation, metrics):
+    part = ablation.made(500, 24, seed=2)
+    score = 0.0
+    for words, sign in zip(part.words.tolist(), part.sign.tolist(), strict=True):
+        excess = sum(word in (5, 6) for word in words) - sum(word in (7, 8) for word in words)
+        score += 0.5 if excess == 0 else float((excess > 0) == sign)
+    assert ablation.by_counting(ablation.SETTING) == pytest.approx(score / 500)
+    assert metrics["by counting"] == pytest.approx(score / 500, abs=1e-4)
+
+
 def test_batches_pass_through_all_before_one_comes_again(ablation):
     draw = ablation.batches(9, SMALL)
     for epoch in range(2):
