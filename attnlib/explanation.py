@@ -49,7 +49,7 @@ def divergence(
         TypeError: weights are not floating point, or the mask is not boolean.
         ValueError: shapes do not fit.
 
-    Source: Jain and Wallace 2019, section 4.2.2 [jain2019].
+    Source: Jain and Wallace 2019, section 4.2 [jain2019].
 
     >>> divergence(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))  # log 2
     tensor(0.6931)
@@ -83,7 +83,7 @@ def permuted(
         TypeError: weights are not floating point, or the mask is not boolean.
         ValueError: the mask does not fit.
 
-    Source: Jain and Wallace 2019, section 4.2.1 [jain2019].
+    Source: Jain and Wallace 2019, section 4.2 [jain2019].
 
     >>> drawn = permuted(torch.tensor([0.7, 0.2, 0.1, 0.0]), mask=torch.tensor([True, True, True, False]))
     >>> drawn.sort().values, drawn[3].item()
@@ -126,7 +126,7 @@ def adversarial(
         TypeError: weights are not floating point, or the mask is not boolean.
         ValueError: shapes do not fit, or an answer lies outside of its interval.
 
-    Source: Jain and Wallace 2019, section 4.2.2 [jain2019], who ask for it and search by gradient.
+    Source: Jain and Wallace 2019, section 4.2 [jain2019], who ask for it and search by gradient.
 
     Departs from the source: they take weights for any output and find a local maximum; this needs one number as the
     answer, and finds the global one.
@@ -196,7 +196,7 @@ def erased(
         TypeError: weights are not floating point, or the mask is not boolean.
         ValueError: shapes do not fit.
 
-    Source: Serrano and Smith 2019, section 3 [serrano2019].
+    Source: Serrano and Smith 2019 [serrano2019].
 
     >>> erased(torch.tensor([0.5, 0.25, 0.25]), torch.tensor([2.0, 0.0, 1.0]))
     tensor([[0.5000, 0.2500, 0.2500],
