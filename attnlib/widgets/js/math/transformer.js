@@ -5,7 +5,7 @@ import { attend, contextOf } from "./attend.js";
 import { softmax } from "./distributions.js";
 import { scaledDot } from "./scores.js";
 import { placed } from "./self_attention.js";
-import { applied } from "./vectors.js";
+import { applied, dotted } from "./vectors.js";
 
 const EPSILON = 1e-5; // of the norm
 
@@ -54,7 +54,7 @@ function look(net, name, [part, layer], row, asking, items, edit) {
     const weights = edit(part, layer, h, row, found.weights);
     return { query, energies: found.energies, own: found.weights, weights, context: weights === found.weights ? found.context : contextOf(weights, values) };
   });
-  return { heads, items, output: linear(net, `${name}.output_`, heads.flatMap(({ context }) => [...context])) };
+  return { asking, heads, items, output: linear(net, `${name}.output_`, heads.flatMap(({ context }) => [...context])) };
 }
 
 /** The last part of a layer: it adds to what passes by. */
@@ -74,6 +74,18 @@ export function edits(off, rows) {
   const set = new Map(rows.map(({ part, layer, head, row, weights }) => [[part, layer, head, row].join(), weights]));
   return (part, layer, head, row, weights) =>
     gone.has([part, layer, head].join()) ? weights.map(() => 0) : (set.get([part, layer, head, row].join()) ?? weights);
+}
+
+/** A row in which one weight is given and the others share the rest as they did; evenly where they had nothing. */
+export function renormalised(weights, column, value) {
+  const rest = weights.reduce((sum, weight, j) => (j === column ? sum : sum + weight), 0);
+  return weights.map((weight, j) => (j === column ? value : (1 - value) * (rest > 0 ? weight / rest : 1 / (weights.length - 1))));
+}
+
+/** What one head adds to what passes by: its columns of the last matrix times its context. */
+export function added(net, name, { heads }, h) {
+  const { context } = heads[h];
+  return net[`${name}.output_weight`].map((row) => dotted(context, row.subarray(h * context.length)));
 }
 
 /** Read a word: `layers[i][t]`, what attention made of each letter in each layer, and the states for the decoder. */
