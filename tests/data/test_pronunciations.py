@@ -97,6 +97,8 @@ def test_the_real_one_holds_what_the_book_says(real):
     related = [spoken for spoken in parts.test if kin(spoken.word) & learned]
     assert round(100 * len(related) / len(parts.test)) == 28
     said = {spoken.word: spoken.sounds for spoken in words}
+    for sound, example in pronunciations.EXAMPLES.items():
+        assert sound in said[example][0], example
     assert said["read"] == (("R", "EH", "D"), ("R", "IY", "D"))
     assert said["insult"] == (("IH", "N", "S", "AH", "L", "T"),)  # two entries that differ in stress alone
     assert {sound for spoken in words for sounds in spoken.sounds for sound in sounds} == set(pronunciations.SOUNDS)

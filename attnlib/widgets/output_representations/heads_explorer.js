@@ -126,6 +126,7 @@ function build(view, first) {
   const typed = html("div", { class: "attnlib-control" }, html("label", { for: id, text: "A word, up to 12 letters" }), input);
   const [sounds, before] = [html("strong", { class: "attnlib-heads-sounds" }), html("span", { class: "attnlib-heads-before" })];
   const says = html("p", { class: "attnlib-heads-says" }, sounds, " ", before);
+  const heard = html("p", { class: "attnlib-heads-heard" });
   const places = Object.keys(LOOKS).flatMap((part) => Array.from({ length: net.layers }, (_, i) => [`${part} ${i}`, `${part === "encoder" ? "Encoder" : "Decoder"}, layer ${i + 1}: ${LOOKS[part]}`]));
   const place = choice({ label: "Heads of", onInput: (value) => set({ part: value.split(" ")[0], layer: Number(value.split(" ")[1]), row: 0, column: 0 }) });
   const list = html("ul", { class: "attnlib-heads-thumbs", "aria-label": "The heads of this layer" });
@@ -150,7 +151,7 @@ function build(view, first) {
   const numbers = table({ columns: ["", "In numbers"], kind: "attnlib-heads-numbers" });
   const line = html("p", { class: "attnlib-heads-code" }, code, " ", where);
   const right = html("div", { class: "attnlib-heads-right" }, cells, editor);
-  view.root.append(typed, says, place.node, list, view.caption, html("div", { class: "attnlib-two attnlib-heads-below" }, large.node, right), chain, equation, numbers.node, line);
+  view.root.append(typed, says, heard, place.node, list, view.caption, html("div", { class: "attnlib-two attnlib-heads-below" }, large.node, right), chain, equation, numbers.node, line);
 
   return (state) => {
     now = state;
@@ -176,6 +177,7 @@ function build(view, first) {
     const same = spoken(named(plain)) === spoken(said);
     write(before, { text: off.length + edits.length === 0 ? `probability ${share(total)}` : same ? "as when nothing is changed" : `with nothing changed: ${spoken(named(plain))}` });
     write(says, { "data-other": !same });
+    write(heard, { text: [...new Set(said)].flatMap((name) => data.heard[name] ? [`${name} as in ${data.heard[name]}`] : []).join(", ") });
     place.update(`${part} ${layer}`, { options: places });
     const full = (values) => columns.map((_, j) => values[j] ?? 0);
     const matrices = kept(`maps ${word} ${JSON.stringify([off, edits])} ${part} ${layer}`, () => {

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from attnlib.data.pronunciations import LETTERS, SOUNDS
+from attnlib.data.pronunciations import EXAMPLES, LETTERS, SOUNDS
 from attnlib.distributions import softmax
 from attnlib.output_representations import transformer_layer
 from attnlib.output_representations.interventions import Head, Row, chained, rows_set, switched_off
@@ -123,10 +123,11 @@ class HeadsExplorer(PresetWidget):
         **_STORED,
         "letters": "".join(LETTERS),
         "sounds": list(SOUNDS),
+        "heard": EXAMPLES,
         "stages": [{"name": name, **told} for name, told in STAGES.items()],
         "longest": LONGEST,
     }
-    sample: ClassVar = {"word": "attention", "part": "encoder", "off": ["encoder 0 1"], "row": 3}
+    sample: ClassVar = {"word": "attention"}
 
     def _check(self, state: dict[str, Any]) -> None:
         word = state["word"]

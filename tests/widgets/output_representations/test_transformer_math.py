@@ -41,8 +41,8 @@ def cases(g, n):
 
 SAY = """({ stored, cases, mark, longest }) => {
   const net = math.unpackedTransformer(stored);
-  const shown = ({ heads, output }) => ({ weights: heads.map((h) => [...h.weights]), energies: heads.map((h) => [...h.energies]),
-    context: heads.flatMap((h) => [...h.context]), output });
+  const shown = ({ heads, output }) => ({ weights: heads.map((h) => [...h.weights]),
+    energies: heads.map((h) => [...h.energies]), context: heads.flatMap((h) => [...h.context]), output });
   return cases.map(({ letters, off, rows }) => {
     const edit = math.edits(off, rows);
     const encoded = math.encode(net, letters, edit);
