@@ -95,6 +95,7 @@ class Transformer(nn.Module):
             raise ValueError(f"size must be even, for sines and cosines go in pairs, got {size}")
         if layers < 1:
             raise ValueError(f"layers must be at least 1, got {layers}")
+        self.heads = heads
         self.source, self.target = nn.Embedding(source_words, size), nn.Embedding(target_words, size)
         for table in (self.source, self.target):
             nn.init.normal_(table.weight, std=size**-0.5)
@@ -172,7 +173,8 @@ class Transformer(nn.Module):
         start, new = 0 if kept is None else kept.own[0].key.shape[-2], target.shape[-1]
         visible = masks.causal(new, start + new, alignment="lower-right", device=target.device)
         visible = visible.reshape((1,) * (target.ndim - 1) + visible.shape)
-        across = tuple(layer.look(encoded.states) for layer in self.decoder) if kept is None else kept.across
+        looked = (layer.look(encoded.states) for layer in self.decoder)  # type: ignore[operator]
+        across = tuple(looked) if kept is None else kept.across
         x = _entered(self.target, target, torch.arange(start, start + new, device=target.device))
         layers, own = [], []
         for i, layer in enumerate(self.decoder):
@@ -221,7 +223,9 @@ class Transformer(nn.Module):
             raise ValueError(f"longest must be at least 1, got {longest}")
         encoded = self.read(source, mask, edit=edit, need_weights=False)
         word = torch.full((*source.shape[:-1], 1), begin, dtype=source.dtype, device=source.device)
-        kept, going, words, real = None, torch.ones_like(word, dtype=torch.bool), [], []
+        words: list[Tensor] = []
+        real: list[Tensor] = []
+        kept, going = None, torch.ones_like(word, dtype=torch.bool)
         total = torch.zeros(word.shape[:-1], dtype=self.logits.weight.dtype, device=source.device)
         while len(words) < longest and (not words or going.any()):
             written = self.write(word, encoded, kept, edit=edit, need_weights=False)
@@ -235,5 +239,6 @@ class Transformer(nn.Module):
 
 
 def _entered(table: nn.Embedding, words: Tensor, positions: Tensor) -> Tensor:
-    vectors, size = table(words), table.embedding_dim
-    return vectors * size**0.5 + sinusoidal(positions, size, dtype=vectors.dtype)
+    vectors: Tensor = table(words)
+    placed: Tensor = sinusoidal(positions, table.embedding_dim, dtype=vectors.dtype)
+    return vectors * float(table.embedding_dim) ** 0.5 + placed

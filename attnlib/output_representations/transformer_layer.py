@@ -160,7 +160,7 @@ def _attended(
         need_weights=need_weights or edit is not None,
     )
     weights, context = found.weights, found.context
-    if edit is not None:
+    if edit is not None and weights is not None:
         weights = edit(place, weights)
         context = join(weights @ split(seen.value, layer.heads))
     return Attended(query, *seen, found.energies, weights, context, layer.output(context))

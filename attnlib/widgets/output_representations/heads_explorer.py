@@ -146,9 +146,9 @@ class HeadsExplorer(PresetWidget):
         rows = {Row(e["part"], e["layer"], e["head"], e["row"]): e["weights"] for e in self.edits}
         heads = [Head(part, int(layer), int(head)) for part, layer, head in map(str.split, self.off)]  # type: ignore[arg-type]
         edit = chained(rows_set(rows), switched_off(heads))
-        options = {"begin": MARK, "end": MARK, "longest": LONGEST}
-        said = model().greedy(letters, **options, edit=edit)
-        plain = model().greedy(letters, **options)
+        said, plain = (
+            model().greedy(letters, begin=MARK, end=MARK, longest=LONGEST, edit=changed) for changed in (edit, None)
+        )
         words = said.words[said.mask]
         encoded = model().read(letters, edit=edit)
         written = model().write(torch.cat([torch.tensor([MARK]), words[:-1]])[None], encoded, edit=edit)

@@ -34,7 +34,7 @@ def packed_model(model: Transformer) -> dict[str, Any]:
             vectors.append([name, len(value)])
             real.append(value)
     return {
-        "heads": model.encoder[0].own.heads,
+        "heads": model.heads,
         "layers": len(model.encoder),
         "matrices": matrices,
         "vectors": vectors,

@@ -42,12 +42,12 @@ def cases(g, n):
 SAY = """({ stored, cases, mark, longest }) => {
   const net = math.unpackedTransformer(stored);
   const shown = ({ heads, output }) => ({ weights: heads.map((h) => [...h.weights]),
-    energies: heads.map((h) => [...h.energies]), context: heads.flatMap((h) => [...h.context]), output });
+    energies: heads.map((h) => [...h.energies]), context: heads.flatMap((h) => [...h.context]), output: [...output] });
   return cases.map(({ letters, off, rows }) => {
     const edit = math.edits(off, rows);
     const encoded = math.encode(net, letters, edit);
     const { said, steps } = math.greedy(net, encoded, { mark, longest, edit });
-    return { said, logits: steps.map(({ logits }) => logits), states: encoded.states,
+    return { said, logits: steps.map(({ logits }) => [...logits]), states: encoded.states.map((each) => [...each]),
       encoder: encoded.layers.map((layer) => layer.map(shown)),
       decoder: steps.map(({ layers }) => layers.map(({ decoder }) => shown(decoder))),
       across: steps.map(({ layers }) => layers.map(({ across }) => shown(across))) };

@@ -5,7 +5,7 @@ import { attend, contextOf } from "./attend.js";
 import { softmax } from "./distributions.js";
 import { scaledDot } from "./scores.js";
 import { placed } from "./self_attention.js";
-import { applied, dotted } from "./vectors.js";
+import { dotted } from "./vectors.js";
 
 const EPSILON = 1e-5; // of the norm
 
@@ -24,18 +24,24 @@ export function unpackedTransformer({ heads, layers, matrices, vectors, whole, r
       return Float64Array.from({ length: columns }, () => scale * bodies[at++]);
     });
   }
-  for (const [name, size] of vectors) found[name] = Array.from({ length: size }, number);
+  for (const [name, size] of vectors) found[name] = Float64Array.from({ length: size }, number);
   return found;
 }
 
-/** A matrix and its vector: those of a layer, or of one of attention's four parts. */
-const linear = (net, name, x) => plus(applied(net[`${name}weight`], x), net[`${name}bias`]);
+/** A matrix and its vector: those of a layer, or of one of attention's four parts. Most of the time goes by here, so
+ * that all vectors are of one kind. */
+function linear(net, name, x) {
+  const [rows, made] = [net[`${name}weight`], net[`${name}bias`].slice()];
+  for (let i = 0; i < made.length; i += 1) made[i] += dotted(rows[i], x);
+  return made;
+}
 
 export function norm(net, name, x) {
   const mean = x.reduce((sum, value) => sum + value, 0) / x.length;
   const spread = x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / x.length;
   const root = Math.sqrt(spread + EPSILON);
-  return x.map((value, i) => ((value - mean) / root) * net[`${name}.weight`][i] + net[`${name}.bias`][i]);
+  const [weight, bias] = [net[`${name}.weight`], net[`${name}.bias`]];
+  return x.map((value, i) => ((value - mean) / root) * weight[i] + bias[i]);
 }
 
 const split = ({ heads }, vector) => {
@@ -54,7 +60,7 @@ function look(net, name, [part, layer], row, asking, items, edit) {
     const weights = edit(part, layer, h, row, found.weights);
     return { query, energies: found.energies, own: found.weights, weights, context: weights === found.weights ? found.context : contextOf(weights, values) };
   });
-  return { asking, heads, items, output: linear(net, `${name}.output_`, heads.flatMap(({ context }) => [...context])) };
+  return { asking, heads, items, output: linear(net, `${name}.output_`, new Float64Array(heads.flatMap(({ context }) => context))) };
 }
 
 /** The last part of a layer: it adds to what passes by. */
@@ -63,7 +69,10 @@ function fed(net, name, x) {
   return plus(x, linear(net, `${name}.reduce.`, hidden));
 }
 
-const entered = (net, table, word, t) => placed(Array.from(net[`${table}.weight`][word], (value) => value * Math.sqrt(net[`${table}.weight`][word].length)), t);
+function entered(net, table, word, t) {
+  const vector = net[`${table}.weight`][word];
+  return new Float64Array(placed(Array.from(vector, (value) => value * Math.sqrt(vector.length)), t));
+}
 
 const unedited = (part, layer, head, row, weights) => weights;
 
