@@ -13,7 +13,7 @@ import { number, share } from "../js/text.js";
 const LOOKS = { encoder: "letters look at letters", decoder: "sounds look at sounds before", across: "sounds look at letters" };
 const SHADES = 8;
 const THUMB = 10; // side of a cell
-const many = (values) => `(${values.map((value) => number(value)).join(", ")})`;
+const many = (values) => `(${Array.from(values, (value) => number(value)).join(", ")})`;
 const top = (weights) => weights.indexOf(Math.max(...weights));
 const sameHead = (one, other) => ["part", "layer", "head"].every((name) => one[name] === other[name]);
 
@@ -90,7 +90,7 @@ function told(net, sounds, { stage, name, look, h, j, columns, logits, changed, 
   }
   if (!logits) return said.map(([sound, p]) => [sound, `p = ${share(p)}`]);
   const shares = softmax(logits);
-  const order = logits.map((_, i) => i).sort((a, b) => logits[b] - logits[a]);
+  const order = Array.from(logits, (_, i) => i).sort((a, b) => logits[b] - logits[a]);
   return order.slice(0, 5).map((i) => [sounds[i] ?? "end", `z = ${number(logits[i])}, p = ${share(shares[i])}`]);
 }
 

@@ -61,8 +61,46 @@ def _at(word: str, part: str, layer: int, head: int, row: int, column: int, **mo
     return {**place, "stage": "weight", "off": [], "edits": [], **more}
 
 
+_THREE = ["across 0 2", "across 0 3", "across 1 2"]
+_MOVED = {"part": "across", "layer": 0, "head": 2, "row": 0, "weights": [0.0, 0.0, 0.0, 0.0, 0.0, 1.0]}
+
+# "Unseen" words were not trained with; the numbers are those of book/experiments/results/pronunciations.
 PRESETS = [
-    preset("A word", "Type over it.", **_at("knight", "across", 1, 0, 0, 1)),
+    preset(
+        "A silent letter",
+        "It says N and not K, as of 19 of the 20 unseen words that begin with kn, though five of the eight heads that "
+        "look at letters look most at the k: find the other three.",
+        **_at("kneading", "across", 1, 0, 0, 0),
+    ),
+    preset(
+        "The dearest head",
+        "Off alone, this head costs 13 of 100 unseen words, more than any other of the 24: switch it on again, and "
+        "donuts are donuts.",
+        **_at("donuts", "across", 1, 0, 2, 1, off=["across 1 0"]),
+    ),
+    preset(
+        "A head not missed",
+        "Off alone, this head costs nothing that 3,815 unseen words would tell from nought, and still some words "
+        "change, as this one does: switch off another one beside it.",
+        **_at("nimrod", "decoder", 0, 3, 4, 3, off=["decoder 0 3"]),
+    ),
+    preset(
+        "Three heads together",
+        "Off one at a time these three cost 9, 10 and 7 of 100 unseen words, together 43 and not 26: what a head costs "
+        "alone is not what it is worth.",
+        **_at("brunch", "across", 0, 2, 3, 3, off=_THREE),
+    ),
+    preset(
+        "No letter in sight",
+        "With all eight heads that look at letters off, it says the same of every word: type another one.",
+        **_at("kneading", "across", 1, 0, 0, 0, off=[name for name in _ALL if name.startswith("across")]),
+    ),
+    preset(
+        "One look moved",
+        "For the first sound this head was made to look at the last letter, and the M is gone: the same change gives "
+        "39 of 717 unseen words of six letters another first sound.",
+        **_at("mikado", "across", 0, 2, 0, 5, edits=[_MOVED]),
+    ),
 ]
 
 
@@ -92,7 +130,7 @@ class HeadsExplorer(PresetWidget):
     ['D', 'AO', 'G']
     """
 
-    word = Text("knight")
+    word = Text(PRESETS[0]["state"]["word"])
     part = Choice(PARTS, "across")
     layer = Whole(0, most=_LAYERS - 1)
     head = Whole(0, most=_HEADS - 1)

@@ -3,13 +3,15 @@ test_widgets*.py has the rest, test_transformer_math.py the arithmetic."""
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 import torch
 from browser import frame
 from drawn import arithmetic, draw, found, rows, text
 
-from attnlib.data.pronunciations import EXAMPLES, LETTERS, SOUNDS
+from attnlib.data.pairs import split
+from attnlib.data.pronunciations import EXAMPLES, LETTERS, PACKAGE, SOUNDS, load
 from attnlib.output_representations.interventions import Head, switched_off
 from attnlib.widgets import HeadsExplorer
 from attnlib.widgets.output_representations.heads_explorer import LONGEST, MARK, STAGES, STORE, model
@@ -95,6 +97,83 @@ def test_what_is_stored_is_small():
     ].count("=")
 
 
+# ---------------------------------------------------------------------------------------- what the presets say, is so
+
+
+@pytest.fixture(scope="module")
+def run():
+    """What was measured of the network that the page holds."""
+    path = Path(__file__).parents[3] / "book/experiments/results/pronunciations/metrics.json"
+    return json.loads(path.read_text(encoding="utf-8"))["runs"][0]
+
+
+def hundredths(run, heads):
+    kinds = "one off" if len(heads) == 1 else "three off"
+    [found] = [each["cost"] for each in run[kinds] if sorted(each["heads"]) == sorted(heads)]
+    return 100 * found
+
+
+def test_preset_a_silent_letter():
+    assert of("A silent letter").sounds == ["N", "IY", "D", "IH", "NG"]
+    most = []
+    for layer in (0, 1):
+        for head in range(4):
+            weights = of("A silent letter", layer=layer, head=head).weights
+            most.append(max(range(8), key=weights.__getitem__))
+    assert sorted(most) == [0] * 5 + [1] * 3
+
+
+@pytest.mark.data
+def test_preset_a_silent_letter_counts_what_was_not_trained_with(real):
+    lengths = (spoken for spoken in load(real(PACKAGE)) if 3 <= len(spoken.word) <= 12)
+    words = [spoken.word for spoken in split(lengths).test if spoken.word.startswith("kn")]
+    assert "kneading" in words
+    assert [len(words), sum(HeadsExplorer(word=word).sounds[0] == "N" for word in words)] == [20, 19]
+
+
+def test_preset_the_dearest_head(run):
+    costs = {each["heads"][0]: each["cost"] for each in run["one off"]}
+    assert max(costs, key=costs.__getitem__) == "across 1 0"
+    assert len(costs) == 24
+    assert round(hundredths(run, ["across 1 0"])) == 13
+    off, on = of("The dearest head"), of("The dearest head", off=[])
+    assert on.sounds == ["D", "OW", "N", "AH", "T", "S"]
+    assert off.sounds != on.sounds == off.untouched
+
+
+def test_preset_a_head_not_missed(run):
+    [one] = [each for each in run["one off"] if each["heads"] == ["decoder 0 3"]]
+    assert one["interval"][0] < 0 < one["interval"][1]
+    assert sum(each["interval"][0] < 0 for each in run["one off"]) == 1  # of all 24
+    assert run["switched off on"] == 3_815
+    assert of("A head not missed").sounds != of("A head not missed", off=[]).sounds
+
+
+def test_preset_three_heads_together(run):
+    three = of("Three heads together").off
+    alone = [hundredths(run, [head]) for head in three]
+    assert [round(cost) for cost in alone] == [9, 10, 7]
+    assert (round(sum(alone)), round(hundredths(run, three))) == (26, 43)
+    assert of("Three heads together").sounds != of("Three heads together", off=[]).sounds == ["B", "R", "AH", "N", "CH"]
+    for head in three:
+        assert of("Three heads together", off=[head]).sounds != of("Three heads together").sounds
+
+
+def test_preset_no_letter_in_sight():
+    said = of("No letter in sight").sounds
+    for word in WORDS:
+        assert of("No letter in sight", word=word).sounds == said
+
+
+def test_preset_one_look_moved(run):
+    assert run["moved"]["words"] == 717
+    assert run["moved"]["changed"]["across 0 2"] == 39
+    moved, plain = of("One look moved"), of("One look moved", edits=[])
+    assert plain.sounds[0] == "M"
+    assert "M" not in moved.sounds
+    assert moved.weights == [0.0] * 5 + [1.0]
+
+
 # --------------------------------------------------------------------------------------------- the page's arithmetic
 
 
@@ -138,6 +217,8 @@ def test_each_stage_is_told_in_numbers():
     told = {stage: dict(rows(view, "attnlib-heads-numbers")) for stage, view in views.items()}
     widget = widgets["weight"]
     minus = lambda value, digits=2: f"{value:.{digits}f}".replace("-", "−")  # noqa: E731
+    assert not any(word in line for lines in told.values() for line in lines.values() for word in ("NaN", "undefined"))
+    assert told["query"]["q of head 2"].count(",") == told["key"]["k of “o”"].count(",") == 15
     assert told["energy"]["over √16"] == minus(widget.energies[2], 4)
     assert told["weight"]["α of “o”"].endswith(f"= {widget.weights[2]:.4f}")
     shown = told["context"]["c, the sum over the row"]
