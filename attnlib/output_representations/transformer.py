@@ -4,6 +4,7 @@ A call gives queries, keys, values, energies, weights and contexts of all heads 
 :mod:`~attnlib.output_representations.interventions` changes the weights where they are used.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -241,4 +242,4 @@ class Transformer(nn.Module):
 def _entered(table: nn.Embedding, words: Tensor, positions: Tensor) -> Tensor:
     vectors: Tensor = table(words)
     placed: Tensor = sinusoidal(positions, table.embedding_dim, dtype=vectors.dtype)
-    return vectors * float(table.embedding_dim) ** 0.5 + placed
+    return vectors * math.sqrt(table.embedding_dim) + placed

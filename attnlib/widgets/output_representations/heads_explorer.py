@@ -70,7 +70,7 @@ PRESETS = [
         "A silent letter",
         "It says N and not K, as of 19 of the 20 unseen words that begin with kn, though five of the eight heads that "
         "look at letters look most at the k: find the other three.",
-        **_at("kneading", "across", 1, 0, 0, 0),
+        **_at("kneading", "across", 1, 0, 0, 1),
     ),
     preset(
         "The dearest head",
