@@ -21,6 +21,7 @@ from attnlib.data import (
     new_testament,
     packages,
     photographs,
+    pronunciations,
     reviews,
 )
 
@@ -289,7 +290,7 @@ def test_only_the_standard_library_and_torch_are_imported():
 
 def test_the_appendix_says_what_the_code_fetches():
     page = (ROOT / "book/appendix/data.md").read_text("utf-8")
-    loaders = (new_testament, catalogues, photographs, easy_vqa, reviews)
+    loaders = (new_testament, catalogues, photographs, easy_vqa, pronunciations, reviews)
     for package in (loader.PACKAGE for loader in loaders):
         column = (
             next(line for line in page.splitlines() if line.startswith("| package |"))

@@ -1,0 +1,220 @@
+// HeadsExplorer: a word becomes sounds; the maps of all heads of a layer, one of them large, and any of its weights told
+// from query to logits.
+
+import { button, choice, slider, toggle } from "../js/controls.js";
+import { html, pool, svg, uid, write } from "../js/dom.js";
+import { map } from "../js/maps.js";
+import { softmax } from "../js/math/distributions.js";
+import { added, edits as editsOf, encode, greedy, renormalised, unpackedTransformer } from "../js/math/transformer.js";
+import { norm } from "../js/math/vectors.js";
+import { gauge, table } from "../js/table.js";
+import { number, share } from "../js/text.js";
+
+const LOOKS = { encoder: "letters look at letters", decoder: "sounds look at sounds before", across: "sounds look at letters" };
+const SHADES = 8;
+const THUMB = 10; // side of a cell
+const many = (values) => `(${Array.from(values, (value) => number(value)).join(", ")})`;
+const top = (weights) => weights.indexOf(Math.max(...weights));
+const sameHead = (one, other) => ["part", "layer", "head"].every((name) => one[name] === other[name]);
+
+/** A small map of a head: a button that makes it the large one, and a box that switches it off. */
+function thumb(h, { onPick, onSwitch }) {
+  const shades = Array.from({ length: SHADES }, (_, i) => svg("path", { "fill-opacity": (i + 1) / SHADES }));
+  const [frame, row] = [svg("rect"), svg("rect", { class: "attnlib-heads-row" })];
+  const picture = svg("svg", { "aria-hidden": "true" }, ...shades, frame, row);
+  const words = html("span", { text: `Head ${h + 1}` });
+  const pick = html("button", { type: "button", class: "attnlib-heads-pick" }, words, picture);
+  pick.addEventListener("click", () => onPick(h));
+  const on = toggle({ label: "on", onInput: (value) => onSwitch(h, value) });
+  return {
+    node: html("li", {}, pick, on.node),
+    update({ weights, chosen, off, at, label }) {
+      const [rows, columns] = [weights.length, weights.at(-1).length];
+      const paths = shades.map(() => []);
+      weights.forEach((values, t) => values.forEach((weight, j) => {
+        const shade = Math.round(weight * SHADES);
+        if (shade) paths[shade - 1].push(`M${THUMB * j} ${THUMB * t}h${THUMB}v${THUMB}h${-THUMB}z`);
+      }));
+      shades.forEach((path, i) => write(path, { d: paths[i].join("") }));
+      const [width, height] = [THUMB * columns, THUMB * rows];
+      write(picture, { viewBox: `-1 -1 ${width + 2} ${height + 2}` });
+      write(frame, { width, height });
+      write(row, { y: THUMB * at, width, height: THUMB });
+      write(pick, { "aria-pressed": String(chosen), "data-off": off });
+      on.update(!off, { label: `Head ${h + 1} on` });
+      write(pick, { "aria-label": label });
+    },
+  };
+}
+
+/** A weight of the row as a button. */
+function cell(j, onPick) {
+  const [name, value, bar] = [html("span"), html("span", { class: "attnlib-value" }), gauge()];
+  const node = html("button", { type: "button", class: "attnlib-heads-cell" }, name, value, bar.node);
+  node.addEventListener("click", () => onPick(j));
+  return {
+    node,
+    update({ text, weight, chosen }) {
+      write(name, { text });
+      write(value, { text: share(weight) });
+      bar.update(weight);
+      write(node, { "aria-pressed": String(chosen) });
+    },
+  };
+}
+
+/** The numbers of a stage: rows of a name and a text. */
+function told(net, sounds, { stage, name, look, h, j, columns, logits, changed, said }) {
+  const { query, energies, own, weights, context } = look.heads[h];
+  const { key, value } = { key: look.items[j].key[h], value: look.items[j].value[h] };
+  const products = query.map((part, d) => part * key[d]);
+  const sum = products.reduce((a, b) => a + b, 0);
+  const [largest, of] = [Math.max(...energies), `“${columns[j]}”`];
+  if (stage === "query") return [["x, what passes by, after its norm", many(look.asking)], [`q of head ${h + 1}`, many(query)]];
+  if (stage === "key") return [[`k of ${of}`, many(key)], [`v of ${of}`, many(value)]];
+  if (stage === "energy")
+    return [["q", many(query)], [`k of ${of}`, many(key)], ["q times k, one by one", many(products)], ["their sum", number(sum, 4)],
+      [`over √${query.length}`, number(energies[j], 4)]];
+  if (stage === "weight") {
+    const exponentials = energies.map((energy) => Math.exp(energy - largest));
+    const total = exponentials.reduce((a, b) => a + b, 0);
+    const rows = columns.map((column, i) => [`“${column}”`, `e = ${number(energies[i])}, exp(e − ${number(largest)}) = ${number(exponentials[i], 4)}`]);
+    const ends = `${number(exponentials[j], 4)} / ${number(total, 4)} = ${number(own[j], 4)}`;
+    return [...rows, [`α of ${of}`, changed ? `${ends}; changed to ${number(weights[j], 4)}` : ends]];
+  }
+  if (stage === "context")
+    return [[`α v of ${of}, α = ${number(weights[j], 4)}`, many(value.map((part) => weights[j] * part))], ["c, the sum over the row", many(context)]];
+  if (stage === "output") {
+    const rows = look.heads.map((_, i) => [`length of what head ${i + 1} adds`, number(norm(added(net, name, look, i)), 3)]);
+    return [...rows, ["length of y, of all with b_o", number(norm(look.output), 3)]];
+  }
+  if (!logits) return said.map(([sound, p]) => [sound, `p = ${share(p)}`]);
+  const shares = softmax(logits);
+  const order = Array.from(logits, (_, i) => i).sort((a, b) => logits[b] - logits[a]);
+  return order.slice(0, 5).map((i) => [sounds[i] ?? "end", `z = ${number(logits[i])}, p = ${share(shares[i])}`]);
+}
+
+function build(view, first) {
+  let now = first;
+  let shown = null;
+  const { data } = view;
+  const net = unpackedTransformer(data);
+  const options = { mark: data.sounds.length, longest: data.longest };
+  const set = (changes) => view.set((now = { ...now, ...changes }) && changes);
+  const memo = new Map(); // of the last words: a reader goes to and fro
+  /** Only what a change touches: the letters are read again when the word or the encoder has changed. */
+  function kept(key, make) {
+    if (!memo.has(key)) memo.set(key, make());
+    const found = memo.get(key);
+    if (memo.size > 60) memo.clear();
+    return found;
+  }
+  function run(word, off, edits) {
+    const edit = editsOf(off.map((head) => head.split(" ")), edits);
+    const [all, mine] = [[off, edits], [off.filter((head) => head.startsWith("encoder")), edits.filter(({ part }) => part === "encoder")]].map(JSON.stringify);
+    const encoded = kept(`read ${word} ${mine}`, () => encode(net, [...word].map((letter) => data.letters.indexOf(letter)), edit));
+    return kept(`say ${word} ${all}`, () => ({ encoded, ...greedy(net, encoded, { ...options, edit }) }));
+  }
+  const named = ({ said }) => said.map((i) => data.sounds[i] ?? "end");
+
+  const id = uid();
+  const input = html("input", { id, type: "text", maxlength: 12, autocomplete: "off", autocapitalize: "off", spellcheck: "false" });
+  input.addEventListener("input", () => {
+    const word = input.value.toLowerCase().replace(/[^a-z]/g, "").slice(0, 12);
+    if (word) set({ word, edits: [] });
+  });
+  const typed = html("div", { class: "attnlib-control" }, html("label", { for: id, text: "A word, up to 12 letters" }), input);
+  const [sounds, before] = [html("strong", { class: "attnlib-heads-sounds" }), html("span", { class: "attnlib-heads-before" })];
+  const says = html("p", { class: "attnlib-heads-says" }, sounds, " ", before);
+  const heard = html("p", { class: "attnlib-heads-heard" });
+  const places = Object.keys(LOOKS).flatMap((part) => Array.from({ length: net.layers }, (_, i) => [`${part} ${i}`, `${part === "encoder" ? "Encoder" : "Decoder"}, layer ${i + 1}: ${LOOKS[part]}`]));
+  const place = choice({ label: "Heads of", onInput: (value) => set({ part: value.split(" ")[0], layer: Number(value.split(" ")[1]), row: 0, column: 0 }) });
+  const list = html("ul", { class: "attnlib-heads-thumbs", "aria-label": "The heads of this layer" });
+  const nameOf = (h) => `${now.part} ${now.layer} ${h}`;
+  const thumbs = pool(list, (h) => thumb(h, {
+    onPick: (head) => set({ head }),
+    onSwitch: (head, on) => set({ off: on ? now.off.filter((each) => each !== nameOf(head)) : [...now.off, nameOf(head)].sort() }),
+  }));
+  const large = map((row) => set({ row }));
+  const cells = html("div", { class: "attnlib-heads-cells", role: "group" });
+  const buttons = pool(cells, (j) => cell(j, (column) => set({ column })));
+  const others = () => now.edits.filter((each) => !(sameHead(each, now) && each.row === shown.row));
+  const change = (value) => set({ edits: [...others(), { part: now.part, layer: now.layer, head: now.head, row: shown.row,
+    weights: renormalised(shown.weights, shown.column, value) }] });
+  const weight = slider({ label: "Weight", min: 0, max: 1, step: 0.01, text: (value) => number(value), onInput: change });
+  const undo = button({ label: "Take back this row", onClick: () => shown.changed && set({ edits: others() }) });
+  const editor = html("div", { class: "attnlib-heads-editor" }, weight.node, undo.node);
+  const chain = html("div", { class: "attnlib-buttons attnlib-heads-chain", role: "group", "aria-label": "From query to logits" });
+  const stages = data.stages.map(({ name }) => name);
+  const steps = pool(chain, (i) => button({ label: stages[i], onClick: () => set({ stage: stages[i] }) }));
+  const [equation, code, where] = [html("p", { class: "attnlib-heads-equation" }), html("code"), html("span")];
+  const numbers = table({ columns: ["", "In numbers"], kind: "attnlib-heads-numbers" });
+  const line = html("p", { class: "attnlib-heads-code" }, code, " ", where);
+  const right = html("div", { class: "attnlib-heads-right" }, cells, editor);
+  view.root.append(typed, says, heard, place.node, list, view.caption, html("div", { class: "attnlib-two attnlib-heads-below" }, large.node, right), chain, equation, numbers.node, line);
+
+  return (state) => {
+    now = state;
+    const { word, part, layer, head, stage, off, edits } = state;
+    const found = run(word, off, edits);
+    const [plain, letters, said] = [run(word, [], []), [...word], named(found)];
+    const looks = part === "encoder" ? found.encoded.layers[layer] : found.steps.map(({ layers }) => layers[layer][part]);
+    const rows = part === "encoder" ? letters : said;
+    const columns = part === "decoder" ? ["start", ...said.slice(0, -1)] : letters;
+    const row = Math.min(state.row, rows.length - 1);
+    const look = looks[row];
+    const { weights } = look.heads[head];
+    const column = Math.min(state.column, weights.length - 1);
+    const isOff = (h) => off.includes(`${part} ${layer} ${h}`);
+    const changed = edits.some((each) => sameHead(each, state) && each.row === row);
+    shown = { row, column, weights, changed };
+
+    if (input.value.toLowerCase() !== word && document.activeElement !== input) input.value = word;
+    const shares = found.steps.map(({ logits }, t) => [said[t], softmax(logits)[found.said[t]]]);
+    const total = shares.reduce((product, [, p]) => product * p, 1);
+    const spoken = (names) => names.filter((name) => name !== "end").join(" ") || "nothing";
+    write(sounds, { text: spoken(said) });
+    const same = spoken(named(plain)) === spoken(said);
+    write(before, { text: off.length + edits.length === 0 ? `probability ${share(total)}` : same ? "as when nothing is changed" : `with nothing changed: ${spoken(named(plain))}` });
+    write(says, { "data-other": !same });
+    write(heard, { text: [...new Set(said)].flatMap((name) => data.heard[name] ? [`${name} as in ${data.heard[name]}`] : []).join(", ") });
+    place.update(`${part} ${layer}`, { options: places });
+    const full = (values) => columns.map((_, j) => values[j] ?? 0);
+    const matrices = kept(`maps ${word} ${JSON.stringify([off, edits])} ${part} ${layer}`, () => {
+      const sentence = { rows, columns, links: [], mask: [], glosses: [], row_language: "", column_language: "" };
+      return { sentence, heads: look.heads.map((_, h) => ({ name: `Head ${h + 1}`, weights: looks.map(({ heads }) => full(heads[h].weights)) })) };
+    });
+    thumbs(net.heads).forEach((each, h) => {
+      const mine = look.heads[h].weights;
+      const most = isOff(h) ? "off" : `“${rows[row]}” looks most at “${columns[top(mine)]}”, ${share(Math.max(...mine))}`;
+      each.update({ weights: matrices.heads[h].weights, chosen: h === head, off: isOff(h), at: row, label: `Head ${h + 1}: ${most}` });
+    });
+    const matrix = matrices.heads[head];
+    large.update({ sentence: matrices.sentence, matrix, row, weights: matrix.weights[row], linked: [], open: (t, j) => part !== "decoder" || j <= t });
+    write(cells, { "aria-label": `What “${rows[row]}” looks at` });
+    buttons(weights.length).forEach((each, j) => each.update({ text: columns[j], weight: weights[j], chosen: j === column }));
+    const fixed = isOff(head) || weights.length < 2;
+    weight.update(weights[column], { label: `Weight of “${columns[column]}” for “${rows[row]}”`, disabled: fixed, note: isOff(head) ? "0, the head is off" : "" });
+    undo.update({ disabled: !changed });
+    steps(stages.length).forEach((each, i) => {
+      each.update({ label: stages[i] });
+      write(each.node, { "aria-pressed": String(stages[i] === stage) });
+    });
+    const name = part === "encoder" ? `encoder.${layer}.own` : `decoder.${layer}.${part === "across" ? "across" : "own"}`;
+    const logits = part === "encoder" ? null : found.steps[row].logits;
+    const lines = told(net, data.sounds, { stage, name, look, h: head, j: column, columns: columns.slice(0, weights.length), logits, changed: changed || isOff(head), said: shares });
+    numbers.update(lines, { corner: stage });
+    const { equation: formula, code: made, where: at } = data.stages[stages.indexOf(stage)];
+    write(equation, { text: formula });
+    write(code, { text: made });
+    write(where, { text: `in ${at}` });
+    const who = part === "encoder" ? `“${rows[row]}” looks` : `To say “${rows[row]}” it looks`;
+    const most = isOff(head) ? `Head ${head + 1} is off.` : `${who} most at “${columns[top(weights)]}” (${share(Math.max(...weights))}) in head ${head + 1}.`;
+    view.news(`Says ${spoken(said)}. ${most}`, changed ? "This row was changed by hand." : "");
+  };
+}
+
+const unnamed = "Your own choice";
+const hint = "Which head could be switched off without a change in what is said, and which could not?";
+
+export default { build, unnamed, hint };

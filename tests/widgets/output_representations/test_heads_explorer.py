@@ -1,0 +1,264 @@
+"""HeadsExplorer: its outputs against attnlib, what its presets promise, what it draws, and its page in the hand.
+test_widgets*.py has the rest, test_transformer_math.py the arithmetic."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from browser import frame
+from drawn import arithmetic, draw, found, rows, text
+
+from attnlib.data.pairs import split
+from attnlib.data.pronunciations import EXAMPLES, LETTERS, PACKAGE, SOUNDS, load
+from attnlib.output_representations.interventions import Head, switched_off
+from attnlib.widgets import HeadsExplorer
+from attnlib.widgets.output_representations.heads_explorer import LONGEST, MARK, STAGES, STORE, model
+from attnlib.widgets.text import share
+
+WORDS = ["knight", "a", "phone", "attentiveness"[:12], "xqzzzz", "through"]
+
+
+def of(preset, **changes):
+    widget = HeadsExplorer(preset=preset)
+    widget.update(**changes)
+    return widget
+
+
+def source(word):
+    return torch.tensor([[LETTERS.index(letter) for letter in word]])
+
+
+# ------------------------------------------------------------------------------------------------------- the outputs
+
+
+def test_outputs_are_those_of_the_network():
+    for word in WORDS:
+        widget = HeadsExplorer(word=word, part="across", layer=1, head=2, row=1)
+        said = model().greedy(source(word), begin=MARK, end=MARK, longest=LONGEST)
+        assert widget.sounds == widget.untouched == [SOUNDS[i] for i in said.words[0].tolist() if i != MARK]
+        assert widget.probability == pytest.approx(said.log_probability.exp().item())
+        told = torch.tensor([[MARK, *(SOUNDS.index(sound) for sound in widget.sounds)]])
+        across = model()(source(word), told).layers[1].across
+        assert widget.weights == pytest.approx(across.weights[0, 2, 1].tolist())
+        assert widget.energies == pytest.approx(across.energies[0, 2, 1].tolist())
+        assert len(widget.context) == 16
+    own = HeadsExplorer(word="phone", part="decoder", layer=0, head=3, row=1)
+    assert len(own.weights) == 2
+    assert sum(own.weights) == pytest.approx(1)
+
+
+def test_heads_that_are_off_and_rows_that_are_set():
+    off = [f"across {layer} {head}" for layer in (0, 1) for head in range(4)]
+    blind = HeadsExplorer(word="knight", off=off)
+    others = HeadsExplorer(word="phlegm", off=off)
+    assert blind.sounds == others.sounds != blind.untouched  # what sees no letters says the same of every word
+    assert blind.weights == [0.0] * 6
+    edit = switched_off([Head(part, int(layer), int(head)) for part, layer, head in map(str.split, off)])
+    said = model().greedy(source("knight"), begin=MARK, end=MARK, longest=LONGEST, edit=edit)
+    assert blind.sounds == [SOUNDS[i] for i in said.words[0].tolist() if i != MARK]
+    row = {"part": "across", "layer": 1, "head": 0, "row": 0, "weights": [0.0, 0.0, 0.0, 0.0, 0.25, 0.75]}
+    changed = HeadsExplorer(word="knight", edits=[row], part="across", layer=1, head=0, row=0)
+    assert changed.weights == row["weights"]
+    assert changed.energies == HeadsExplorer(word="knight", part="across", layer=1, head=0, row=0).energies
+
+
+def test_bad_state_is_refused():
+    row = {"part": "across", "layer": 1, "head": 0, "row": 0, "weights": [1.0]}
+    for state, message in (
+        ({"word": ""}, "word must be 1 to 12 letters from a to z; got ''"),
+        ({"word": "a" * 13}, "1 to 12 letters"),
+        ({"word": "naïve"}, "from a to z"),
+        ({"word": "Dog"}, "from a to z"),
+        ({"off": ["across 2 0"]}, "off must be heads as 'encoder 0 0' to 'across 1 3'; got 'across 2 0'"),
+        ({"layer": 2}, "layer must be"),
+        ({"word": "dog", "edits": [row]}, "edits must have 3 weights in this row; got 1"),
+        ({"word": "dog", "edits": [{**row, "part": "decoder", "row": 1}]}, "edits must have 2 weights in this row"),
+        ({"word": "a", "edits": [{**row, "weights": [1.5]}]}, "edits must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            HeadsExplorer(**state)
+
+
+def test_the_code_that_is_told_is_the_librarys():
+    for name, told in STAGES.items():
+        assert told["code"], name
+        assert told["where"].count("attnlib.") == 1
+    assert list(STAGES) == ["query", "key", "energy", "weight", "context", "output", "logits"]
+    assert set(EXAMPLES) == set(SOUNDS)
+
+
+def test_what_is_stored_is_small():
+    assert STORE.stat().st_size <= 330_000
+    stored = json.loads(STORE.read_text(encoding="utf-8"))
+    assert sum(rows * columns for _, rows, columns in stored["matrices"]) == len(stored["whole"]) * 3 // 4 - stored[
+        "whole"
+    ].count("=")
+
+
+# ---------------------------------------------------------------------------------------- what the presets say, is so
+
+
+@pytest.fixture(scope="module")
+def run():
+    """What was measured of the network that the page holds."""
+    path = Path(__file__).parents[3] / "book/experiments/results/pronunciations/metrics.json"
+    return json.loads(path.read_text(encoding="utf-8"))["runs"][0]
+
+
+def hundredths(run, heads):
+    kinds = "one off" if len(heads) == 1 else "three off"
+    [found] = [each["cost"] for each in run[kinds] if sorted(each["heads"]) == sorted(heads)]
+    return 100 * found
+
+
+def test_preset_a_silent_letter():
+    assert of("A silent letter").sounds == ["N", "IY", "D", "IH", "NG"]
+    most = []
+    for layer in (0, 1):
+        for head in range(4):
+            weights = of("A silent letter", layer=layer, head=head).weights
+            most.append(max(range(8), key=weights.__getitem__))
+    assert sorted(most) == [0] * 5 + [1] * 3
+
+
+@pytest.mark.data
+def test_preset_a_silent_letter_counts_what_was_not_trained_with(real):
+    lengths = (spoken for spoken in load(real(PACKAGE)) if 3 <= len(spoken.word) <= 12)
+    words = [spoken.word for spoken in split(lengths).test if spoken.word.startswith("kn")]
+    assert "kneading" in words
+    assert [len(words), sum(HeadsExplorer(word=word).sounds[0] == "N" for word in words)] == [20, 19]
+
+
+def test_preset_the_dearest_head(run):
+    costs = {each["heads"][0]: each["cost"] for each in run["one off"]}
+    assert max(costs, key=costs.__getitem__) == "across 1 0"
+    assert len(costs) == 24
+    assert round(hundredths(run, ["across 1 0"])) == 13
+    off, on = of("The dearest head"), of("The dearest head", off=[])
+    assert on.sounds == ["D", "OW", "N", "AH", "T", "S"]
+    assert off.sounds != on.sounds == off.untouched
+
+
+def test_preset_a_head_not_missed(run):
+    [one] = [each for each in run["one off"] if each["heads"] == ["decoder 0 3"]]
+    assert one["interval"][0] < 0 < one["interval"][1]
+    assert sum(each["interval"][0] < 0 for each in run["one off"]) == 1  # of all 24
+    assert run["switched off on"] == 3_815
+    assert of("A head not missed").sounds != of("A head not missed", off=[]).sounds
+
+
+def test_preset_three_heads_together(run):
+    three = of("Three heads together").off
+    alone = [hundredths(run, [head]) for head in three]
+    assert [round(cost) for cost in alone] == [9, 10, 7]
+    assert (round(sum(alone)), round(hundredths(run, three))) == (26, 43)
+    assert of("Three heads together").sounds != of("Three heads together", off=[]).sounds == ["B", "R", "AH", "N", "CH"]
+    for head in three:
+        assert of("Three heads together", off=[head]).sounds != of("Three heads together").sounds
+
+
+def test_preset_no_letter_in_sight():
+    said = of("No letter in sight").sounds
+    for word in WORDS:
+        assert of("No letter in sight", word=word).sounds == said
+
+
+def test_preset_one_look_moved(run):
+    assert run["moved"]["words"] == 717
+    assert run["moved"]["changed"]["across 0 2"] == 39
+    moved, plain = of("One look moved"), of("One look moved", edits=[])
+    assert plain.sounds[0] == "M"
+    assert "M" not in moved.sounds
+    assert moved.weights == [0.0] * 5 + [1.0]
+
+
+# --------------------------------------------------------------------------------------------- the page's arithmetic
+
+
+def test_a_row_keeps_its_sum_when_a_weight_is_changed():
+    g, cases = random.Random(0), []
+    for _ in range(100):
+        masses = [g.choice([0.0, g.random()]) for _ in range(g.randrange(2, 9))]
+        total = sum(masses) or 1.0
+        cases.append([[mass / total for mass in masses], g.randrange(len(masses)), g.choice([0.0, 1.0, g.random()])])
+    cases.append([[0.0, 1.0, 0.0], 1, 0.4])
+    made = arithmetic("transformer")("(cases) => cases.map((each) => math.renormalised(...each))", cases)
+    for (weights, column, value), row in zip(cases, made, strict=True):
+        assert row[column] == value
+        assert sum(row) == pytest.approx(1)
+        rest = [(a, b) for j, (a, b) in enumerate(zip(weights, row, strict=True)) if j != column]
+        if sum(a for a, _ in rest):
+            assert [b * sum(a for a, _ in rest) for _, b in rest] == pytest.approx([a * (1 - value) for a, _ in rest])
+    assert made[-1] == pytest.approx([0.3, 0.4, 0.3])
+
+
+# --------------------------------------------------------------------------------------------------- what is drawn
+
+
+def test_the_drawing_says_what_the_library_says():
+    widgets = [HeadsExplorer(word=word, part=part, layer=1, head=1, row=2)
+               for word in WORDS for part in ("encoder", "decoder", "across")]  # fmt: skip
+    widgets.append(HeadsExplorer(word="phone", off=["across 0 1", "encoder 1 3"], part="across"))
+    for widget, view in zip(widgets, draw(*widgets), strict=True):
+        assert text(found(view, "attnlib-heads-sounds")[0]) == (" ".join(widget.sounds) or "nothing")
+        cells = [text(found(each, "attnlib-value")[0]) for each in found(view, "attnlib-heads-cell")]
+        assert cells == [share(weight) for weight in widget.weights]
+
+
+def test_each_stage_is_told_in_numbers():
+    state = {"word": "phone", "part": "across", "layer": 0, "head": 1, "row": 1, "column": 2}
+    widgets = {stage: HeadsExplorer(**state, stage=stage) for stage in STAGES}
+    views = dict(zip(widgets, draw(*widgets.values()), strict=True))
+    for stage, view in views.items():
+        assert text(found(view, "attnlib-heads-equation")[0]) == STAGES[stage]["equation"]
+        assert STAGES[stage]["code"] in text(found(view, "attnlib-heads-code")[0])
+    told = {stage: dict(rows(view, "attnlib-heads-numbers")) for stage, view in views.items()}
+    widget = widgets["weight"]
+    minus = lambda value, digits=2: f"{value:.{digits}f}".replace("-", "−")  # noqa: E731
+    assert not any(word in line for lines in told.values() for line in lines.values() for word in ("NaN", "undefined"))
+    assert told["query"]["q of head 2"].count(",") == told["key"]["k of “o”"].count(",") == 15
+    assert told["energy"]["over √16"] == minus(widget.energies[2], 4)
+    assert told["weight"]["α of “o”"].endswith(f"= {widget.weights[2]:.4f}")
+    shown = told["context"]["c, the sum over the row"]
+    assert shown.startswith(f"({minus(widget.context[0])}, ")
+    assert shown.count(",") == 15
+    assert next(iter(told["logits"])) == widget.sounds[1]
+    assert len(told["output"]) == 5
+
+
+# --------------------------------------------------------------------------------------------- the page in the hand
+
+
+@pytest.mark.browser
+def test_a_word_is_typed_a_head_switched_off_and_a_weight_moved(show):
+    page = show(HeadsExplorer(word="phone", part="across", layer=1, head=0))
+    sounds = page.locator(".attnlib-heads-sounds")
+    page.get_by_label("A word, up to 12 letters").fill("Knight!")
+    frame(page)
+    wanted = HeadsExplorer(word="knight", part="across", layer=1, head=0)
+    assert sounds.inner_text() == " ".join(wanted.sounds)
+    for head in range(1, 5):
+        page.get_by_label(f"Head {head} on", exact=True).uncheck()
+    frame(page)
+    wanted.off = [f"across 1 {head}" for head in range(4)]
+    assert sounds.inner_text() == (" ".join(wanted.sounds) or "nothing")
+    for head in range(1, 5):
+        page.get_by_label(f"Head {head} on", exact=True).check()
+    page.locator(".attnlib-heads-cell").nth(5).click()
+    slider = page.get_by_label("Weight of “t” for “N”")
+    slider.focus()
+    page.keyboard.press("End")
+    frame(page)
+    row = {"part": "across", "layer": 1, "head": 0, "row": 0, "weights": [0.0] * 5 + [1.0]}
+    wanted.update(off=[], edits=[row])
+    assert sounds.inner_text() == (" ".join(wanted.sounds) or "nothing")
+    assert slider.get_attribute("aria-valuetext") == "1.00"
+    page.get_by_role("button", name="Take back this row").click()
+    frame(page)
+    assert sounds.inner_text() == " ".join(wanted.untouched)
+    page.get_by_role("button", name="logits").click()
+    page.get_by_label("Heads of", exact=True).select_option("encoder 0")
+    frame(page)
+    assert page.locator(".attnlib-heads-numbers tbody tr").count() == len(wanted.untouched) + 1
