@@ -165,7 +165,7 @@ class HeadsExplorer(PresetWidget):
         "stages": [{"name": name, **told} for name, told in STAGES.items()],
         "longest": LONGEST,
     }
-    sample: ClassVar = {"word": "attention"}
+    sample: ClassVar = {"word": "dollar"}  # of six letters, as the row that a preset sets
 
     def _check(self, state: dict[str, Any]) -> None:
         word = state["word"]
