@@ -44,7 +44,7 @@ class Spoken(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The word: :func:`~attnlib.data.pairs.split` keeps all ways to say it in one part."""
+        """The word, by which :func:`~attnlib.data.pairs.split` keeps all ways to say it in one part."""
         return self.word
 
 
