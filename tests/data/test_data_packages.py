@@ -23,6 +23,7 @@ from attnlib.data import (
     photographs,
     pronunciations,
     reviews,
+    wordnet,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -302,7 +303,9 @@ def test_the_appendix_says_what_the_code_fetches():
             assert f"`{part}`" in row
     for number in ("115,008", "7,936", "189,927", "454", "3,708", "10,605"):
         assert number in page
-    assert len(re.findall(r"`[0-9a-f]{64}`", page)) == len(loaders)
+    assert f"`{wordnet.FILE.split('_')[0]}`" in page
+    assert f"`{wordnet.FILE.split('_')[1]}`" in page
+    assert len(re.findall(r"`[0-9a-f]{64}`", page)) == len(loaders) + 1  # and WordNet's, which is not fetched
     for name, photograph in photographs.PHOTOGRAPHS.items():
         row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
         for part in (photograph.shows, photograph.credit, photograph.licence):
