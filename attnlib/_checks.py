@@ -159,3 +159,16 @@ def check_ndim(name: str, tensor: Tensor, ndim: int) -> None:
     check_tensor(name, tensor)
     if tensor.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimensions, got shape {tuple(tensor.shape)}")
+
+
+def check_counts(name: str, counts: Tensor, total: int, whose: str) -> None:
+    """Whole numbers from 0 that add up: how many items each of some rows has."""
+    check_tensor(name, counts)
+    if counts.is_floating_point() or counts.dtype == torch.bool:
+        raise TypeError(f"{name} must be integer, got dtype {counts.dtype}")
+    if counts.ndim != 1:
+        raise ValueError(f"{name} must have one dimension, got shape {tuple(counts.shape)}")
+    if bool((counts < 0).any()):
+        raise ValueError(f"{name} must be at least 0, got {int(counts.min())}")
+    if int(counts.sum()) != total:
+        raise ValueError(f"{name} must add up to the {total} that {whose}, got {int(counts.sum())}")

@@ -8,6 +8,7 @@ It comes in Debian's package ``wordnet-base``, which this reads as an archive, o
 Python packages has it.
 """
 
+import hashlib
 import io
 import re
 import tarfile
@@ -16,9 +17,10 @@ from typing import NamedTuple
 
 from .packages import DataError, cache
 
-__all__ = ["FILE", "FOLDER", "KINDS", "Sense", "Use", "load", "tokenise", "uses"]
+__all__ = ["FILE", "FOLDER", "KINDS", "SHA256", "Sense", "Use", "load", "tokenise", "uses"]
 
 FILE = "wordnet-base_3.0-37_all.deb"
+SHA256 = "61060d960f9ada8fa120872312eccd3ecebfbab8c4579e4f5a74e1cf67620752"
 FOLDER = Path("/usr/share/wordnet")
 PARTS = ("noun", "verb", "adj", "adv")
 _NOUNS = (
@@ -80,7 +82,7 @@ def load(path: Path | str | None = None) -> list[Sense]:
         Senses in the order of the files.
 
     Raises:
-        DataError: it is not there, or a file in it is not as expected.
+        DataError: it is not there, a package in the cache folder is another one, or a file in it is not as expected.
     """
     found = []
     for part, text in _texts(path).items():
@@ -137,9 +139,7 @@ def _forms(lemma: str) -> set[str]:
 
 
 def _texts(path: Path | str | None) -> dict[str, str]:
-    if path is None:
-        path = cache() / FILE if (cache() / FILE).exists() else FOLDER
-    path = Path(path)
+    path = _found() if path is None else Path(path)
     try:
         if path.is_dir():
             return {part: (path / f"data.{part}").read_text("utf-8") for part in PARTS}
@@ -156,6 +156,16 @@ def _texts(path: Path | str | None) -> dict[str, str]:
             f"expected WordNet 3.0 in {path}, got: {error}. Debian's package wordnet-base has it: install it, or put "
             f"the package as {FILE} into {cache()}"
         ) from error
+
+
+def _found() -> Path:
+    """The package in the cache folder, which has to be the one that is named here; without one, what is installed."""
+    path = cache() / FILE
+    if not path.exists():
+        return FOLDER
+    if (digest := hashlib.sha256(path.read_bytes()).hexdigest()) != SHA256:
+        raise DataError(f"expected {path} with SHA-256 {SHA256}, got {digest}: put the right one in its place")
+    return path
 
 
 def _member(archive: bytes, name: str) -> bytes:

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from .._checks import check_boolean, check_parameter, check_tensor
+from .._checks import check_boolean, check_counts, check_parameter
 from .._rows import activated, bad_rows, inner_product, product, without
 from ..attention import Attention, attend
 from ..masks import key_mask
@@ -178,8 +178,8 @@ def hierarchical(
     >>> result.context.flatten(), result.words.weights, result.sentences.weights  # of 1, 3 and 6 it is not 10 / 3
     (tensor([4., 0., 7.]), tensor([0.5000, 0.5000, 1.0000, 1.0000]), tensor([0.5000, 0.5000, 1.0000]))
     """
-    _check_counts("words", words, len(vectors), "vectors has")
-    _check_counts("sentences", sentences, len(words), "words counts")
+    check_counts("words", words, len(vectors), "vectors has")
+    check_counts("sentences", sentences, len(words), "words counts")
     if mask is None:
         mask = torch.ones(len(vectors), dtype=torch.bool, device=vectors.device)
     check_boolean(mask)
@@ -229,18 +229,6 @@ def _counted(mask: Tensor, lengths: Tensor) -> Tensor:
     total = torch.cat([mask.new_zeros(1, dtype=torch.long), mask.long().cumsum(0)])
     ends = lengths.cumsum(0)
     return total[ends] - total[ends - lengths]
-
-
-def _check_counts(name: str, counts: Tensor, total: int, whose: str) -> None:
-    check_tensor(name, counts)
-    if counts.is_floating_point() or counts.dtype == torch.bool:
-        raise TypeError(f"{name} must be integer, got dtype {counts.dtype}")
-    if counts.ndim != 1:
-        raise ValueError(f"{name} must have one dimension, got shape {tuple(counts.shape)}")
-    if bool((counts < 0).any()):
-        raise ValueError(f"{name} must be at least 0, got {int(counts.min())}")
-    if int(counts.sum()) != total:
-        raise ValueError(f"{name} must add up to the {total} that {whose}, got {int(counts.sum())}")
 
 
 class AttentionPool(nn.Module):

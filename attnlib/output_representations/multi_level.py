@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .._checks import check_boolean, check_tensor
+from .._checks import check_boolean, check_counts
 from ..attention import Attention
 from ..masks import key_mask
 from .structured_self import StructuredSelf, penalty
@@ -84,8 +84,8 @@ def multi_level(
     (tensor([[[4., 4.],
              [4., 4.]]]), tensor([1., 2.]))
     """
-    _check_counts("words", words, len(vectors), "vectors has")
-    _check_counts("sentences", sentences, len(words), "words counts")
+    check_counts("words", words, len(vectors), "vectors has")
+    check_counts("sentences", sentences, len(words), "words counts")
     if mask is None:
         mask = torch.ones(len(vectors), dtype=torch.bool, device=vectors.device)
     check_boolean(mask)
@@ -115,14 +115,6 @@ def _level(
         raise ValueError("a pool must give weights and energies, got None")
     laid = (part.mT[real] for part in (weights, energies))
     return Attention(context, *laid), penalty(weights)
-
-
-def _check_counts(name: str, counts: Tensor, total: int, whose: str) -> None:
-    check_tensor(name, counts)
-    if counts.is_floating_point() or counts.dtype == torch.bool:
-        raise TypeError(f"{name} must be integer, got dtype {counts.dtype}")
-    if counts.ndim != 1 or bool((counts < 0).any()) or int(counts.sum()) != total:
-        raise ValueError(f"{name} must be counts from 0 that add up to the {total} that {whose}, got {counts.tolist()}")
 
 
 class MultiLevelSelf(nn.Module):

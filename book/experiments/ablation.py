@@ -41,6 +41,7 @@ from attnlib.training import descend
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from book._tools import provenance
+from book._tools.kept import kept
 
 HERE = Path(__file__).parent
 RUNS, RESULTS = HERE / "runs" / "ablation", HERE / "results" / "ablation"
@@ -600,15 +601,6 @@ def shown(model: Networks, setting: dict[str, Any], given: Data) -> list[dict[st
 
 
 # --- all of it --------------------------------------------------------------------------------------------------------
-
-
-def kept(path: Path, make: Callable[[], Any]) -> Any:
-    """What was made before under this name, or else is made now."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        value = make()
-        torch.save(value, path)
-    return torch.load(path, weights_only=False)
 
 
 def rounded(values: Tensor, digits: int = 4) -> Any:

@@ -47,6 +47,7 @@ from attnlib.training import descend
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from book._tools import provenance
+from book._tools.kept import kept
 
 HERE = Path(__file__).parent
 RUNS, RESULTS = HERE / "runs" / "features", HERE / "results" / "features"
@@ -396,15 +397,6 @@ def memory(setting: dict[str, Any]) -> dict[str, dict[str, int]]:
 
 
 # --- all of it --------------------------------------------------------------------------------------------------------
-
-
-def kept(path: Path, make: Callable[[], Any]) -> Any:
-    """What was made before under this name, or else is made now."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        value = make()
-        torch.save(value, path)
-    return torch.load(path, weights_only=False)
 
 
 def best_made(folder: Path, setting: dict[str, Any]) -> dict[str, Any]:

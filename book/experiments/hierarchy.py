@@ -40,6 +40,7 @@ from attnlib.training import descend
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from book._tools import provenance
+from book._tools.kept import kept
 
 HERE = Path(__file__).parent
 RUNS, RESULTS = HERE / "runs" / "hierarchy", HERE / "results" / "hierarchy"
@@ -394,15 +395,6 @@ def page(setting: dict[str, Any]) -> tuple[dict[str, Tensor], list[str], dict[st
     train(model, drawing(given.bodies, given.signs, after["batch"], 0), steps=how["after"], rate=after["rates"][0])
     right = [(e > 0) == s for e, s in zip(model(given.bodies)[0].tolist(), given.signs, strict=True)]
     return model.state_dict(), given.vocabulary.words, {"right on what it was trained on": round(fmean(right), 4)}
-
-
-def kept(path: Path, make: Callable[[], Any]) -> Any:
-    """What was made before under this name, or else is made now."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        value = make()
-        torch.save(value, path)
-    return torch.load(path, weights_only=False)
 
 
 def main() -> None:

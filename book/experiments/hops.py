@@ -23,7 +23,6 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -41,6 +40,7 @@ from attnlib.training import descend
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from book._tools import provenance
+from book._tools.kept import kept
 
 HERE = Path(__file__).parent
 RUNS, RESULTS = HERE / "runs" / "hops", HERE / "results" / "hops"
@@ -225,15 +225,6 @@ def mapped(state: dict[str, Tensor], words: list[str], setting: dict[str, Any]) 
         rows = [[round(x, 4) for x in row] for row in weights[0].tolist()]
         found.append({"weights": rows, "positive": round(torch.sigmoid(energies).item(), 3)})
     return found
-
-
-def kept(path: Path, make: Callable[[], Any]) -> Any:
-    """What was made before under this name, or else is made now."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        value = make()
-        torch.save(value, path)
-    return torch.load(path, weights_only=False)
 
 
 def main() -> None:

@@ -303,6 +303,7 @@ def test_the_appendix_says_what_the_code_fetches():
             assert f"`{part}`" in row
     for number in ("115,008", "7,936", "189,927", "454", "3,708", "10,605"):
         assert number in page
+    assert f"`{wordnet.SHA256}`" in page
     assert f"`{wordnet.FILE.split('_')[0]}`" in page
     assert f"`{wordnet.FILE.split('_')[1]}`" in page
     assert len(re.findall(r"`[0-9a-f]{64}`", page)) == len(loaders) + 1  # and WordNet's, which is not fetched

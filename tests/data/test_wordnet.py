@@ -67,12 +67,14 @@ def test_what_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(wordnet, "FOLDER", tmp_path / "none")
     with pytest.raises(DataError, match=r"expected WordNet 3.0 in .*none.*wordnet-base has it"):
         wordnet.load()
-    package(tmp_path / wordnet.FILE, {"noun": ""})
+    made = package(tmp_path / wordnet.FILE, {"noun": ""})
+    with pytest.raises(DataError, match=rf"with SHA-256 {wordnet.SHA256}, got [0-9a-f]{{64}}"):
+        wordnet.load()
     with pytest.raises(DataError, match=r"data\.verb"):
-        wordnet.load()
-    (tmp_path / wordnet.FILE).write_bytes(b"!<arch>\n")
+        wordnet.load(made)
+    made.write_bytes(b"!<arch>\n")
     with pytest.raises(DataError, match=r"no data\.tar among nothing"):
-        wordnet.load()
+        wordnet.load(made)
 
 
 @pytest.mark.parametrize("line", ["00001 99 n 01 word 0 000 | what\n", "00001 03 n zz word\n", "00001\n"])

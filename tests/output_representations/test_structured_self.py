@@ -237,8 +237,8 @@ def test_nothing_at_all(words, sentences):
     ("change", "error", "message"),
     [
         ({"words": torch.tensor([4.0])}, TypeError, "words must be integer"),
-        ({"words": torch.tensor([3])}, ValueError, "words must be counts.*add up to the 4 that vectors has"),
-        ({"sentences": torch.tensor([-1, 2])}, ValueError, r"sentences must be counts.*got \[-1, 2\]"),
+        ({"words": torch.tensor([3])}, ValueError, "words must add up to the 4 that vectors has, got 3"),
+        ({"sentences": torch.tensor([-1, 2])}, ValueError, "sentences must be at least 0, got -1"),
         ({"mask": torch.ones(3).bool()}, ValueError, r"one place for each of the 4 words, got \(3,\)"),
         ({"mask": torch.ones(4)}, TypeError, "mask must be boolean"),
     ],
