@@ -33,14 +33,14 @@ def fuse(
 ) -> Float[Tensor, "*batch d_last"]:
     r"""Fold levels into one another, the lowest first.
 
-    .. math:: h^1 = \tanh(W_1 x^1), \qquad h^l = \tanh(W_l [x^l; h^{l-1}])
+    .. math:: u^1 = \tanh(W_1 x^1), \qquad u^l = \tanh(W_l [x^l; u^{l-1}])
 
     Args:
         levels: :math:`x^l`, ``(*batch, d)`` each, in co-attention the sum of what was seen and what was read.
         weights: :math:`W_l`, ``(d_l, d)`` for the first and ``(d_l, d + d_{l-1})`` for those after it.
 
     Returns:
-        :math:`h` of the last level.
+        :math:`u` of the last level.
 
     Raises:
         ValueError: there is no level, there are not as many weights, or one does not fit.

@@ -53,7 +53,9 @@ KINDS = ("yes or no", "shape", "colour")
 
 
 class Batch(NamedTuple):
-    """Regions, words with a mask, the answer; which regions show the shape, and the kind of the question."""
+    """Regions, words with a mask, the answer; which regions show the shape, the kind of the question, and whether it is
+    *yes* or *no* about a thing that is there.
+    """
 
     region: Tensor
     word: Tensor
@@ -61,6 +63,7 @@ class Batch(NamedTuple):
     answer: Tensor
     right: Tensor
     kind: Tensor
+    there: Tensor
 
 
 # --- pictures and questions -------------------------------------------------------------------------------------------
@@ -90,6 +93,11 @@ def answers() -> list[str]:
 
 def kind(answer: str) -> int:
     return 0 if answer in ("yes", "no") else 1 if answer in SHAPES else 2
+
+
+def is_there(given: easy_vqa.Asked) -> bool:
+    """Whether it is asked for a thing that the picture shows: *yes*, or *no* where the question denies it."""
+    return kind(given.answer) == 0 and (given.answer == "yes") != any(word in ("not", "no") for word in given.words)
 
 
 @cache
@@ -196,6 +204,7 @@ def tensors(part: str) -> Batch:
         torch.tensor([answers().index(each.answer) for each in given]),
         right[picture],
         torch.tensor([kind(each.answer) for each in given]),
+        torch.tensor([is_there(each) for each in given]),
     )
 
 
@@ -223,6 +232,7 @@ def examine(arm: str, state: coattention.State, on: Batch) -> dict[str, Tensor]:
     return {
         "right": good.double().mean(-1),
         **{name: good[:, on.kind == n].double().mean(-1) for n, name in enumerate(KINDS)},
+        "thing there": good[:, on.there].double().mean(-1),
         "regions": (image * on.right).sum(-1).double().mean(-1),
     }
 
@@ -240,6 +250,7 @@ def floors() -> dict[str, float]:
         "commonest": torch.tensor([each.answer == every for each in tested]).double().mean(),
         "commonest to these words": good.mean(),
         **{f"commonest to these words, {name}": good[on.kind == n].mean() for n, name in enumerate(KINDS)},
+        "commonest to these words, thing there": good[on.there].mean(),
         "regions, even": on.right.double().mean(),
     }
     return {name: round(value.item(), 4) for name, value in found.items()}
