@@ -34,10 +34,16 @@ function build(view, first) {
     ["The network's", () => given()],
     ["Even", () => even(now.trained)],
     ["Shift by a word", () => shifted(shares(now.weights))],
-    ["Farthest, same answer", () => farthest(given(), now.values, now.tolerance)],
+    ["Farthest, same answer", () => far(now.tolerance)],
   ].map(([label, make]) => button({ label, onClick: () => set(make()) }));
   const buttons = html("div", { class: "attnlib-buttons", role: "group", "aria-label": "Weights" }, ...acts.map(({ node }) => node));
-  const leeway = slider({ label: "Farthest: the answer may move by", min: 0.01, max: 0.2, step: 0.01, onInput: (tolerance) => view.set({ tolerance }) });
+  const far = (tolerance) => farthest(given(), now.values, tolerance);
+  /** Weights that are the farthest stay so. */
+  function allow(tolerance) {
+    const follows = divergence(shares(now.weights), far(now.tolerance)) < 1e-9;
+    view.set(follows ? { tolerance, weights: far(tolerance) } : { tolerance });
+  }
+  const leeway = slider({ label: "Farthest: the answer may move by", min: 0.01, max: 0.2, step: 0.01, onInput: allow });
   const board = html("div", { class: "attnlib-controls attnlib-trial-board" });
   const sliders = pool(board, (i) =>
     slider({ label: "", min: 0, max: 1, step: 0.01, text: share, onInput: (value) => set(moved(shares(now.weights), i, value)) }),
@@ -55,13 +61,13 @@ function build(view, first) {
     sliders(state.words.length).forEach((each, i) => each.update(after[i], { label: `${i + 1}: ${state.words[i]}` }));
     const row = (word, i) => [word, { text: share(before[i]), part: before[i] }, { text: share(after[i]), part: after[i], before: before[i] }, number(state.values[i])];
     const mean = (weights) => number(weights.reduce((sum, weight, i) => sum + weight * state.values[i], 0));
-    numbers.update(state.words.map(row), { caption: `Weights, and what each word says, above 0 for positive. In the mean ${mean(before)}, and ${mean(after)} by these.` });
-    const far = divergence(before, after);
+    numbers.update(state.words.map(row), { caption: `Weights, and what each word says, above 0 for positive. Its mean is ${mean(before)} by the network's weights, ${mean(after)} by these.` });
+    const apart = divergence(before, after);
     const decided = was > 0.5 === is > 0.5 ? "the decision is the same" : "the decision is the other one";
     const [low, high] = [Math.min(...state.values), Math.max(...state.values)];
     const bound = low > 0 || high < 0 ? " No weights at all could turn the decision: every word says the same side." : "";
     view.news(
-      `The answer moves by ${number(Math.abs(is - was), 3)}, ${decided}; the maps are ${number(far, 3)} apart, where ${number(Math.LN2, 3)} is the most.${bound}`,
+      `The answer moves by ${number(Math.abs(is - was), 3)}, ${decided}; the maps are ${number(apart, 3)} apart, where ${number(Math.LN2, 3)} is the most.${bound}`,
       "A shade is strongest on the largest weight of its line.",
     );
   };

@@ -140,3 +140,24 @@ def test_dragging_a_weight_moves_the_answer(show):
     page.get_by_role("button", name="The network's", exact=True).click()
     frame(page)
     assert answers.nth(1).inner_text() == before
+
+
+@pytest.mark.browser
+def test_the_farthest_weights_follow_what_is_allowed_and_own_ones_stay(show):
+    page = show(WeightsOnTrial(preset="Words that disagree"))
+    answers = page.locator(".attnlib-trial-verdict strong")
+    leeway = page.get_by_label("Farthest: the answer may move by")
+
+    def moved(key):
+        before = answers.nth(1).inner_text()
+        leeway.press(key)
+        frame(page)
+        return answers.nth(1).inner_text() != before
+
+    assert not moved("End")  # the network's own
+    assert not moved("Home")
+    page.get_by_role("button", name="Farthest, same answer").click()
+    frame(page)
+    assert moved("End")
+    far = abs(float(answers.nth(1).inner_text()) - float(answers.nth(0).inner_text()))
+    assert 0.011 < far <= 0.2005  # further than a hundredth allows
