@@ -9,6 +9,8 @@ import torch
 from checks import D_K, KEY, QUERY
 
 from attnlib import Attend, Attention, attend, distributions, scores, structured
+from attnlib.frontiers.adaptive import adaptive_span
+from attnlib.frontiers.nonlocal_block import Concatenation, concatenation, dot_product, gaussian
 from attnlib.input_representations.hierarchical import AttentionPool, pool
 from attnlib.input_representations.self_attention import self_attention
 from attnlib.output_representations.multihead import multihead
@@ -116,6 +118,17 @@ def _hops(dtype, rounded=None):
     return _Hops(D_K, D_K, hops=1, dtype=torch.float64).to(rounded or dtype).to(dtype)
 
 
+def _concatenation(dtype, rounded=None):
+    torch.manual_seed(0)
+    return Concatenation(D_K, dtype=torch.float64).to(rounded or dtype).to(dtype)
+
+
+def _span(query, key, value, *, mask=None, **options):
+    """Spans of three lengths, one a query; the last lets all keys through, so that none is hidden from all."""
+    span = torch.tensor([[0.5], [1.0], [5.0]], device=query.device)
+    return adaptive_span(query, key, value, span=span, ramp=2.0, mask=mask, **options)
+
+
 def _with_score(name):
     return lambda dtype, rounded=None: Attend(parameters(dtype, rounded)[name])
 
@@ -135,6 +148,10 @@ MECHANISMS = {
     "heads": lambda dtype, rounded=None: _heads,
     "pool": _pool,
     "hops": _hops,
+    "non-local, gaussian": lambda dtype, rounded=None: gaussian,
+    "non-local, dot product": lambda dtype, rounded=None: dot_product,
+    "non-local, concatenation": _concatenation,
+    "span": lambda dtype, rounded=None: _span,
     "local": lambda dtype, rounded=None: _local,
     "local, additive": lambda dtype, rounded=None: functools.partial(
         _local, score=parameters(dtype, rounded)["additive"]
@@ -142,4 +159,15 @@ MECHANISMS = {
 }
 # What has a path without weights.
 WITHOUT_WEIGHTS = [name for name in MECHANISMS if not name.startswith(("local", "pool", "hops"))]
-COVERED = {attend, local, multihead, pool, self_attention, structured_self}
+COVERED = {
+    adaptive_span,
+    attend,
+    concatenation,
+    dot_product,
+    gaussian,
+    local,
+    multihead,
+    pool,
+    self_attention,
+    structured_self,
+}

@@ -126,7 +126,7 @@ def adaptive_span(
         raise ValueError(f"alignment must be 'upper-left' or 'lower-right', got {alignment!r}")
     reach = _reach(span, ramp, max_span, shape)
     bands = _Bands.of(n_query, n_key, n_key if reach is None else reach, shift, is_causal)
-    shares = {"ramp": ramp, "max_span": max_span, "is_causal": is_causal, "dtype": wide(query).dtype}
+    shares: dict[str, Any] = {"ramp": ramp, "max_span": max_span, "is_causal": is_causal, "dtype": wide(query).dtype}
     options: dict[str, Any] = {"score": score, "need_weights": need_weights}
     if bands is None:
         far = torch.arange(shift, shift + n_query, device=key.device).unsqueeze(-1) - torch.arange(
@@ -200,8 +200,8 @@ class AdaptiveSpan(nn.Module):
     def forward(
         self,
         query: Float[Tensor, "*#batch heads query d_q"],
-        key: Float[Tensor, "*#batch heads key d_k"],
-        value: Float[Tensor, "*#batch heads key d_v"] | None = None,
+        key: Float[Tensor, "*#batch key_heads key d_k"],
+        value: Float[Tensor, "*#batch key_heads key d_v"] | None = None,
         *,
         enable_gqa: bool = False,
         **options: Any,

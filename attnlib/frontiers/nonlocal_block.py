@@ -272,13 +272,14 @@ class NonLocalBlock(nn.Module):
             grid = torch.where(mask, grid, 0.0)
         cells, real = self._pooled(grid, mask)
         items, cells = (part.flatten(2).mT for part in (grid, cells))
-        return self.operation(
+        found: Attention = self.operation(
             items if self.query is None else self.query(items),
             cells if self.key is None else self.key(cells),
             self.value(cells),
             mask=None if real is None else real.flatten(2),
             need_weights=need_weights,
         )
+        return found
 
     def forward(
         self, grid: Float[Tensor, "batch channels *grid"], *, mask: Bool[Tensor, "#batch *grid"] | None = None
@@ -298,7 +299,8 @@ class NonLocalBlock(nn.Module):
             added = rows.reshape(added.shape) if real is None else torch.zeros_like(added).masked_scatter(real, rows)
         elif real is not None:
             added = torch.where(real, added, 0.0)
-        return grid + added.mT.reshape(grid.shape)
+        result: Tensor = grid + added.mT.reshape(grid.shape)
+        return result
 
     def _check(self, grid: Tensor, mask: Tensor | None) -> None:
         as_computed(grid, "grid")
@@ -334,13 +336,13 @@ class _Seen(NamedTuple):
     key: Tensor
     value: Tensor
     batch: tuple[int, ...]
-    count: Tensor | int
+    n_seen: Tensor | int
     lost: Tensor
     dtype: torch.dtype
 
     def result(self, total: Tensor) -> Attention:
         """The sum over the keys made a mean, with its NaN where something was lost."""
-        context = total / (self.count.clamp(min=1) if isinstance(self.count, Tensor) else max(self.count, 1))
+        context = total / (self.n_seen.clamp(min=1) if isinstance(self.n_seen, Tensor) else max(self.n_seen, 1))
         context = context + nan_where(self.lost, context.dtype)
         return Attention(context.expand(*self.batch, *context.shape[-2:]).to(self.dtype), None, None)
 
@@ -359,17 +361,20 @@ def _seen(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> _Se
         visible = (mask if mask.ndim > 1 else mask.reshape(1, -1)).mT
         visible = visible.expand(*visible.shape[:-2], n_key, 1)
     query, key, value = as_autocast(query, key, value)
-    bad_query, bad = bad_rows(query), bad_rows(key) | bad_rows(value)
-    count: Tensor | int = n_key if visible is None else visible.sum(-2, keepdim=True)
-    hidden = bad if visible is None else bad | ~visible
-    lost = (bad if visible is None else bad & visible).any(-2, keepdim=True)
+    bad_query, bad_key, bad_value = bad_rows(query), bad_rows(key), ~value.detach().isfinite()
+    n_seen: Tensor | int = n_key
+    hidden, hidden_value, lost = bad_key, bad_value, bad_key | bad_value
+    if visible is not None:  # as attend, in which a bad number of a value spoils its feature without a mask, else all
+        n_seen = visible.sum(-2, keepdim=True)
+        lost = visible & (bad_key | bad_value.any(-1, keepdim=True))
+        hidden, hidden_value = bad_key | ~visible, bad_value | ~visible
     return _Seen(
         without(bad_query, query),
         without(hidden, key),
-        torch.where(hidden, 0.0, value),
+        torch.where(hidden_value, 0.0, value),
         batch,
-        count,
-        lost | (bad_query & (torch.as_tensor(count, device=bad.device) > 0)),
+        n_seen,
+        lost.any(-2, keepdim=True) | (bad_query & (torch.as_tensor(n_seen, device=query.device) > 0)),
         value.dtype,
     )
 
