@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor, nn
 
@@ -18,10 +17,9 @@ from .._rows import wide, without
 from ..attention import Attention, Score, attend
 from ..masks import Alignment
 from ..scores import scaled_dot
+from ._bands import Bands
 
 __all__ = ["AdaptiveSpan", "Pondered", "adaptive_span", "ponder", "span_shares"]
-
-_BLOCK = 16  # queries that share their keys, at least: small products cost more than the pairs that they spare
 
 
 def span_shares(distance: Real[Tensor, "..."], *, span: Tensor | float, ramp: float) -> Float[Tensor, "..."]:
@@ -125,17 +123,15 @@ def adaptive_span(
     if shift is None:
         raise ValueError(f"alignment must be 'upper-left' or 'lower-right', got {alignment!r}")
     reach = _reach(span, ramp, max_span, shape)
-    bands = _Bands.of(n_query, n_key, n_key if reach is None else reach, shift, is_causal)
     shares: dict[str, Any] = {"ramp": ramp, "max_span": max_span, "is_causal": is_causal, "dtype": wide(query).dtype}
     options: dict[str, Any] = {"score": score, "need_weights": need_weights}
+    bands = None if reach is None else Bands.of(n_query, n_key, reach=reach, shift=shift, is_causal=is_causal)
     if bands is None:
-        far = torch.arange(shift, shift + n_query, device=key.device).unsqueeze(-1) - torch.arange(
-            n_key, device=key.device
-        )
-        logarithms = _logarithms(far, span, **shares)
-        return attend(query, key, value, bias=_sum(logarithms, bias), mask=mask, **options)
-    seen = bands.pairs(torch.ones(1, n_key, dtype=torch.bool, device=key.device), fill=False)
+        places = torch.arange(shift, shift + n_query, device=key.device).unsqueeze(-1)
+        far = places - torch.arange(n_key, device=key.device)
+        return attend(query, key, value, bias=_sum(_logarithms(far, span, **shares), bias), mask=mask, **options)
     logarithms = _logarithms(bands.distances(key.device), bands.spans(span), **shares)
+    seen = bands.pairs(torch.ones(1, n_key, dtype=torch.bool, device=key.device), fill=False)
     found = attend(
         bands.rows(query),
         bands.keys(key),
@@ -147,7 +143,7 @@ def adaptive_span(
     context = found.context.flatten(-3, -2)[..., :n_query, :]
     if found.weights is None or found.energies is None:
         return Attention(context, None, None)
-    return Attention(context, bands.full(found.weights, 0.0), bands.full(found.energies, -torch.inf))
+    return Attention(context, bands.full(found.weights, fill=0.0), bands.full(found.energies, fill=-torch.inf))
 
 
 class AdaptiveSpan(nn.Module):
@@ -159,7 +155,7 @@ class AdaptiveSpan(nn.Module):
     Args:
         heads: how many spans.
         max_span: :math:`S`.
-        ramp: :math:`R`; 32 in the paper.
+        ramp: :math:`R`; 32 in the authors' code.
         start: the share that all spans start from; 0 in the authors' code.
 
     Raises:
@@ -310,69 +306,6 @@ def _checked_halt(halt: Tensor, following: Tensor, state: Tensor, running: Tenso
     if not is_traced() and bool((running & ((halt < 0) | (halt > 1))).any()):
         raise ValueError("step must return halting probabilities from 0 to 1")
     return halt
-
-
-class _Bands(NamedTuple):
-    """Runs of queries, each with the run of keys that it may see: a few blocks, in place of all pairs."""
-
-    n_query: int
-    n_key: int
-    n_blocks: int
-    block: int
-    columns: int
-    behind: int  # keys that the first query of a block may see before its own place
-    front: int  # places before the first key that the first block would see; below nought, keys that it would not
-
-    @classmethod
-    def of(cls, n_query: int, n_key: int, reach: int, shift: int, is_causal: bool) -> "_Bands | None":
-        """None where all keys may as well be taken at once."""
-        block = min(n_query, max(reach, _BLOCK))
-        columns = block + (reach - 1) * (1 if is_causal else 2)
-        if reach < 1 or n_query == 0 or columns >= n_key:
-            return None
-        return cls(n_query, n_key, -(-n_query // block), block, columns, reach - 1, reach - 1 - shift)
-
-    @property
-    def back(self) -> int:
-        return (self.n_blocks - 1) * self.block + self.columns - self.front - self.n_key
-
-    def rows(self, tensor: Tensor) -> Tensor:
-        """``(..., query, size)`` as ``(..., n_blocks, block, size)``."""
-        padded = F.pad(tensor, (0, 0, 0, self.n_blocks * self.block - self.n_query))
-        return padded.reshape(*padded.shape[:-2], self.n_blocks, self.block, padded.shape[-1])
-
-    def keys(self, tensor: Tensor) -> Tensor:
-        """``(..., key, size)`` as ``(..., n_blocks, columns, size)``."""
-        return F.pad(tensor, (0, 0, self.front, self.back)).unfold(-2, self.columns, self.block).mT
-
-    def spans(self, span: Tensor) -> Tensor:
-        """``(..., query or 1, 1)`` as ``(..., n_blocks or 1, block or 1, 1)``."""
-        span = span if span.ndim > 1 else span.reshape(1, -1)
-        return span.unsqueeze(-3) if span.shape[-2] == 1 else self.rows(span)
-
-    def pairs(self, tensor: Tensor, fill: float | bool) -> Tensor:
-        """``(..., query or 1, key or 1)`` as ``(..., n_blocks or 1, block or 1, columns or 1)``."""
-        if tensor.shape[-1] == 1:
-            return self.spans(tensor)
-        tensor = F.pad(tensor, (self.front, self.back), value=fill).unfold(-1, self.columns, self.block)
-        if tensor.shape[-3] == 1:
-            return tensor.movedim(-2, -3)
-        tensor = F.pad(tensor, (0, 0, 0, 0, 0, self.n_blocks * self.block - self.n_query), value=fill)
-        tensor = tensor.reshape(*tensor.shape[:-3], self.n_blocks, self.block, self.n_blocks, self.columns)
-        return tensor.diagonal(dim1=-4, dim2=-2).movedim(-1, -3)
-
-    def distances(self, device: torch.device) -> Tensor:
-        """How far the key of a column stands before the query of a row, the same in all blocks."""
-        rows = torch.arange(self.block, device=device).unsqueeze(-1) + self.behind
-        return rows - torch.arange(self.columns, device=device)
-
-    def full(self, blocks: Tensor, fill: float) -> Tensor:
-        """``(..., n_blocks, block, columns)`` laid out over all keys."""
-        rows = blocks.flatten(-3, -2)[..., : self.n_query, :]
-        first = torch.arange(self.n_query, device=rows.device) // self.block * self.block
-        places = (first.unsqueeze(-1) + torch.arange(self.columns, device=rows.device)).expand(rows.shape)
-        full = rows.new_full((*rows.shape[:-1], self.front + self.n_key + self.back), fill)
-        return F.pad(full.scatter(-1, places, rows), (-self.front, -self.back), value=fill)
 
 
 def _logarithms(
