@@ -11,6 +11,8 @@ from checks import D_K, KEY, QUERY
 from attnlib import Attend, Attention, attend, distributions, scores, structured
 from attnlib.frontiers.adaptive import adaptive_span
 from attnlib.frontiers.nonlocal_block import Concatenation, concatenation, dot_product, gaussian
+from attnlib.frontiers.factors import factors
+from attnlib.frontiers.relative_positions import distance_features
 from attnlib.input_representations.hierarchical import AttentionPool, pool
 from attnlib.input_representations.self_attention import self_attention
 from attnlib.output_representations.multihead import multihead
@@ -127,6 +129,21 @@ def _span(query, key, value, *, mask=None, **options):
     """Spans of three lengths, one a query; the last lets all keys through, so that none is hidden from all."""
     span = torch.tensor([[0.5], [1.0], [5.0]], device=query.device)
     return adaptive_span(query, key, value, span=span, ramp=2.0, mask=mask, **options)
+def _factors(dtype, rounded=None, **options):
+    """All four factors on a line of any length, with numbers that are the same in every precision."""
+    torch.manual_seed(0)
+    matrix, *biases = (torch.randn(*shape, dtype=torch.float64) for shape in ((D_K, 8), (D_K,), (D_K,)))
+    key_bias, position_bias = (part.to(rounded or dtype).to(dtype) for part in biases)
+
+    def run(query, key, value, *, mask=None, **given):
+        features = distance_features(
+            query.shape[-2], key.shape[-2], 8, offset=1, dtype=torch.float64, device=query.device
+        )
+        vectors = (features @ matrix.to(query.device).mT).to(rounded or dtype).to(dtype)
+        on = {"key_bias": key_bias.to(query.device), "position_bias": position_bias.to(query.device)}
+        return factors(query, key, value, vectors=vectors, **on, mask=mask, **options, **given)
+
+    return run
 
 
 def _with_score(name):
@@ -146,6 +163,8 @@ MECHANISMS = {
     "causal": _with(is_causal=True),
     "self": lambda dtype, rounded=None: _self,
     "heads": lambda dtype, rounded=None: _heads,
+    "factors": functools.partial(_factors, scale=D_K**-0.5),
+    "factors, key content": functools.partial(_factors, terms=(3,)),
     "pool": _pool,
     "hops": _hops,
     "non-local, gaussian": lambda dtype, rounded=None: gaussian,
@@ -171,3 +190,4 @@ COVERED = {
     self_attention,
     structured_self,
 }
+COVERED = {attend, factors, local, multihead, pool, self_attention, structured_self}
