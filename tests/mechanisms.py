@@ -13,6 +13,7 @@ from attnlib.frontiers.adaptive import adaptive_span
 from attnlib.frontiers.nonlocal_block import Concatenation, concatenation, dot_product, gaussian
 from attnlib.frontiers.factors import factors
 from attnlib.frontiers.relative_positions import distance_features
+from attnlib.frontiers.synthesizer import dense, factorised_random, synthetic
 from attnlib.input_representations.hierarchical import AttentionPool, pool
 from attnlib.input_representations.self_attention import self_attention
 from attnlib.output_representations.multihead import multihead
@@ -146,6 +147,23 @@ def _factors(dtype, rounded=None, **options):
     return run
 
 
+def _synthetic(dtype, rounded=None, mixed=False):
+    """What the queries alone say of up to 31 places; or mixed with a matrix of low rank, and with the inner product."""
+    torch.manual_seed(0)
+    shapes = (D_K, D_K), (31, D_K), (QUERY + 31, 3), (QUERY + 31, 3), (3,)
+    given = [torch.randn(*shape, dtype=torch.float64).to(rounded or dtype).to(dtype) / 2 for shape in shapes]
+
+    def run(query, key, value, *, mask=None, **options):
+        hidden_weight, weight, left, right, shares = (part.to(query.device) for part in given)
+        parts = [dense(query, hidden_weight=hidden_weight, weight=weight, n_key=key.shape[-2])]
+        if mixed:
+            parts.append(factorised_random(left, right, n_query=query.shape[-2], n_key=key.shape[-2]))
+            options |= {"shares": shares, "query": query, "key": key}
+        return synthetic(value, parts, mask=mask, **options)
+
+    return run
+
+
 def _with_score(name):
     return lambda dtype, rounded=None: Attend(parameters(dtype, rounded)[name])
 
@@ -165,6 +183,8 @@ MECHANISMS = {
     "heads": lambda dtype, rounded=None: _heads,
     "factors": functools.partial(_factors, scale=D_K**-0.5),
     "factors, key content": functools.partial(_factors, terms=(3,)),
+    "synthetic": _synthetic,
+    "synthetic, mixed": functools.partial(_synthetic, mixed=True),
     "pool": _pool,
     "hops": _hops,
     "non-local, gaussian": lambda dtype, rounded=None: gaussian,
@@ -191,3 +211,4 @@ COVERED = {
     structured_self,
 }
 COVERED = {attend, factors, local, multihead, pool, self_attention, structured_self}
+COVERED = {attend, factors, local, multihead, pool, self_attention, structured_self, synthetic}

@@ -73,7 +73,7 @@ def factors(
         TypeError: as :func:`attnlib.attend`.
         ValueError: an unknown term, a term without what it needs, or shapes that do not fit.
 
-    Source: Zhu et al. 2019, section 3.2 [zhu2019], read in the authors' code; Dai et al. 2019, section 3.3 [dai2019].
+    Source: Zhu et al. 2019 [zhu2019], read in the authors' code; Dai et al. 2019, section 3.3 [dai2019].
 
     Departs from the source: a scale may be given, masks may hide keys, queries and keys may fill grids of unequal size.
 
@@ -136,7 +136,7 @@ class Factors(nn.Module):
     Raises:
         ValueError: the heads do not divide ``size``, ``axes`` is below 1, or a term is unknown.
 
-    Source: Zhu et al. 2019, Eq. 1 and section 3.2 [zhu2019]; starts and :math:`\gamma` from the authors' code.
+    Source: Zhu et al. 2019, Eq. 1 [zhu2019]; starts and :math:`\gamma` from the authors' code.
 
     Departs from the source: keys are not taken from a smaller grid; key and value may come from another input.
 
@@ -231,7 +231,9 @@ class Factors(nn.Module):
             need_weights=need_weights,
         )
         output = projected("context", join(found.context), self.output_weight, self.output_bias)
-        return found._replace(context=output if self.gain is None else inputs + self.gain * output)
+        output = output if self.gain is None else inputs + self.gain * output
+        weights = None if found.weights is None else found.weights.to(inputs.dtype)
+        return Attention(output.to(inputs.dtype), weights, found.energies)
 
     def _split(self, name: str, inputs: Tensor, weight: Tensor | None, value: Tensor) -> Tensor:
         """The heads of a projection; zeros where no term asks for it."""
