@@ -12,9 +12,11 @@ What is done lies in ``runs/synthesizers``, so that a script that was killed goe
 """
 
 import argparse
+import itertools
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -125,14 +127,14 @@ def energies(p: State, kind: str, x: Tensor) -> Tensor:
         return cut(own["energies"], TIME).unsqueeze(1)
     if kind == "factorised random":
         return factorised_random(own["left"], own["right"], n_query=TIME).unsqueeze(1)
-    make = dense if kind == "dense" else factorised_dense
+    make: Callable[..., Tensor] = dense if kind == "dense" else factorised_dense
     return torch.stack([make(of_seed, **{n: v[i] for n, v in own.items()}) for i, of_seed in enumerate(x)])
 
 
 def said(arm: str, p: State, items: Tensor) -> Tensor:
     """One layer, and what is made of it at each place: ``(seed, text, time, value)``."""
     x = linear(p, "embed", items) + sinusoidal(torch.arange(TIME), SIZE)
-    asks: dict[str, Tensor] = {}
+    asks: dict[str, Any] = {}
     if "dot" in ARMS[arm]:
         asks = {name: (x.unsqueeze(2) @ p[f"dot {name}"].mT.unsqueeze(1)) for name in ("query", "key")}
     parts = [energies(p, kind, x) for kind in ARMS[arm] if kind != "dot"]
@@ -187,6 +189,7 @@ def run(arm: str, task: str) -> dict[str, Any]:
         "search": searched,
         "best": float(best),
         "test": tested[best],
+        "at each": tested,
         "parameters": sum(part[0].numel() for name, part in start(arm).items() if name not in AROUND),
         "seconds": round(time.process_time() - started),
     }
@@ -200,14 +203,15 @@ def main() -> None:
     if smoke:
         SETTING.update(steps=3, rates=[0.01], tested=20, **{"choose by": 20})
     runs: dict[str, Any] = {}
-    for task in TASKS:
-        for arm in ARMS:
-            name = f"{task}, {arm}"
-            runs[name] = (
-                run(arm, task) if smoke else kept(RUNS / f"{name}.pt", lambda arm=arm, task=task: run(arm, task))
-            )
-            shares = runs[name]["test"]
-            print(f"{name}: {min(shares):.3f} to {max(shares):.3f}, {runs[name]['seconds']} s", flush=True)
+    for task, arm in itertools.product(TASKS, ARMS):
+
+        def made(task: str = task, arm: str = arm) -> dict[str, Any]:
+            return run(arm, task)
+
+        name = f"{task}, {arm}"
+        runs[name] = made() if smoke else kept(RUNS / f"{name}.pt", made)
+        shares = runs[name]["test"]
+        print(f"{name}: {min(shares):.3f} to {max(shares):.3f}, {runs[name]['seconds']} s", flush=True)
     if smoke:
         return
     metrics = {

@@ -338,6 +338,24 @@ def test_padding_spoils_no_gradient_of_the_layer():
     close(slopes(text)[0], clean[0])
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_the_layer_keeps_its_precision_under_autocast_too(dtype, device):
+    layer, text = Factors(6, 2, residual=True).to(device, dtype), randn(BATCH, 5, 6, dtype=dtype, device=device)
+    torch.nn.init.ones_(layer.gain)
+    asked, silent = layer(text, is_causal=True), layer(text, is_causal=True, need_weights=False)
+    assert asked.context.dtype == asked.weights.dtype == dtype
+    close(silent.context, asked.context)
+    exact = Factors(6, 2, residual=True).double().to(device)
+    exact.load_state_dict(layer.state_dict())
+    size = 16 * torch.finfo(dtype).eps
+    wanted = exact(text.double(), is_causal=True).context.to(dtype)
+    torch.testing.assert_close(asked.context, wanted, rtol=size, atol=size)
+    if dtype == torch.float32:
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            rough = layer(text, is_causal=True).context.float()
+        torch.testing.assert_close(rough, asked.context, rtol=0.05, atol=0.05)
+
+
 def test_nothing_is_changed():
     parts, options = given(GRID)
     every = [*parts, *options["vectors"], options["key_bias"], options["position_bias"]]

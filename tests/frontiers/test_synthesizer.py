@@ -273,6 +273,25 @@ def test_parameters_are_as_many_as_the_paper_counts():
         assert sum(p.numel() for name, p in part.named_parameters() if "bias" not in name) == count
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("name", layers())
+def test_layers_keep_their_precision_under_autocast_too(name, dtype, device):
+    torch.manual_seed(0)
+    layer, text = layers()[name].to(device, dtype), randn(BATCH, TIME, 6, dtype=dtype, device=device)
+    asked, silent = layer(text, is_causal=True), layer(text, is_causal=True, need_weights=False)
+    assert asked.context.dtype == asked.weights.dtype == dtype
+    exact = layers()[name].double().to(device)
+    exact.load_state_dict(layer.state_dict())
+    size = 16 * torch.finfo(dtype).eps
+    wanted = exact(text.double(), is_causal=True).context.to(dtype)
+    for found in (asked, silent):
+        torch.testing.assert_close(found.context, wanted, rtol=size, atol=size)
+    if dtype == torch.float32:
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            rough = layer(text, is_causal=True).context.float()
+        torch.testing.assert_close(rough, asked.context, rtol=0.05, atol=0.05)
+
+
 def test_nothing_is_changed():
     parts = [randn(BATCH, HEADS, TIME, TIME, seed=s) for s in range(2)]
     given = [randn(BATCH, HEADS, TIME, D_V), *parts, torch.tensor([0.5, 0.5]).double(), some_mask()]
