@@ -10,8 +10,8 @@ from checks import D_K, KEY, QUERY
 
 from attnlib import Attend, Attention, attend, distributions, scores, structured
 from attnlib.frontiers.adaptive import adaptive_span
-from attnlib.frontiers.nonlocal_block import Concatenation, concatenation, dot_product, gaussian
 from attnlib.frontiers.factors import factors
+from attnlib.frontiers.nonlocal_block import Concatenation, concatenation, dot_product, gaussian
 from attnlib.frontiers.relative_positions import distance_features
 from attnlib.frontiers.synthesizer import dense, factorised_random, synthetic
 from attnlib.input_representations.hierarchical import AttentionPool, pool
@@ -130,6 +130,8 @@ def _span(query, key, value, *, mask=None, **options):
     """Spans of three lengths, one a query; the last lets all keys through, so that none is hidden from all."""
     span = torch.tensor([[0.5], [1.0], [5.0]], device=query.device)
     return adaptive_span(query, key, value, span=span, ramp=2.0, mask=mask, **options)
+
+
 def _factors(dtype, rounded=None, **options):
     """All four factors on a line of any length, with numbers that are the same in every precision."""
     torch.manual_seed(0)
@@ -209,6 +211,6 @@ COVERED = {
     pool,
     self_attention,
     structured_self,
+    factors,
+    synthetic,
 }
-COVERED = {attend, factors, local, multihead, pool, self_attention, structured_self}
-COVERED = {attend, factors, local, multihead, pool, self_attention, structured_self, synthetic}
