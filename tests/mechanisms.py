@@ -14,6 +14,8 @@ from attnlib.frontiers.factors import factors
 from attnlib.frontiers.nonlocal_block import Concatenation, concatenation, dot_product, gaussian
 from attnlib.frontiers.relative_positions import distance_features
 from attnlib.frontiers.synthesizer import dense, factorised_random, synthetic
+from attnlib.frontiers.kernels import kernel_smoother, log_rbf_kernel, polynomial_kernel
+from attnlib.frontiers.linear import linear_attention
 from attnlib.input_representations.hierarchical import AttentionPool, pool
 from attnlib.input_representations.self_attention import self_attention
 from attnlib.output_representations.multihead import multihead
@@ -193,6 +195,12 @@ MECHANISMS = {
     "non-local, dot product": lambda dtype, rounded=None: dot_product,
     "non-local, concatenation": _concatenation,
     "span": lambda dtype, rounded=None: _span,
+    "linear": lambda dtype, rounded=None: functools.partial(linear_attention, need_weights=True),
+    "linear, causal": lambda dtype, rounded=None: functools.partial(
+        linear_attention, need_weights=True, is_causal=True, chunk=2
+    ),
+    "polynomial kernel": lambda dtype, rounded=None: functools.partial(kernel_smoother, kernel=polynomial_kernel),
+    "rbf kernel": lambda dtype, rounded=None: functools.partial(kernel_smoother, log_kernel=log_rbf_kernel),
     "local": lambda dtype, rounded=None: _local,
     "local, additive": lambda dtype, rounded=None: functools.partial(
         _local, score=parameters(dtype, rounded)["additive"]
@@ -214,3 +222,4 @@ COVERED = {
     factors,
     synthetic,
 }
+COVERED = {attend, kernel_smoother, linear_attention, local, multihead, pool, self_attention, structured_self}

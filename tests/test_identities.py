@@ -12,6 +12,9 @@ from oracles import rows, tensor
 
 from attnlib import attend, masks, scores
 from attnlib.distributions import sigmoid, softmax, sparsemax
+from attnlib.frontiers.delta_rule import delta_rule
+from attnlib.frontiers.kernels import kernel_smoother, log_exponential_kernel, log_rbf_kernel, polynomial_kernel
+from attnlib.frontiers.linear import decode, linear_attention
 from attnlib.softness.local import local, monotonic_centres
 
 
@@ -282,3 +285,53 @@ def test_local_cares_for_the_order_of_the_keys():
         for k, v in ((key, value), (key[:, order], value[:, order]))
     )
     assert ((one - two).abs() > 1e-3).any(-1).all()
+
+
+# --- kernels and linear attention -------------------------------------------------------------------------------------
+
+
+def test_attention_is_smoothing_with_an_exponential_kernel_or_on_a_sphere_a_radial_one():
+    query, key, value = inputs()
+    smoothed = kernel_smoother(query, key, value, log_kernel=log_exponential_kernel)
+    close(smoothed.context, attend(query, key, value).context)
+    unit = math.sqrt(D_K) * key / key.norm(dim=-1, keepdim=True)
+    radial = functools.partial(log_rbf_kernel, width=D_K**0.25)
+    close(kernel_smoother(query, unit, value, log_kernel=radial).context, attend(query, unit, value).context)
+
+
+def test_linear_attention_with_products_of_features_is_a_quadratic_kernel():
+    """(q . k)^2 is the inner product of all products of two features."""
+    query, key, value = inputs()
+
+    def pairs(x):
+        return (x.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
+
+    for is_causal in (False, True):
+        one = linear_attention(query, key, value, feature_map=pairs, is_causal=is_causal)
+        two = kernel_smoother(query, key, value, kernel=polynomial_kernel, is_causal=is_causal)
+        close(one.context, two.context)
+
+
+def test_linear_attention_of_features_that_name_keys_is_the_mean_of_those_named_alike():
+    """One-hot features: hard look-up with a mean over all keys of the same name; nothing where there is none."""
+    names, asked = torch.tensor([0, 1, 0, 2, 1]), torch.tensor([0, 1, 3])
+    query, key = (torch.nn.functional.one_hot(each, 4).double() for each in (asked, names))
+    _, _, value = inputs()
+    found = linear_attention(query, key, value[0], feature_map=lambda x: x).context
+    close(found, torch.stack([value[0, [0, 2]].mean(0), value[0, [1, 4]].mean(0), torch.zeros(D_V).double()]))
+
+
+def test_the_last_step_of_causal_linear_attention_sees_what_all_see():
+    _, key, value = inputs()
+    query = randn(BATCH, KEY, D_K, seed=5)
+    whole = linear_attention(query[:, -1:], key, value).context
+    close(linear_attention(query, key, value, is_causal=True).context[:, -1:], whole)
+    close(decode(query, key, value)[0][:, -1:], whole)
+
+
+def test_the_delta_rule_with_orthonormal_keys_is_linear_attention_times_its_denominator():
+    key, (_, _, value) = torch.eye(KEY).double(), inputs()
+    query = randn(BATCH, KEY, KEY).abs()
+    total = (query @ key.mT).tril().sum(-1, keepdim=True)
+    linear = linear_attention(query, key, value, feature_map=lambda x: x, is_causal=True).context
+    close(delta_rule(query, key, value).context, linear * total)

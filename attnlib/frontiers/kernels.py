@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from .._checks import as_computed, check_parameter, check_same_size
-from .._rows import product
+from .._rows import activated, product
 from ..attention import Attention, attend
 from ..scores import gaussian, scaled_dot
 
@@ -193,7 +193,7 @@ def polynomial_kernel(
         key_weight: as there.
 
     Returns:
-        Values of the kernel.
+        Values of the kernel; NaN, without a gradient, where the power overflows.
 
     Raises:
         ValueError: ``degree`` is not a whole number above 0; a size of a parameter does not fit.
@@ -205,7 +205,9 @@ def polynomial_kernel(
     """
     if not isinstance(degree, int) or isinstance(degree, bool) or degree < 1:
         raise ValueError(f"degree must be a whole number of at least 1, got {degree!r}")
-    return (scaled_dot(*_mapped(query, key, query_weight, key_weight)) + offset) ** degree
+    inner = scaled_dot(*_mapped(query, key, query_weight, key_weight))
+    values, burst = activated(lambda x: (x + offset) ** degree, inner)
+    return values if burst is None else torch.where(burst, torch.nan, values)
 
 
 def log_exponential_kernel(
