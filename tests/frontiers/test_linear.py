@@ -8,16 +8,16 @@ import oracles
 import pytest
 import torch
 from checks import close, leaf, randn
+from hypothesis import given
+from hypothesis import strategies as st
 from oracles import rows, tensor
 from torch.autograd import gradcheck, gradgradcheck
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from attnlib import Attention, attend
 from attnlib.frontiers.kernels import shares
 from attnlib.frontiers.linear import LinearState, decode, linear_attention, positive_elu
 from attnlib.masks import key_mask
+from book._tools.alive import Alive
 
 BATCH, QUERY, KEY, D_K, D_V = 2, 3, 11, 7, 5
 
@@ -236,6 +236,21 @@ def test_causal_forms_are_one_function(n, masked):
     for form in forms:
         for got, want in zip(with_gradients(form, parts), wanted, strict=True):
             close(got, want)
+
+
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(1, 25), st.integers(0, 999), st.data())
+def test_any_lengths_chunk_mask_and_runs_are_the_matrix(n_query, n_key, chunk, seed, data):
+    """With more queries than keys, fewer, none; the first ones may see nothing."""
+    query, key = 2 * randn(n_query, D_K, seed=seed), 2 * randn(n_key, D_K, seed=seed + 1)
+    value = randn(n_key, D_V, seed=seed + 2)
+    seen = torch.tensor(data.draw(st.lists(st.booleans(), min_size=n_key, max_size=n_key)), dtype=torch.bool)
+    for is_causal in (False, True):
+        run = functools.partial(linear_attention, query, key, value, mask=seen, is_causal=is_causal)
+        close(run(chunk=chunk).context, run(need_weights=True).context)
+    cut = data.draw(st.integers(0, n_key))
+    query = 2 * randn(n_key, D_K, seed=seed + 3)
+    wanted = linear_attention(query, key, value, mask=seen, is_causal=True, chunk=chunk).context
+    close(by_steps(query, key, value, [cut, n_key - cut], mask=seen), wanted)
 
 
 def test_recurrence_is_the_papers():
@@ -475,26 +490,6 @@ def test_linear_attention_is_attention_of_a_kernel():
 # --- cost, transforms -------------------------------------------------------------------------------------------------
 
 
-class Alive(TorchDispatchMode):
-    """The most bytes of tensors that are alive at once beyond those that were there before; and the largest one."""
-
-    def __init__(self, *before):
-        super().__init__()
-        self.before = {tensor.untyped_storage()._cdata for tensor in before}
-        self.held, self.most, self.largest = {}, 0, 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        made = function(*args, **(kwargs or {}))
-        for part in tree_leaves(made):
-            if isinstance(part, torch.Tensor) and part.untyped_storage()._cdata not in self.before:
-                storage = part.untyped_storage()
-                self.held[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
-                self.largest = max(self.largest, storage.nbytes())
-        self.held = {key: pair for key, pair in self.held.items() if not pair[0].expired()}
-        self.most = max(self.most, sum(size for _, size in self.held.values()))
-        return made
-
-
 def bytes_of(function, n, n_query=None):
     parts = [part.detach().requires_grad_() for part in inputs(n_query or n, n, dtype=torch.float32)]
     with Alive(*parts) as alive:
@@ -541,6 +536,7 @@ def test_vmap_and_nothing_mutated():
         assert torch.equal(part, kept)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 def test_exports_with_any_length():
     """Without causality: the number of chunks is a division, of which torch's export makes guards."""
