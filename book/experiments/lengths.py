@@ -11,7 +11,9 @@ processor that the process had, all repeats; bytes are those of all tensors aliv
 values (``token``: those that are kept), and what a kernel keeps to itself is not seen. A way goes on to twice the
 length while that would take neither more memory nor more time than the setting allows, to judge by what it has taken.
 
-Times differ from machine to machine: nothing is asserted of them.
+Some three minutes of one core, on a machine that does nothing else. Times differ from machine to machine: nothing is
+asserted of them. What is done lies in ``runs/lengths``: a script that was killed goes on; who changes a setting empties
+that folder first.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import functools
 import json
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,9 +36,10 @@ from attnlib.frontiers.linear import LinearState, decode, linear_attention, posi
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from book._tools import provenance
 from book._tools.alive import Alive
+from book._tools.kept import kept
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "lengths"
+RUNS, RESULTS = HERE / "runs" / "lengths", HERE / "results" / "lengths"
 SETTING: dict[str, Any] = {
     "d": 64,
     "lengths": [2**power for power in range(7, 18)],
@@ -164,15 +168,16 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    setting = SETTING | ({"lengths": [128, 256], "repeats": 2, "tokens": 3} if options.smoke else {})
-    found = {
-        f"{'both' if backward else 'forward'}, {'causal' if is_causal else 'all'}": passes(
-            setting, backward=backward, is_causal=is_causal
-        )
-        for is_causal in (True, False)
-        for backward in (False, True)
-    }
-    decoded = token(setting)
+    setting, folder = SETTING, RUNS
+    if options.smoke:
+        setting, folder = SETTING | {"lengths": [128, 256], "repeats": 2, "tokens": 3}, Path(tempfile.mkdtemp())
+    found = {}
+    for is_causal in (True, False):
+        for backward in (False, True):
+            name = f"{'both' if backward else 'forward'}, {'causal' if is_causal else 'all'}"
+            work = functools.partial(passes, setting, backward=backward, is_causal=is_causal)
+            found[name] = kept(folder / f"{name}.pt", work)
+    decoded = kept(folder / "token.pt", functools.partial(token, setting))
     if options.smoke:
         return
     metrics = {
@@ -182,7 +187,6 @@ def main() -> None:
         "device": f"cpu ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()}), one thread",
         "passes": found,
         "token": decoded,
-        "seconds": round(time.process_time()),
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "metrics.json").write_text(json.dumps(metrics, separators=(",", ":")) + "\n", encoding="utf-8")
