@@ -75,7 +75,8 @@ def kernel_smoother(
         ValueError: not exactly one of ``kernel`` and ``log_kernel`` is given; ``signed`` with a logarithm; shapes do
             not fit.
 
-    Source: Tsai et al. 2019, the definition of attention by a kernel [tsai2019]; Watson 1964, after Nadaraya 1964 [watson1964].
+    Source: Tsai et al. 2019, the definition of attention by a kernel [tsai2019]; Watson 1964, after Nadaraya 1964
+    [watson1964].
 
     Departs from the source: what a kernel means that is negative, or adds up to zero, is ours.
 

@@ -100,7 +100,8 @@ def linear_attention(
         TypeError: as :func:`attnlib.attend`.
         ValueError: shapes do not fit; ``chunk`` is below 1.
 
-    Source: Katharopoulos et al. 2020, Eq. 5, and causally Eq. 16 to 20 [katharopoulos2020]; chunks: Yang et al. 2024 [yang2024].
+    Source: Katharopoulos et al. 2020, Eq. 5, and causally Eq. 16 to 20 [katharopoulos2020]; chunks:
+    Yang et al. 2024 [yang2024].
 
     Departs from the source: the authors' code adds 1e-6 to the denominator, so that its weights sum to less than one;
     here nothing is added.
