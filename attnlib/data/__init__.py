@@ -1,9 +1,10 @@
-"""Sentence pairs with known links, rated reviews, pictures: where they come from, how they become batches."""
+"""Sentence pairs with known links, rated reviews, pictures, gaze: where they come from, how they become batches."""
 
 from . import (
     aspects,
     catalogues,
     easy_vqa,
+    gaze,
     new_testament,
     photographs,
     pronunciations,
@@ -36,6 +37,7 @@ __all__ = [
     "collate",
     "easy_vqa",
     "fetch",
+    "gaze",
     "new_testament",
     "photographs",
     "pronunciations",

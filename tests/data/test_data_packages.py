@@ -18,6 +18,7 @@ from attnlib.data import (
     catalogues,
     easy_vqa,
     fetch,
+    gaze,
     new_testament,
     packages,
     photographs,
@@ -291,7 +292,7 @@ def test_only_the_standard_library_and_torch_are_imported():
 
 def test_the_appendix_says_what_the_code_fetches():
     page = (ROOT / "book/appendix/data.md").read_text("utf-8")
-    loaders = (new_testament, catalogues, photographs, easy_vqa, pronunciations, reviews)
+    loaders = (new_testament, catalogues, photographs, easy_vqa, pronunciations, reviews, gaze)
     for package in (loader.PACKAGE for loader in loaders):
         column = (
             next(line for line in page.splitlines() if line.startswith("| package |"))
