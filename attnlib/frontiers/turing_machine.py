@@ -19,9 +19,9 @@ class State(NamedTuple):
     """What a machine is in between two steps: its memory, where its heads are, what they read, what the controller
     keeps. Reading heads come first, then writing ones."""
 
-    memory: Float[Tensor, "batch row size"]
-    weights: Float[Tensor, "batch head row"]
-    reads: Float[Tensor, "batch reader size"]
+    memory: Float[Tensor, "*batch row size"]
+    weights: Float[Tensor, "*batch head row"]
+    reads: Float[Tensor, "*batch reader size"]
     kept: tuple[Tensor, ...]
 
 
@@ -30,10 +30,10 @@ class Stepped(NamedTuple):
     and what was written."""
 
     state: State
-    output: Float[Tensor, "batch out"]
+    output: Float[Tensor, "*batch out"]
     addressed: Addressed
-    erase: Float[Tensor, "batch writer size"]
-    add: Float[Tensor, "batch writer size"]
+    erase: Float[Tensor, "*batch writer size"]
+    add: Float[Tensor, "*batch writer size"]
 
 
 class Ran(NamedTuple):
@@ -81,8 +81,8 @@ class FeedForward(nn.Module):
         return ()
 
     def forward(
-        self, inputs: Float[Tensor, "batch in"], kept: tuple[Tensor, ...]
-    ) -> tuple[Float[Tensor, "batch hidden"], tuple[Tensor, ...]]:
+        self, inputs: Float[Tensor, "*batch in"], kept: tuple[Tensor, ...]
+    ) -> tuple[Float[Tensor, "*batch hidden"], tuple[Tensor, ...]]:
         """What it says, and nothing."""
         return torch.tanh(self.layer(inputs)), ()
 
@@ -114,8 +114,8 @@ class LongShortTerm(nn.Module):
         return like.new_zeros(batch, self.hidden), like.new_zeros(batch, self.hidden)
 
     def forward(
-        self, inputs: Float[Tensor, "batch in"], kept: tuple[Tensor, ...]
-    ) -> tuple[Float[Tensor, "batch hidden"], tuple[Tensor, ...]]:
+        self, inputs: Float[Tensor, "*batch in"], kept: tuple[Tensor, ...]
+    ) -> tuple[Float[Tensor, "*batch hidden"], tuple[Tensor, ...]]:
         """The hidden state, and both."""
         hidden, cell = self.cell(inputs, kept)
         return hidden, (hidden, cell)
@@ -201,18 +201,18 @@ class TuringMachine(nn.Module):
         kept = self.controller.start(batch, like)
         return State(memory, weights, read(memory, weights[:, : self.readers]), kept)
 
-    def told(self, said: Float[Tensor, "batch hidden"]) -> Heads:
+    def told(self, said: Float[Tensor, "*batch hidden"]) -> Heads:
         """What the heads are told by what the controller says."""
         numbers = self.heads(said).unflatten(-1, (self.readers + self.writers, -1))
         key, strength, gate, shift, sharpness = numbers.split(self._parts(), -1)
         strength, sharpness = F.softplus(strength.squeeze(-1)), 1 + F.softplus(sharpness.squeeze(-1))
         return Heads(key, strength, gate.squeeze(-1).sigmoid(), shift.softmax(-1), sharpness)
 
-    def step(self, inputs: Float[Tensor, "batch in"], state: State) -> Stepped:
+    def step(self, inputs: Float[Tensor, "*batch in"], state: State) -> Stepped:
         """Take a step.
 
         Args:
-            inputs: :math:`x_t`, ``(batch, in)``.
+            inputs: :math:`x_t`, ``(*batch, in)``.
             state: that after the step before, or :meth:`start`'s.
         """
         said, kept = self.controller(torch.cat([inputs, state.reads.flatten(-2)], -1), state.kept)
