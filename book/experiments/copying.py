@@ -34,8 +34,8 @@ HERE = Path(__file__).parent
 RUNS, RESULTS = HERE / "runs" / "copying", HERE / "results" / "copying"
 SETTING: dict[str, Any] = {
     "seeds": 5,
-    "rates": [0.003, 0.01],
-    "steps": {"memory": 1000, "LSTM": 2500},
+    "rates": [0.01, 0.003],
+    "steps": {"memory": 800, "LSTM": 2500},
     "batch": 16,
     "clip": 1.0,
     "bits": 4,
@@ -43,7 +43,7 @@ SETTING: dict[str, Any] = {
     "lengths": [1, 2, 5, 10, 12, 15, 20, 30, 40],
     "choose by": 50,
     "tested": 100,
-    "rows": 48,
+    "rows": 41,
     "size": 8,
     "hidden": 48,
     "lstm": 128,
@@ -188,28 +188,22 @@ def rounded(values: Tensor) -> list[float]:
     return [float(f"{value:.5g}") for value in values.tolist()]
 
 
-def chosen(arm: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What an arm comes to at its best rate, and its parameters; from disk where it is done."""
-    path = RUNS / f"{arm}.pt"
+def tried(arm: str, rate: float) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What an arm comes to at a rate, and its parameters; from disk where it is done."""
+    path = RUNS / f"{arm} at {rate}.pt"
     if path.exists():
         done: tuple[dict[str, Any], dict[str, Tensor]] = torch.load(path, weights_only=True)
         return done
-    started, searched, kept = time.process_time(), {}, {}
-    trained = list(range(1, SETTING["longest"] + 1))
-    for rate in SETTING["rates"]:
-        kept[rate], losses = train(arm, rate, SETTING["steps"][arm])
-        bits = examine(kept[rate], trained, SETTING["choose by"], 10**6)["bits"].values()
-        searched[str(rate)] = [sum(seed) / len(trained) for seed in zip(*bits, strict=True)]
-        print(f"{arm} at {rate}: {searched[str(rate)]}, last loss {losses[-50:].mean(0).tolist()}", flush=True)
-    best = max(searched, key=lambda rate: sum(searched[rate]))
-    state = {name: value.detach() for name, value in kept[float(best)].state_dict().items()}
+    started, trained = time.process_time(), list(range(1, SETTING["longest"] + 1))
+    machines, losses = train(arm, rate, SETTING["steps"][arm])
+    bits = examine(machines, trained, SETTING["choose by"], 10**6)["bits"].values()
     found = {
-        "search": searched,
-        "best": float(best),
-        "parameters": sum(value[0].numel() for value in state.values()),
-        "test": examine(kept[float(best)], SETTING["lengths"], SETTING["tested"], 2 * 10**6),
+        "chosen by": rounded(torch.tensor(list(bits)).mean(0)),
+        "last losses": rounded(losses[-100:].mean(0)),
+        "test": examine(machines, SETTING["lengths"], SETTING["tested"], 2 * 10**6),
         "seconds": round(time.process_time() - started),
     }
+    state = {name: value.detach() for name, value in machines.state_dict().items()}
     RUNS.mkdir(parents=True, exist_ok=True)
     torch.save((found, state), path)
     return found, state
@@ -225,11 +219,14 @@ def main() -> None:
             print(arm, losses[-1].tolist(), examine(machines, [2], 2, 0)["bits"])
         return
     runs: dict[str, Any] = {}
-    kept: dict[str, Tensor] = {}
     for arm in ARMS:
-        runs[arm], state = chosen(arm)
-        kept |= {name: value.half() for name, value in state.items() if arm == "memory"}
-        print(arm, runs[arm]["best"], runs[arm]["test"]["bits"], f"{runs[arm]['seconds']} s", flush=True)
+        rates: dict[str, Any] = {}
+        for rate in SETTING["rates"]:
+            rates[str(rate)], state = tried(arm, rate)
+            print(arm, rate, rates[str(rate)], flush=True)
+        best = max(rates, key=lambda rate: sum(rates[rate]["chosen by"]))
+        parameters = sum(value[0].numel() for value in state.values())
+        runs[arm] = {"best": float(best), "parameters": parameters, "rates": rates}
     metrics = {
         **provenance.stamp(Path(__file__)),
         "setting": SETTING,
@@ -239,7 +236,7 @@ def main() -> None:
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "metrics.json").write_text(json.dumps(metrics, separators=(",", ":")) + "\n", encoding="utf-8")
-    torch.save(kept, RESULTS / "model.pt")  # the Turing machines, all seeds
+    torch.save(tried("memory", runs["memory"]["best"])[1], RESULTS / "model.pt")  # the Turing machines, all seeds
 
 
 if __name__ == "__main__":
