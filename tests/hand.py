@@ -24,7 +24,8 @@ FOCUS = """() => {
   if (!node.closest(".attnlib-view")) return null;
   const ring = node.querySelector?.(".attnlib-ring");
   const style = getComputedStyle(node);
-  const seen = ring ? getComputedStyle(ring).stroke !== "none" : parseFloat(style.outlineWidth) >= 2;
+  const outlined = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+  const seen = ring ? getComputedStyle(ring).stroke !== "none" : outlined;
   return [[...document.querySelectorAll("*")].indexOf(node), seen, node.outerHTML.slice(0, 80)];
 }"""
 # What is too wide for a telephone, and what is too small for a finger.
