@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Response, expect, sync_playwright
 
 from book._tools.chromium import ARGUMENTS, MISSING, find_chromium
 
+DESK = {"width": 1280, "height": 900}
 PATIENCE = 120_000  # ms: a shared machine can stand still for a while, and nothing here asks how fast a page comes
 expect.set_options(timeout=PATIENCE)
 
@@ -27,6 +29,17 @@ class Record:
     errors: list[str] = field(default_factory=list)
     weight: int = 0  # bytes of all response bodies
 
+    def forget(self) -> None:
+        """Begin anew."""
+        for each in (self.requests, self.failed, self.errors):
+            each.clear()
+        self.weight = 0
+
+    def weigh(self, response: Response) -> None:
+        self.weight += int(response.headers.get("content-length") or 0)
+        if response.status >= 400:
+            self.failed.append(f"{response.url}: {response.status}")
+
     def outside(self, *origins: str) -> list[str]:
         """Requests that start with none of `origins` (data: and blob: stay inside the page)."""
         return [url for url in self.requests if not url.startswith((*origins, "data:", "blob:", "about:"))]
@@ -35,6 +48,7 @@ class Record:
 def watch(page: Page) -> Record:
     """Attach a `Record` to a page before it goes anywhere."""
     record = Record()
+    page.on("response", lambda response: record.weigh(response))
     page.on("request", lambda request: record.requests.append(request.url))
     page.on("requestfailed", lambda request: record.failed.append(f"{request.url}: {request.failure}"))
     page.on("pageerror", lambda error: record.errors.append(f"page error: {error}"))
@@ -67,7 +81,7 @@ def new_context(chromium: Browser) -> Iterator[Callable[..., BrowserContext]]:
     contexts = []
 
     def make(**options: object) -> BrowserContext:
-        options = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"} | options
+        options = {"viewport": DESK, "color_scheme": "light"} | options
         contexts.append(chromium.new_context(**options))
         contexts[-1].set_default_timeout(PATIENCE)
         return contexts[-1]
@@ -77,6 +91,35 @@ def new_context(chromium: Browser) -> Iterator[Callable[..., BrowserContext]]:
         context.close()
 
 
+@pytest.fixture(scope="session")
+def kept(chromium: Browser) -> Callable[..., tuple[Page, Record]]:
+    """A page that outlives its test, one for each set of options: to make one costs more than most tests do with it.
+
+    It comes empty, without storage, in the size and colours that were asked for, with a record that begins anew. A
+    test that changes anything else (routes, permissions, scripts at the start) takes a fresh one.
+    """
+    pages: dict[str, tuple[Page, Record]] = {}
+
+    def hand_out(**options: Any) -> tuple[Page, Record]:
+        options = {"viewport": DESK, "color_scheme": "light", "reduced_motion": "no-preference"} | options
+        name = repr(sorted(options.items()))
+        if name not in pages or pages[name][0].is_closed():
+            context = chromium.new_context(**options)
+            context.set_default_timeout(PATIENCE)
+            page = context.new_page()
+            pages[name] = page, watch(page)
+        page, record = pages[name]
+        page.evaluate("if (location.protocol !== 'about:') localStorage.clear()")
+        page.goto("about:blank")
+        page.set_viewport_size(options["viewport"])
+        page.emulate_media(color_scheme=options["color_scheme"], reduced_motion=options["reduced_motion"])
+        page.mouse.move(0, 0)
+        record.forget()
+        return page, record
+
+    return hand_out
+
+
 @pytest.fixture
 def page(new_context: Callable[..., BrowserContext]) -> Page:
     """A fresh page; call `watch(page)` first when its requests and errors matter."""
@@ -84,10 +127,11 @@ def page(new_context: Callable[..., BrowserContext]) -> Page:
 
 
 @pytest.fixture
-def show(page: Page) -> Callable[..., Page]:
+def show(kept: Callable[..., tuple[Page, Record]]) -> Callable[..., Page]:
     """Opens a page that holds one widget, and waits until it is drawn."""
 
     def open_page(widget: object, theme: str = "light") -> Page:
+        page, _ = kept()
         page.set_content(
             f'<html lang="en" data-theme="{theme}"><body><main>{widget._repr_html_()}</main></body></html>'
         )

@@ -13,7 +13,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYDEVD_DISABLE_F
 import jaxtyping
 import pytest
 import torch
-from browser import chromium, new_context, page, show  # noqa: F401
+from browser import chromium, kept, new_context, page, show  # noqa: F401
 from hypothesis import HealthCheck, settings
 
 from book._tools.times import Clock

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from browser import served
+from browser import Record, served
 from epub_file import look_into
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 from visit import (
@@ -64,9 +64,10 @@ def base(request: pytest.FixtureRequest, origin: str) -> str:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", PAGES + EXTRA)
-def test_a_page(new_context: Callable[..., BrowserContext], origin: str, name: str, record_property) -> None:
+def test_a_page(kept: Callable[..., tuple[Page, Record]], origin: str, name: str, record_property) -> None:
     """All that is asked of a page, in one visit; each complaint begins with the name of its check in `visit.py`."""
-    seen = visit(new_context(viewport=TELEPHONE).new_page(), origin, name, code_is_read=name == CODE)
+    page, record = kept(viewport=TELEPHONE)
+    seen = visit(page, origin, name, record=record, code_is_read=name == CODE)
     left_out = (TEXT if name in EXTRA else ()) + (AXE if name.startswith(REFERENCE) else ())
     left_out += () if name in CHAPTERS else CHAPTER
     assert look(seen, tuple(check for check in ALL if check not in left_out)) == []

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browser import served
-from playwright.sync_api import BrowserContext
+from browser import Record, served
+from playwright.sync_api import Page
 from visit import (
     ALL,
     BYTES,
@@ -113,12 +113,13 @@ def shelf(tmp_path_factory) -> Iterator[tuple[Path, str]]:
 
 
 @pytest.fixture
-def complaints(shelf: tuple[Path, str], new_context: Callable[..., BrowserContext]) -> Callable[..., list[str]]:
+def complaints(shelf: tuple[Path, str], kept: Callable[..., tuple[Page, Record]]) -> Callable[..., list[str]]:
     folder, address = shelf
 
     def found(html: str, *checks: Check) -> list[str]:
         (folder / "page.html").write_text(html, "utf-8")
-        return look(visit(new_context(viewport=TELEPHONE).new_page(), address, "page.html"), checks)
+        page, record = kept(viewport=TELEPHONE)
+        return look(visit(page, address, "page.html", record=record), checks)
 
     return found
 

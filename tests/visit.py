@@ -11,7 +11,7 @@ from pathlib import Path
 
 from axe_playwright_python.base import AXE_SCRIPT
 from browser import Record, frame, move_something, watch
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Page, expect
 
 BYTES = 6_000_000  # of one page with everything that it asks for
 TWO_SCREENS = 2000  # px, of a page 1,280 wide
@@ -74,20 +74,16 @@ class Visit:
 Check = Callable[[Visit], Iterator[str]]
 
 
-def visit(page: Page, base: str, name: str, *, code_is_read: bool = False) -> Visit:
-    """Open a page in the context that there is, light, with motion reduced, and wait until its formulas stand."""
-    record = watch(page)
-    page.on("response", lambda response: weigh(record, response))
+def visit(page: Page, base: str, name: str, *, record: Record | None = None, code_is_read: bool = False) -> Visit:
+    """Open a page in the context that there is, light, with motion reduced, and wait until its formulas stand.
+
+    A page that is kept from test to test comes with its record.
+    """
+    record = record or watch(page)
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.goto(base + name, wait_until="load")
     page.evaluate(READY)
     return Visit(page, record, base, code_is_read)
-
-
-def weigh(record: Record, response: Response) -> None:
-    record.weight += int(response.headers.get("content-length") or 0)
-    if response.status >= 400:
-        record.failed.append(f"{response.url}: {response.status}")
 
 
 def look(seen: Visit, checks: tuple[Check, ...]) -> list[str]:
