@@ -109,6 +109,16 @@ def test_features_are_of_this_script_and_add_up(features):
     assert (len(words), len(set(words))) == (given["floors"]["uses"], given["floors"]["lemmas"])
 
 
+def test_untrained_features_are_of_these_scripts(features):
+    given = json.loads((features.RESULTS.with_name("features_untrained") / "metrics.json").read_text("utf-8"))
+    check_the_code(given, "features_untrained")
+    trained = metrics(features)
+    assert given["features"] == trained["script"]
+    assert given["setting"] == trained["setting"]["senses"]
+    assert given["arm"] == list(trained["senses"])[-1]
+    assert len(given["likeness"]) == given["setting"]["seeds"]
+
+
 def test_memory_grows_as_it_was_measured(features):
     """Counted tensors, no time and no process: the same everywhere."""
     small = {"memory": {"d": 8, "lengths": [32, 64], "block": 4}}
