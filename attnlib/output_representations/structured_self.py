@@ -64,8 +64,9 @@ def penalty(weights: Float[Tensor, "*batch hop time"]) -> Float[Tensor, "*batch"
         = \sum_i \bigl(\lVert a_i \rVert^2 - 1\bigr)^2 + 2 \sum_{i < j} (a_i \cdot a_j)^2
 
     The first sum draws each row to a single token, the second draws rows apart. It is zero exactly where each row is
-    on one token and no two rows are on the same. With ``r`` hops and ``n < r`` tokens it is at least ``r - n``, for
-    :math:`A A^\top` then has ``r - n`` eigenvalues of zero; with one token it is ``r (r - 1)`` whatever the weights.
+    on one token and no two rows are on the same. With ``r`` hops and ``n < r`` tokens it is at least
+    ``r - n + (r / n - 1)^2``, reached by rows between even and one token; with one token it is ``r (r - 1)`` whatever
+    the weights.
 
     Args:
         weights: :math:`A`, ``(*batch, hop, time)``, rows that sum to one, with zeros at what the mask hides.

@@ -10,8 +10,9 @@ weight: a group of all features is attention as elsewhere, groups of one are mul
 marked another way are wanted at once, from one sum and one layer. ``senses``: a word in an example sentence of WordNet,
 and the others around it; wanted is which of its coarse senses (the lexicographers' files in which it occurs) is meant.
 Word vectors are counted from glosses, without labels, and stay; how often the word has each sense in training is given
-to all arms. Every sentence is tested once, by a model that was not trained with it. ``memory``: the bytes of all
-tensors that the reference and the chunked path hold at once, beyond their arguments.
+to all arms, and one arm has nothing but that and the word's own vector. Every sentence is tested once, by a model that
+was not trained with it. ``memory``: the bytes of all tensors that the reference and the chunked path hold at once,
+beyond their arguments.
 
 Rates are searched for each arm alike, on examples that are neither trained nor tested with. What is
 done lies in ``runs/features``: a script that was killed goes on.
@@ -64,19 +65,19 @@ SETTING: dict[str, Any] = {
     "senses": {
         "d": 48,
         "words": 16,
-        "steps": 300,
-        "batch": 128,
+        "steps": 200,
+        "batch": 64,
         "folds": 5,
-        "seeds": 2,
+        "seeds": 5,
         "dropout": 0.3,
-        "rates": [0.002, 0.006],
+        "rates": [0.0007, 0.002, 0.006],
         "least": 3,
         "near": 5,
     },
     "memory": {"d": 32, "lengths": [128, 256, 512], "block": 16},
 }
-GROUPS = {"two": 2, "four": 4, "a weight per feature": None}  # None: as many as there are features; all others: one
-ARMS = ("even", "one weight", "four", "a weight per feature")
+GROUPS = {"two": 2, "a weight per feature": None}  # None: as many as there are features; all others: one
+ARMS = ("word alone", "even", "one weight", "a weight per feature")
 MADE_ARMS = ("even", "one weight", "one weight, a hidden layer", "two", "a weight per feature")
 State = dict[str, Tensor]
 
@@ -90,9 +91,12 @@ def grouped(energies: Tensor, groups: int | None) -> Tensor:
 
 
 def of_arms(energies: Tensor, arms: tuple[str, ...]) -> Tensor:
-    """Energies ``(arm * run, ...)``, each arm's in its own groups; even ones are all zero."""
+    """Energies ``(arm * run, ...)``, each arm's in its own groups; those of arms that do not choose are all zero."""
     each = energies.unflatten(0, (len(arms), -1))
-    done = [e * 0 if arm == "even" else grouped(e, GROUPS.get(arm, 1)) for e, arm in zip(each, arms, strict=True)]
+    done = [
+        e * 0 if arm in ("even", "word alone") else grouped(e, GROUPS.get(arm, 1))
+        for e, arm in zip(each, arms, strict=True)
+    ]
     return torch.cat(done)
 
 
@@ -274,7 +278,9 @@ def sense_answer(
     energies = of_arms(5 * torch.tanh((asks + offers) / 5), arms)
     seen = (tokens <= len(table) - 2) & (torch.arange(tokens.shape[-1]) != given.place[index].unsqueeze(-1))
     found = attend_features(energies.unsqueeze(-3), value, mask=seen.repeat(len(arms), 1, 1).unsqueeze(-2))
-    scores = linear(state, "answer", torch.cat([own, found.context.squeeze(-2)], -1))
+    others = torch.tensor([arm != "word alone" for arm in arms]).repeat_interleave(index.shape[0])
+    context = found.context.squeeze(-2) * others[:, None, None]
+    scores = linear(state, "answer", torch.cat([own, context], -1))
     counts = torch.stack([given.counts[fold, i] for fold, i in zip(folds.tolist(), index, strict=True)])
     # In training a use does not count itself: else its own sense would always be a known one.
     own_kind = F.one_hot(given.kind[index], counts.shape[-1]) if dropout else 0
@@ -341,19 +347,30 @@ def sense_judged(state: State, arm: str, setting: dict[str, Any]) -> dict[str, l
 
 
 def sense_floors(setting: dict[str, Any]) -> dict[str, Any]:
-    """What needs no context: one of the word's senses at random, and its commonest in training."""
-    given, chance, common, lemmas = senses(), [], [], set()
+    """What needs no context: one of the word's senses at random, and its commonest in training; of several that are
+    equally common each is taken as often as the others, as no training tells them apart."""
+    given, lemmas = senses(), set()
+    chance: list[float] = []
+    common: list[float] = []
+    tied: list[float] = []
+    tested: list[int] = []
     for fold in range(setting["senses"]["folds"]):
         index = several(fold, lambda part, fold=fold: part == fold)
         counts = given.counts[fold, index]
         chance += (1 / (counts > 0).sum(-1)).tolist()
-        common += (counts.argmax(-1) == given.kind[index]).double().tolist()
+        most = (counts == counts.amax(-1, keepdim=True)).double()
+        common += (most.gather(1, given.kind[index].unsqueeze(-1)).squeeze(-1) / most.sum(-1)).tolist()
+        tied += (most.sum(-1) > 1).double().tolist()
         lemmas |= {given.uses[i].lemma for i in index.tolist()}
+        tested += index.tolist()
+    number = {lemma: i for i, lemma in enumerate(sorted(lemmas))}
     return {
         "uses": len(chance),
         "lemmas": len(lemmas),
         "chance": round(fmean(chance), 4),
         "commonest": round(fmean(common), 4),
+        "tied": round(fmean(tied), 4),
+        "of word": [number[given.uses[i].lemma] for i in sorted(tested)],  # in the order of what is right
     }
 
 
@@ -432,6 +449,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # squares of small gradients are so small that they cost a third of the time
     setting, folder = SETTING, RUNS
     if options.smoke:
         setting, folder = json.loads(json.dumps(SETTING)), Path(tempfile.mkdtemp())
@@ -448,7 +466,7 @@ def main() -> None:
     taken = memory(setting)
     say(f"memory: {taken}")
     floors = sense_floors(setting)
-    say(f"floors: {floors}")
+    say(f"floors: { {name: value for name, value in floors.items() if name != 'of word'} }")
     found = best_senses(folder, setting)
     for arm, each in found.items():
         rest = {name: value for name, value in each.items() if name != "right"}

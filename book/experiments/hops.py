@@ -7,9 +7,10 @@ A sentence about a film or of a customer's review in, the sign of its mean ratin
 left out. Annotations are made of windows of three words, five hops sum them up, and one layer answers. The hops'
 penalty, the sum of squares of the paper's Eq. 8 as a mean over the examples, is added times a coefficient; each
 coefficient gets the same rates, of which the best on held-out sentences is kept, and the same seeds, batches and steps.
-Two more
-arms have one part of the penalty each: its diagonal, which draws a hop to one token, and the rest, which draws hops
-apart. Two floors have the same shapes: one hop, five times, and means. Sentences of one review stay in one part. All
+Where the largest rate is the best, a larger one is tried too.
+More arms have one part of the penalty each: its diagonal, which draws a hop to one token, and the rest, which draws
+hops apart. The parts differ in size, so each is tried with several coefficients, of which two are the same for both.
+Two floors have the same shapes: one hop, five times, and means. Sentences of one review stay in one part. All
 coefficients and seeds are trained side by side, on the first axis.
 
 The maps are those of the first seed on texts of our own; with them are stored the weights that they come from, and of
@@ -23,6 +24,8 @@ import json
 import sys
 import tempfile
 import time
+from collections import defaultdict
+from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -56,12 +59,13 @@ SETTING: dict[str, Any] = {
     "words": 24,
     "steps": 300,
     "batch": 64,
-    "rates": [0.004, 0.012],
+    "rates": [0.004, 0.012, 0.036],
+    "further": [0.1],  # for what is best at the largest so far
     "coefficients": [0, 0.001, 0.01, 0.03, 0.1, 0.3, 1],
-    "part": 0.1,  # the coefficient of either part of the penalty alone
+    "parts": {"sharp": [0.01, 0.1, 1], "apart": [0.1, 1, 10]},  # coefficients of one part of the penalty alone
     "seeds": 5,
 }
-SMOKE = {"steps": 6, "rates": [0.008], "coefficients": [0, 1], "seeds": 1}
+SMOKE = {"steps": 6, "rates": [0.008], "further": [], "coefficients": [0, 1], "seeds": 1}
 PARTS = ("sharp", "apart")
 FLOORS = ("one hop", "means")
 TEXTS = (
@@ -69,6 +73,10 @@ TEXTS = (
     "a dull story , wonderful music , and an ending that is simply bad",
     "great camera , easy to use , and the pictures are beautiful",
 )
+
+
+Trial = tuple[float, list[dict[str, Tensor]]]
+Arms = list[tuple[str, float]]  # what an arm is called, and its coefficient
 
 
 class Sentences(NamedTuple):
@@ -136,13 +144,13 @@ def table(vocabulary: Vocabulary, part: list[tuple[tuple[str, ...], bool]]) -> S
     return Sentences(tokens, lengths, torch.tensor([float(sign) for _, sign in part]))
 
 
-def trained(rate: float, setting: dict[str, Any]) -> dict[str, Tensor]:
-    """The states of all arms, each with all seeds, ``(arm * seed, ...)``."""
+def trained(rate: float, setting: dict[str, Any], which: Arms) -> dict[str, Tensor]:
+    """The states of these arms, each with all seeds, ``(arm * seed, ...)``."""
     vocabulary, parts = data()
-    made = [seeded(seed, len(vocabulary), setting, arm) for arm, _ in arms(setting) for seed in range(setting["seeds"])]
+    made = [seeded(seed, len(vocabulary), setting, arm) for arm, _ in which for seed in range(setting["seeds"])]
     learned, fixed = stack_module_state(made)
-    names = [arm for arm, _ in arms(setting) for _ in range(setting["seeds"])]
-    coefficients = torch.tensor([c for _, c in arms(setting) for _ in range(setting["seeds"])])
+    names = [arm for arm, _ in which for _ in range(setting["seeds"])]
+    coefficients = torch.tensor([c for _, c in which for _ in range(setting["seeds"])])
     side_by_side = torch.vmap(
         functools.partial(functional_call, made[0].train()), in_dims=((0, 0), 0), randomness="different"
     )
@@ -150,7 +158,7 @@ def trained(rate: float, setting: dict[str, Any]) -> dict[str, Tensor]:
 
     def loss(step: int) -> Tensor:
         shape = (setting["seeds"], setting["batch"])  # batches are those of the seed, whatever the arm
-        index = torch.randint(len(train.signs), shape, generator=order).repeat(len(arms(setting)), 1)
+        index = torch.randint(len(train.signs), shape, generator=order).repeat(len(which), 1)
         lengths, signs = train.lengths[index], train.signs[index]
         tokens = train.tokens[index][..., : int(lengths.max())]
         energies, weights = side_by_side((learned, fixed), (tokens, lengths))
@@ -167,9 +175,15 @@ def seeded(seed: int, words: int, setting: dict[str, Any], arm: str) -> Reader:
     return Reader(words, setting, arm)
 
 
-def arms(setting: dict[str, Any]) -> list[tuple[str, float]]:
+def arms(setting: dict[str, Any]) -> Arms:
     hops = [("hops", c) for c in setting["coefficients"]]
-    return [*hops, *((arm, setting["part"]) for arm in PARTS), *((arm, 0.0) for arm in FLOORS)]
+    parts = [(part, float(c)) for part in PARTS for c in setting["parts"][part]]
+    return [*hops, *parts, *((arm, 0.0) for arm in FLOORS)]
+
+
+def called(arm: str, coefficient: float) -> str:
+    """The name of an arm in the results: a coefficient, a part and its coefficient, or a floor."""
+    return f"{coefficient:g}" if arm == "hops" else f"{arm} {coefficient:g}" if arm in PARTS else arm
 
 
 def penalised(weights: Tensor, names: list[str]) -> Tensor:
@@ -232,35 +246,29 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true")
     smoke = parser.parse_args().smoke
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # squares of small gradients are so small that they cost half of the time
     setting = {**SETTING, **SMOKE} if smoke else SETTING
     folder = Path(tempfile.mkdtemp()) if smoke else RUNS
     started = time.perf_counter()
     vocabulary, parts = data()
     model = Reader(len(vocabulary), setting).eval()
-    trials = {rate: kept(folder / f"{rate}.pt", functools.partial(trained, rate, setting)) for rate in setting["rates"]}
+    trials = searched(folder, model, setting)
     chosen, results, states = {}, {}, {}
-    for number, (arm, coefficient) in enumerate(arms(setting)):
-        name = f"{coefficient:g}" if arm == "hops" else arm
-        mine = slice(number * setting["seeds"], (number + 1) * setting["seeds"])
-        tried = {}
-        for rate, stacked in trials.items():
-            each = []
-            for state in unstacked(stacked, mine):
-                model.load_state_dict(state)
-                each.append(judged(model, parts["choose"])["loss"])
-            tried[str(rate)] = round(fmean(each), 4)
-        best = min(tried, key=tried.__getitem__)
-        own, runs = unstacked(trials[float(best)], mine), []
+    for arm, coefficient in arms(setting):
+        name, tried = called(arm, coefficient), trials[arm, coefficient]
+        best = min(tried, key=lambda rate: tried[rate][0])
+        own, runs = tried[best][1], []
         for state in own:
             model.load_state_dict(state)
             runs.append(judged(model, parts["test"]))
         if arm == "hops":
             states[name] = {key: value.half() for key, value in own[0].items()}
             states[name]["vectors.weight"] = states[name]["vectors.weight"][torch.tensor(shown()[1])]
-        chosen[name], results[name] = {"search": tried, "rate": float(best)}, runs
+        search = {str(rate): loss for rate, (loss, _) in tried.items()}
+        chosen[name], results[name] = {"search": search, "rate": best}, runs
         right = [round(fmean(each["right"]), 3) for each in runs]
         told = {key: runs[0][key] for key in ("overlap", "reach", "reach together", "penalty")}
-        print(f"{time.perf_counter() - started:6.0f} s  {name}: {tried} {right} {told}", flush=True)
+        print(f"{time.perf_counter() - started:6.0f} s  {name}: {search} {right} {told}", flush=True)
     if smoke:
         return
     words = shown()[0]
@@ -299,6 +307,23 @@ def stored(metrics: dict[str, Any]) -> dict[str, Any]:
         "reach": [round(fmean(run["reach"] for run in each), 2) for each in runs],
         "right": [round(fmean(fmean(run["right"]) for run in each), 3) for each in runs],
     }
+
+
+def searched(folder: Path, model: Reader, setting: dict[str, Any]) -> dict[tuple[str, float], dict[float, Trial]]:
+    """Of each arm and rate: the loss on sentences to choose by, and the states of the seeds."""
+    seeds, found = setting["seeds"], defaultdict(dict)
+    for rate in [*setting["rates"], *setting["further"]]:
+        which = arms(setting)
+        if rate in setting["further"]:
+            which = [arm for arm in which if min(found[arm].values(), key=itemgetter(0)) is found[arm][max(found[arm])]]
+        stacked = kept(folder / f"{rate}.pt", functools.partial(trained, rate, setting, which)) if which else {}
+        for number, arm in enumerate(which):
+            own, losses = unstacked(stacked, slice(number * seeds, (number + 1) * seeds)), []
+            for state in own:
+                model.load_state_dict(state)
+                losses.append(judged(model, data()[1]["choose"])["loss"])
+            found[arm][rate] = round(fmean(losses), 4), own
+    return found
 
 
 def unstacked(states: dict[str, Tensor], which: slice) -> list[dict[str, Tensor]]:

@@ -31,11 +31,12 @@ def test_hops_are_of_this_script_and_add_up(hops):
     check_the_code(given, "hops")
     setting = given["setting"]
     assert setting == json.loads(json.dumps(hops.SETTING))
-    names = [f"{c:g}" for c in setting["coefficients"]]
-    assert list(given["runs"]) == [*names, *hops.PARTS, *hops.FLOORS]
+    assert list(given["runs"]) == [hops.called(arm, c) for arm, c in hops.arms(setting)]
     for name, runs in given["runs"].items():
         chosen = given["chosen"][name]
-        assert list(chosen["search"]) == [str(rate) for rate in setting["rates"]]
+        losses, rates = chosen["search"], [str(rate) for rate in setting["rates"]]
+        largest_is_best = min(rates, key=losses.__getitem__) == rates[-1]
+        assert list(losses) == [*rates, *(str(rate) for rate in setting["further"] if largest_is_best)]
         assert chosen["rate"] == float(min(chosen["search"], key=chosen["search"].__getitem__))
         assert [len(run["right"]) for run in runs] == [given["sentences"]["test"]] * setting["seeds"]
     assert json.loads(hops.STORE.read_text("utf-8")) == hops.stored(given)
@@ -68,6 +69,14 @@ def test_arms_of_hops_are_what_their_names_say(hops):
     torch.testing.assert_close(means[1, 0], torch.tensor([0.5, 0.5, 0, 0, 0, 0]))
 
 
+def test_parts_are_compared_at_the_same_coefficients(hops):
+    sharp, apart = (set(hops.SETTING["parts"][part]) for part in hops.PARTS)
+    assert len(sharp & apart) >= 2
+    names = [hops.called(arm, c) for arm, c in hops.arms(hops.SETTING)]
+    assert len(set(names)) == len(names)
+    assert {"0", "1", "sharp 1", "apart 10", "means"} <= set(names)
+
+
 def test_overlap_and_reach(hops):
     rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
     assert hops.overlap(rows[:2]) == 0
@@ -96,6 +105,18 @@ def test_features_are_of_this_script_and_add_up(features):
     for found in given["senses"].values():
         assert found["rate"] == float(min(found["search"], key=found["search"].__getitem__))
         assert [len(run) for run in found["right"]] == [given["floors"]["uses"]] * setting["senses"]["seeds"]
+    words = given["floors"]["of word"]
+    assert (len(words), len(set(words))) == (given["floors"]["uses"], given["floors"]["lemmas"])
+
+
+def test_untrained_features_are_of_these_scripts(features):
+    given = json.loads((features.RESULTS.with_name("features_untrained") / "metrics.json").read_text("utf-8"))
+    check_the_code(given, "features_untrained")
+    trained = metrics(features)
+    assert given["features"] == trained["script"]
+    assert given["setting"] == trained["setting"]["senses"]
+    assert given["arm"] == list(trained["senses"])[-1]
+    assert len(given["likeness"]) == given["setting"]["seeds"]
 
 
 def test_memory_grows_as_it_was_measured(features):
@@ -127,8 +148,9 @@ def test_groups_of_features_share_the_mean_of_their_energies(features):
     torch.testing.assert_close(one, energies[1].mean(-1, keepdim=True).expand(5, 12))
 
 
-def test_a_sentence_is_tested_by_a_model_that_has_not_seen_it(features, monkeypatch):
-    """Words of two senses in five folds: counts leave out the fold that is tested and the one that chooses."""
+@pytest.fixture
+def small(features, monkeypatch):
+    """A word of two senses in twenty sentences, and a pie that is always food."""
     senses = [
         wordnet.Sense(
             f"noun {kind}", f"noun.{kind}", ("bank",), "a bank", tuple(f"the bank {kind} {n}x" for n in words)
@@ -140,8 +162,13 @@ def test_a_sentence_is_tested_by_a_model_that_has_not_seen_it(features, monkeypa
     monkeypatch.setitem(features.SETTING["senses"], "least", 1)
     monkeypatch.setattr(features, "vectors", lambda: ({"the": 0, "bank": 1}, torch.zeros(2, 48)))
     features.senses.cache_clear()
-    given = features.senses()
+    yield features.senses()
     features.senses.cache_clear()
+
+
+def test_a_sentence_is_tested_by_a_model_that_has_not_seen_it(features, small):
+    """Words of two senses in five folds: counts leave out the fold that is tested and the one that chooses."""
+    given = small
     assert {use.lemma for use in given.uses} == {"bank"}  # a pie is always food
     for fold in range(5):
         left = (given.fold != fold) & (given.fold != (fold + 1) % 5)
@@ -149,3 +176,36 @@ def test_a_sentence_is_tested_by_a_model_that_has_not_seen_it(features, monkeypa
         assert torch.equal(given.counts[fold, 0], kinds.float())
     assert (given.tokens[:, 1] == 1).all()
     assert fmean((given.place == 1).tolist()) == 1
+
+
+def test_the_word_alone_hears_of_no_other_word(features, small):
+    d, kinds = 48, len(wordnet.KINDS)
+    sizes = {"value": (d, d), "query": (d, d), "key": (d, d), "answer": (kinds, 2 * d)}
+    arms = ("word alone", "even")
+    state = features.layers(sizes, 1, len(arms))
+    index, fold = torch.arange(4)[None], torch.tensor([0])
+    before = features.sense_answer(state, index, fold, arms)[0]
+    small.tokens[small.tokens == 0] = 1  # "the" becomes another word
+    after = features.sense_answer(state, index, fold, arms)[0]
+    assert torch.equal(before[0], after[0])
+    assert before[1].allclose(after[1])  # all vectors are zero here: nothing to hear
+    state["value.bias"].data += 1
+    louder = features.sense_answer(state, index, fold, arms)[0]
+    assert torch.equal(before[0], louder[0])
+    assert not torch.equal(after[1], louder[1])
+
+
+def test_the_commonest_kind_is_shared_where_several_are(features, small):
+    """Right as often as a draw among the commonest is; taking the first of them would flatter or wrong the floor."""
+    wanted, chance = [], []
+    for fold in range(5):
+        index = features.several(fold, lambda part, fold=fold: part == fold)
+        for use in index.tolist():
+            counts = small.counts[fold, use]
+            best = (counts == counts.max()).nonzero().flatten().tolist()
+            wanted.append((small.kind[use].item() in best) / len(best))
+            chance.append(1 / int((counts > 0).sum()))
+    found = features.sense_floors(features.SETTING)
+    assert found["commonest"] == pytest.approx(fmean(wanted), abs=1e-4)
+    assert found["chance"] == pytest.approx(fmean(chance), abs=1e-4)
+    assert found["uses"] == len(wanted) == len(found["of word"])

@@ -29,8 +29,8 @@ PRESETS = [
     ),
     preset(
         "Spread",
-        "Each hop is on a few words and no two are on quite the same, and fewer sentences are answered right than "
-        "without the penalty.",
+        "Each hop is on a few words and has its most on another than the other hops have, and fewer sentences are "
+        "answered right than without the penalty.",
         text=0,
         coefficient=COEFFICIENTS.index("0.03"),
         hop=0,

@@ -52,9 +52,11 @@ def test_preset_no_penalty():
 
 def test_preset_spread():
     made = HopsAndPenalty(preset="Spread")
-    assert made.reach < 3
+    assert made.reach < 6
     assert made.overlap < 0.25
     at = made.coefficient
+    rows = STORED["maps"][at][made.text]
+    assert len({max(range(len(row)), key=row.__getitem__) for row in rows}) == len(rows)
     assert STORED["right"][at] < STORED["right"][0] - 0.01
 
 
