@@ -1,8 +1,10 @@
 """What factors are worth, and synthesizers: do the networks of the scripts do what is said of them?"""
 
+import json
+
 import pytest
 import torch
-from test_experiments import script
+from test_experiments import check_the_code, script
 
 from attnlib.frontiers.factors import Factors
 from attnlib.frontiers.synthesizer_layer import Dense, FactorisedDense, FactorisedRandom, Random, Synthesizer
@@ -145,3 +147,17 @@ def test_training_moves_what_is_trained_and_nothing_else(synthesizers, monkeypat
     assert not torch.equal(found["value"], start["value"])
     again = s.train("random, fixed", "recall", 0.01)
     assert all(torch.equal(part, again[name]) for name, part in found.items())
+
+
+def test_results_are_of_this_script_and_say_where_content_counts(synthesizers):
+    metrics = json.loads((synthesizers.RESULTS / "metrics.json").read_text("utf-8"))
+    check_the_code(metrics, "synthesizers")
+    assert metrics["setting"] == synthesizers.SETTING
+    runs = metrics["runs"]
+    worst = {name: min(run["test"]) for name, run in runs.items()}
+    best = {name: max(run["test"]) for name, run in runs.items()}
+    for task in ("reversed", "shifted"):  # which place is read follows from the place alone
+        assert worst[f"{task}, random"] > 0.99 > 0.4 > best[f"{task}, random, fixed"]
+    for kind in ("dense", "random", "factorised dense", "factorised random"):  # it follows from what stands there
+        assert best[f"recall, {kind}"] < 0.4 < 0.99 < worst["recall, dot"]
+    assert min(worst["recall, random and dot"], worst["recall, dense and dot"]) > 0.99
