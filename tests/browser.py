@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Response, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, CDPSession, Locator, Page, Response, expect, sync_playwright
 
 from book._tools.chromium import ARGUMENTS, MISSING, find_chromium
 
@@ -95,10 +95,10 @@ def new_context(chromium: Browser) -> Iterator[Callable[..., BrowserContext]]:
 def kept(chromium: Browser) -> Callable[..., tuple[Page, Record]]:
     """A page that outlives its test, one for each set of options: to make one costs more than most tests do with it.
 
-    It comes empty, without storage, in the size and colours that were asked for, with a record that begins anew. A
-    test that changes anything else (routes, permissions, scripts at the start) takes a fresh one.
+    It comes empty, without storage and cache, in the size and colours that were asked for, with a new record. A test
+    that changes anything else (routes, permissions, scripts at the start, the clock) takes a fresh one.
     """
-    pages: dict[str, tuple[Page, Record]] = {}
+    pages: dict[str, tuple[Page, Record, CDPSession]] = {}
 
     def hand_out(**options: Any) -> tuple[Page, Record]:
         options = {"viewport": DESK, "color_scheme": "light", "reduced_motion": "no-preference"} | options
@@ -107,13 +107,13 @@ def kept(chromium: Browser) -> Callable[..., tuple[Page, Record]]:
             context = chromium.new_context(**options)
             context.set_default_timeout(PATIENCE)
             page = context.new_page()
-            pages[name] = page, watch(page)
-        page, record = pages[name]
+            pages[name] = page, watch(page), context.new_cdp_session(page)
+        page, record, client = pages[name]
         page.evaluate("if (location.protocol !== 'about:') localStorage.clear()")
         page.goto("about:blank")
+        client.send("Network.clearBrowserCache")
         page.set_viewport_size(options["viewport"])
         page.emulate_media(color_scheme=options["color_scheme"], reduced_motion=options["reduced_motion"])
-        page.mouse.move(0, 0)
         record.forget()
         return page, record
 
@@ -127,11 +127,11 @@ def page(new_context: Callable[..., BrowserContext]) -> Page:
 
 
 @pytest.fixture
-def show(kept: Callable[..., tuple[Page, Record]]) -> Callable[..., Page]:
-    """Opens a page that holds one widget, and waits until it is drawn."""
+def show(request: pytest.FixtureRequest, kept: Callable[..., tuple[Page, Record]]) -> Callable[..., Page]:
+    """Opens a page that holds one widget, and waits until it is drawn: a kept one, or the test's own `page`."""
 
     def open_page(widget: object, theme: str = "light") -> Page:
-        page, _ = kept()
+        page = request.getfixturevalue("page") if "page" in request.fixturenames else kept()[0]
         page.set_content(
             f'<html lang="en" data-theme="{theme}"><body><main>{widget._repr_html_()}</main></body></html>'
         )
