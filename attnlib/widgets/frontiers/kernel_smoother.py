@@ -60,7 +60,7 @@ PRESETS = [
     ),
     _preset(
         "Three features",
-        "(1 + qk)² is a product of three features: the curve bends, no weight is negative, and a key where 1 + qk = 0, "
+        "(1 + qk)² is a product of three features: the curve bends a little, no weight is negative, and a key where 1 + qk = 0, "
         "here F, weighs nothing.",
         kernel="polynomial",
         width=1.0,
