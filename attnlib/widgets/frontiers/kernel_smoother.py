@@ -1,4 +1,4 @@
-"""KernelSmoother: keys on a line, each with a value, and the mean that a kernel makes of them wherever the query goes."""
+"""KernelSmoother: keys on a line, each with a value, and the mean that a kernel makes of them for any query."""
 
 from collections.abc import Callable
 from functools import partial
@@ -45,8 +45,8 @@ PRESETS = [
     ),
     _preset(
         "Softmax attention",
-        "Its kernel is exp(qk): at q = 0 all keys weigh alike, and as q leaves 0 the farthest key on its side takes over, "
-        "for a dot product pays for length.",
+        "Its kernel is exp(qk): at q = 0 all keys weigh alike, and as q leaves 0 the farthest key on its side takes "
+        "over, for a dot product pays for length.",
         kernel="exponential",
         width=1.0,
         query=2.4,
@@ -60,8 +60,8 @@ PRESETS = [
     ),
     _preset(
         "Three features",
-        "(1 + qk)² is a product of three features: the curve bends a little, no weight is negative, and a key where 1 + qk = 0, "
-        "here F, weighs nothing.",
+        "(1 + qk)² is a product of three features: the curve bends a little, no weight is negative, and a key where "
+        "1 + qk = 0, here F, weighs nothing.",
         kernel="polynomial",
         width=1.0,
         query=-0.5,
@@ -97,7 +97,7 @@ class KernelSmoother(PresetWidget):
     weights = Output("one number a key")
     context = Output("the weighted mean")
 
-    sample: ClassVar = {"query": 0.25, "width": 1.5}
+    sample: ClassVar = {"query": 0.25}
     presets_of = ("points",)
 
     def smooth(self, query: Any) -> Attention:
