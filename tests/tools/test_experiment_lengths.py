@@ -1,8 +1,10 @@
 """What attention costs at each length: are the ways one function, do their bytes grow as they should, does it run?"""
 
+import json
+
 import pytest
 import torch
-from test_experiments import script
+from test_experiments import check_the_code, script
 from torch.testing import assert_close
 
 from attnlib.frontiers.linear import decode
@@ -11,6 +13,23 @@ from attnlib.frontiers.linear import decode
 @pytest.fixture(scope="module")
 def lengths():
     return script("lengths")
+
+
+def test_results_are_of_this_script_and_complete(lengths):
+    metrics = json.loads((lengths.RESULTS / "metrics.json").read_text("utf-8"))
+    check_the_code(metrics, "lengths")
+    setting = metrics["setting"]
+    assert setting == lengths.SETTING
+    assert list(metrics["passes"]) == [f"{what}, {seen}" for seen in ("causal", "all") for what in ("forward", "both")]
+    for ways in metrics["passes"].values():
+        assert list(ways) == list(lengths.WAYS)
+        assert max(len(found) for found in ways.values()) == len(ways["linear"]) > len(ways["softmax, matrix"])
+        for found in ways.values():
+            assert list(found) == [str(n) for n in setting["lengths"]][: len(found)]
+            assert all(3 <= len(each["seconds"]) <= setting["repeats"] for each in found.values())
+    for found in metrics["token"].values():
+        assert list(found) == [str(n) for n in setting["lengths"]]
+        assert all(len(each["seconds"]) == setting["tokens"] for each in found.values())
 
 
 @pytest.mark.parametrize("is_causal", [False, True])
