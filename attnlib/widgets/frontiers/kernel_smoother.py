@@ -102,7 +102,8 @@ class KernelSmoother(PresetWidget):
 
     def smooth(self, query: Any) -> Attention:
         """The attention of these queries ``(query,)``."""
-        key, value = tensor(self.points).split(1, -1)
+        pairs = tensor(self.points)
+        key, value = pairs[:, :1], pairs[:, 1:]
         chosen: dict[str, dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
             "radial": {"log_kernel": log_rbf_kernel},
             "exponential": {"log_kernel": log_exponential_kernel},
