@@ -10,12 +10,12 @@ import { number } from "../js/text.js";
 
 const MOST = 12;
 const STEPS = 240; // of the curve
-const WORDS = {
-  radial: "radial, exp(−(q − k)² / 2h²)",
-  exponential: "exponential, exp(qk / h²): softmax",
-  "elu + 1": "one feature, φ(q/h) φ(k/h), φ = elu + 1",
-  polynomial: "polynomial, (1 + qk / h²)ᵖ",
-  linear: "linear, qk / h²",
+const KERNELS = {
+  radial: ["radial", "exp(−(q − k)² / 2h²)"],
+  exponential: ["exponential (softmax)", "exp(qk / h²)"],
+  "elu + 1": ["one feature", "φ(q/h) φ(k/h), φ = elu + 1"],
+  polynomial: ["polynomial", "(1 + qk / h²)ᵖ"],
+  linear: ["linear", "qk / h²"],
 };
 const letter = (i) => String.fromCharCode(65 + i);
 const short = (value) => {
@@ -57,7 +57,7 @@ function drawing(view, get) {
       flows(points.length).forEach(({ node }, i) => {
         const [x1, y1] = board.place(points[i]);
         const weight = found.weights[i];
-        write(node, { x1, y1, x2, y2, "stroke-width": 1 + 9 * Math.min(Math.abs(weight), 1), "data-none": weight === 0, "data-negative": weight < 0 });
+        write(node, { x1, y1, x2, y2, "stroke-width": 0.5 + 9 * Math.min(Math.abs(weight), 1), "data-none": weight === 0, "data-negative": weight < 0 });
       });
       keys(points.length).forEach((each, i) => each.update(letter(i), { place: board.place(points[i]) }));
       context.update("c", { place: [x2, y2], hollow: end[1] !== found.context });
@@ -68,7 +68,7 @@ function drawing(view, get) {
 }
 
 function settings(view, get) {
-  const kernel = choice({ label: "Kernel", options: Object.entries(WORDS), onInput: (value) => view.set({ kernel: value }) });
+  const kernel = choice({ label: "Kernel", options: Object.entries(KERNELS).map(([name, [words]]) => [name, words]), onInput: (value) => view.set({ kernel: value }) });
   const width = slider({ label: "Bandwidth h", min: 0.1, max: 5, log: true, onInput: (value) => view.set({ width: value }) });
   const degree = slider({ label: "Degree p", min: 1, max: 6, step: 1, text: (value) => number(value, 0),
     onInput: (value) => view.set({ degree: value }) });
@@ -80,7 +80,7 @@ function settings(view, get) {
     update(state) {
       kernel.update(state.kernel);
       width.update(state.width, state.kernel === "linear" ? { disabled: true, note: "cancels" } : {});
-      degree.update(state.degree, state.kernel === "polynomial" ? {} : { disabled: true, note: "polynomial only" });
+      degree.update(state.degree, state.kernel === "polynomial" ? {} : { disabled: true, note: "none" });
       add.update({ disabled: state.points.length >= MOST });
       remove.update({ disabled: state.points.length < 2 });
     },
@@ -103,7 +103,7 @@ function build(view, first) {
     marks.update("query", "key", "context");
     const part = (i) => ({ text: number(found.weights[i], 3), part: Math.min(Math.abs(found.weights[i]), 1) });
     weights.update(state.points.map(([, value], i) => [letter(i), part(i), number(value), short(found.kernels[i])]),
-      { caption: `What each key gets at q = ${number(state.query)}` });
+      { caption: `Kernel ${KERNELS[state.kernel][1]} at q = ${number(state.query)}` });
     controls.update(state);
     const some = found.weights.some((weight) => weight < 0) ? " Some weights are negative: no distribution." : "";
     view.news(`q = ${number(state.query)}: the weighted mean of the values is c = ${number(found.context)}.${some}`);
