@@ -44,7 +44,7 @@ def of_subspaces(
     Source: Li et al. 2018, the disagreement on subspaces [li2018].
 
     Departs from the source: the paper writes one cosine of two matrices; it is taken per item here, and averaged, as in
-    the authors' code. That code adds 1 - D to the loss, and the mean over all sentences of a batch.
+    the authors' code. That code computes 1 - D, to be added to the loss, and the mean over all sentences of a batch.
 
     >>> import torch
     >>> alike, across, against = [[1.0, 0.0], [2.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [-3.0, 0.0]]

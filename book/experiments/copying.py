@@ -35,7 +35,7 @@ RUNS, RESULTS = HERE / "runs" / "copying", HERE / "results" / "copying"
 SETTING: dict[str, Any] = {
     "seeds": 5,
     "rates": [0.01, 0.003],
-    "steps": {"memory": 800, "LSTM": 2500},
+    "steps": {"memory": 2400, "LSTM": 6000},
     "batch": 16,
     "clip": 1.0,
     "bits": 4,

@@ -4,15 +4,16 @@
 
 Each place of a random text asks for the symbols right before it: *in order* for each of them, *added up* for the sum of
 their numbers. All arms have matrices of the same sizes, but for one whose queries and keys are larger; what differs is
-the number of parts into which they are cut, or what reads the contexts. Each arm is trained at each rate of the same
-grid, and with each strength where heads are made to disagree, and keeps what is best on texts that are neither trained
-nor tested with. Five seeds stand side by side on the first axis; all arms share their texts. Where heads are made to
+the number of parts into which they are cut, or what reads the contexts. Each arm is searched from where it begins to a
+neighbour (half or twice the rate, a tenth or ten times the strength of what makes heads disagree) for as long as one is
+better on texts that are neither trained nor tested with, so that what is chosen lies at no edge. All arms of a task
+begin at one rate; one with heads that disagree begins where the arm without that ended, and what is trained longer
+stays there. Five seeds stand side by side on the first axis; all arms share their texts. Where heads are made to
 disagree, and where they are left alone beside that, ten further seeds are trained with what was chosen, and tell what
-comes of it. Some eighty trainings of ten seconds each on one core. What is done lies in ``runs/heads``, so that a
-script that was killed goes on where it was; who changes a setting empties that folder first.
+comes of it. Some ninety trainings of ten seconds each on one core, one of two minutes. What is done lies in
+``runs/heads``, so that a script that was killed goes on where it was; who changes a setting empties that folder first.
 """
 
-import itertools
 import json
 import sys
 import time
@@ -38,8 +39,9 @@ RUNS, RESULTS = HERE / "runs" / "heads", HERE / "results" / "heads"
 SETTING: dict[str, Any] = {
     "seeds": 5,
     "further": [5, 10],
-    "rates": [0.01, 0.02],
-    "strengths": [0.1, 1.0],
+    "rate": {"in order": 0.02, "added up": 0.01},
+    "strength": 1.0,
+    "factors": [2, 10],
     "steps": 600,
     "longer": 2400,
     "batch": 32,
@@ -54,6 +56,16 @@ SETTING: dict[str, Any] = {
 }
 SYMBOLS, TIME, FIRST, SIZE = (SETTING[name] for name in ("symbols", "time", "first", "size"))
 State = dict[str, Tensor]
+Found = dict[str, list[Any]]
+
+
+class Trained(NamedTuple):
+    """What an arm comes to at one rate and strength: symbols right of the texts to choose by, all of the test."""
+
+    chosen_by: list[float]
+    test: Found
+    state: State
+    seconds: int
 
 
 class Arm(NamedTuple):
@@ -88,12 +100,13 @@ ARMS = [
     *(Arm("in order", 4, heads) for heads in (1, 2, 4, 8, 16, 32)),
     *(Arm("added up", 4, heads) for heads in (1, 2, 4, 16)),
     *(Arm("in order", 4, heads, hidden=True) for heads in (1, 4)),
-    Arm("in order", 8, 8),
-    *(Arm("in order", 8, 8, kind=kind) for kind in KINDS),
-    *(Arm("added up", 4, 4, kind=kind) for kind in KINDS),
-    *(Arm("in order", 2, heads) for heads in (1, 2, 4)),
+    *(Arm("in order", 2, heads) for heads in (1, 2)),
     Arm("in order", 4, 32, two=True),
     *(Arm(task, 4, 1, longer=True) for task in ("in order", "added up")),
+    Arm("in order", 8, 8),
+    *(Arm("in order", 8, 8, kind=kind) for kind in KINDS),
+    Arm("in order", 4, 32, longer=True),
+    *(Arm("added up", 4, 4, kind=kind) for kind in KINDS),
 ]
 
 
@@ -182,9 +195,10 @@ def held(name: str) -> Tensor:
 
 
 @torch.no_grad()
-def examine(arm: Arm, state: State, text: Tensor) -> dict[str, list[Any]]:
-    """By seed: share of places where all is right, share of symbols right (a sum to the nearest whole number), loss;
-    the three disagreements; and the mean weight of each head on each of the places that are asked for."""
+def examine(arm: Arm, state: State, text: Tensor) -> Found:
+    """By seed: share of places where all is right, share of symbols right (a sum to the nearest whole number); the
+    three disagreements; the share of the weight that falls on none of the places asked for, and the entropy of the
+    weights in nats, means over heads; and the mean weight of each head on each of the places asked for."""
     (answers, parts), right = run(arm, state, text), wanted(arm, text)
     each = answers.round() == right if arm.task == "added up" else answers.argmax(-1) == right
     found = {
@@ -195,6 +209,8 @@ def examine(arm: Arm, state: State, text: Tensor) -> dict[str, list[Any]]:
     ask = torch.arange(TIME - FIRST)
     on = [parts[1][..., ask, FIRST + ask - n].mean((1, 3)) for n in range(1, arm.back + 1)]
     found["weights"] = torch.stack(on, -1)  # (seed, head, place back)
+    found["elsewhere"] = 1 - found["weights"].double().sum(-1).mean(-1)
+    found["entropy"] = torch.special.entr(parts[1].double()).sum(-1).flatten(1).mean(-1)
     return {name: rounded(value) for name, value in found.items()}
 
 
@@ -203,44 +219,73 @@ def rounded(values: Tensor) -> list[Any]:
     return flat
 
 
-def chosen(arm: Arm) -> tuple[dict[str, Any], State]:
-    """What an arm comes to at its best rate and strength, and its parameters; from disk where it is done."""
-    path = RUNS / f"{arm.name}.pt"
+def tried(arm: Arm, rate: float, strength: float) -> Trained:
+    """One training; from disk where it is done."""
+    path = RUNS / f"{arm.name}, {rate}, {strength}.pt"
     if path.exists():
-        done: tuple[dict[str, Any], State] = torch.load(path, weights_only=True)
-        return done
-    started, searched, made = time.process_time(), {}, {}
-    for rate, strength in itertools.product(SETTING["rates"], [0.0] if arm.kind == "nothing" else SETTING["strengths"]):
-        setting = json.dumps([rate, strength])
-        made[setting] = train(arm, rate, strength)
-        searched[setting] = examine(arm, made[setting], held("choose by"))["each"]
-    best = max(searched, key=lambda setting: sum(searched[setting]))
-    found = {
-        "search": searched,
-        "best": json.loads(best),
-        "parameters": sum(value[0].numel() for value in made[best].values()),
-        "test": examine(arm, made[best], held("tested")),
-        "at each": {setting: examine(arm, state, held("tested")) for setting, state in made.items()},
-        "seconds": round(time.process_time() - started),
-    }
-    for other in found["at each"].values():
-        del other["weights"]
+        return Trained(*torch.load(path, weights_only=True))
+    started = time.process_time()
+    state = train(arm, rate, strength)
+    chosen_by, test = examine(arm, state, held("choose by"))["each"], examine(arm, state, held("tested"))
+    done = Trained(chosen_by, test, state, round(time.process_time() - started))
     RUNS.mkdir(parents=True, exist_ok=True)
-    torch.save((found, made[best]), path)
-    return found, made[best]
+    torch.save(tuple(done), path)
+    return done
 
 
-def further(arm: Arm, rate: float, strength: float) -> dict[str, list[Any]]:
+def told(found: Found) -> Found:
+    """In place of the weights by head and place, how many heads have more than half of theirs on one place."""
+    pointed = [sum(max(head) > 0.5 for head in heads) for heads in found["weights"]]
+    return {name: values for name, values in found.items() if name != "weights"} | {"pointed": pointed}
+
+
+def neighbours(rate: float, strength: float) -> list[list[tuple[float, float]]]:
+    """Other strengths, where there is one, and other rates."""
+    by_rate, by_strength = SETTING["factors"]
+    strengths = [(rate, strength / by_strength), (rate, strength * by_strength)] if strength else []
+    rates = [(rate / by_rate, strength), (rate * by_rate, strength)]
+    return [[(float(f"{one:.5g}"), float(f"{other:.5g}")) for one, other in near] for near in (strengths, rates)]
+
+
+def chosen(arm: Arm, begin: tuple[float, float]) -> tuple[dict[str, Any], State]:
+    """What an arm comes to at its best rate and strength, and its parameters: to the best neighbour until none is.
+
+    An arm that is trained longer stays where it begins.
+    """
+    made: dict[tuple[float, float], Trained] = {begin: tried(arm, *begin)}
+
+    def best() -> tuple[float, float]:
+        return max(made, key=lambda setting: sum(made[setting].chosen_by))  # the first of equals
+
+    moved = not arm.longer
+    while moved:
+        at, moved = best(), False
+        for near in neighbours(*at):
+            made |= {setting: tried(arm, *setting) for setting in near if setting not in made}
+            if moved := best() != at:
+                break
+    found = {
+        "search": {json.dumps(setting): done.chosen_by for setting, done in made.items()},
+        "best": list(best()),
+        "parameters": sum(value[0].numel() for value in made[best()].state.values()),
+        "test": made[best()].test,
+        "at each": {json.dumps(setting): told(done.test) for setting, done in made.items()},
+        "seconds": sum(done.seconds for done in made.values()),
+    }
+    return found, made[best()].state
+
+
+def further(arm: Arm, rate: float, strength: float) -> Found:
     """What further seeds come to with a rate and a strength that others chose; from disk where it is done."""
     path = RUNS / f"{arm.name}, further.pt"
     if path.exists():
-        done: dict[str, list[Any]] = torch.load(path, weights_only=True)
+        done: Found = torch.load(path, weights_only=True)
         return done
-    found: dict[str, list[Any]] = {}
+    found: Found = {}
     for first in SETTING["further"]:
         for name, values in examine(arm, train(arm, rate, strength, first), held("tested")).items():
             found[name] = found.get(name, []) + values
-    del found["weights"]
+    found = told(found)
     torch.save(found, path)
     return found
 
@@ -250,7 +295,9 @@ def main() -> None:
     runs: dict[str, Any] = {}
     kept: State = {}
     for arm in ARMS:
-        runs[arm.name], state = chosen(arm)
+        plain = runs.get(arm._replace(longer=False, kind="nothing").name)
+        rate = plain["best"][0] if plain else SETTING["rate"][arm.task]
+        runs[arm.name], state = chosen(arm, (rate, 0.0 if arm.kind == "nothing" else SETTING["strength"]))
         if (arm.task, arm.back, arm.hidden, arm.kind, arm.longer) == ("in order", 4, False, "nothing", False):
             kept |= {f"{arm.heads} {name}": value.half() for name, value in state.items() if arm.heads <= 4}
         right = sum(runs[arm.name]["test"]["all"]) / SETTING["seeds"]

@@ -2,10 +2,10 @@
 
     python book/experiments/pronunciations.py
 
-Two networks that differ in their seed alone. One setting, not searched: what is asked is what the heads of a network
-that works do, and not how well such a network can be made to work. Each is judged on words that were not trained with,
-which no seed chooses, as it is and with its numbers in one byte each; then with each head switched off alone, and with
-three at random. About ten minutes a network on one quiet core; a run that was broken off goes on.
+One network, of one seed. One setting, not searched: what is asked is what the heads of a network that works do, and not
+how well such a network can be made to work. It is judged on words that were not trained with, which no seed chooses, as
+it is and with its numbers in one byte each; then with each head switched off alone, and with three at random. About ten
+minutes on one quiet core; a run that was broken off goes on.
 """
 
 import functools

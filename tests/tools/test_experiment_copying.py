@@ -52,7 +52,7 @@ def test_the_machines_do_what_was_written_down(copying, metrics):
     wanted = run["rates"][str(run["best"])]["test"]
     for name in ("bits", "texts"):
         for length in ("10", "15"):
-            assert found[name][length] == pytest.approx(wanted[name][length], abs=0.02)
+            assert found[name][length] == pytest.approx(wanted[name][length], abs=0.05)
 
 
 def test_a_text_is_told_then_a_mark_then_nothing(copying):
