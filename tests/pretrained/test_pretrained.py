@@ -204,7 +204,7 @@ def test_smollm_is_the_loops_and_goes_on_with_a_rhyme(real):
     model = SmolLM(stored)
     pieces = smollm.BytePairs(stored.said["tokenizer.ggml.tokens"], stored.said["tokenizer.ggml.merges"])
     said = pieces.encode("We'll see  2 naïve owls")
-    assert [piece.text for piece in said] == ["We", "'ll", "Ġsee", "ĠĠ", "2", "Ġna", "Ã¯ve", "Ġow", "ls"]
+    assert [piece.text for piece in said] == ["We", "'ll", "Ġsee", "ĠĠ", "2", "Ġna", "Ã¯ve", "Ġowls"]
     tokens = [piece.number for piece in said[:6]]
     wanted = oracle.llama(stored.tensors, tokens, 9, 3, 1e5, stored.said["llama.attention.layer_norm_rms_epsilon"])
     with torch.no_grad():
