@@ -43,7 +43,7 @@ class MiniLM(nn.Module):
     Raises:
         ValueError: the heads do not divide the size of a vector.
 
-    Source: Devlin et al. 2019 [devlin2019]; this one: Wang et al. 2020 [wang2020minilm], six of whose layers were
+    Source: Devlin et al. 2019 [devlin2019]; this one: Wang et al. 2020 [wang2020], six of whose layers were
     trained further on pairs of sentences [reimers2019].
     """
 

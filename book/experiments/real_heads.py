@@ -39,14 +39,14 @@ HERE = Path(__file__).parent
 RUNS, RESULTS = HERE / "runs" / "real_heads", HERE / "results" / "real_heads"
 SETTING: dict[str, Any] = {
     "draws": 5,
-    "sentences": 30,
+    "sentences": 20,
     "words": [8, 20],
-    "texts": 8,
+    "texts": 5,
     "half": 25,
     "off": 6,
-    "off draws": 2,
+    "off draws": 3,
     "others": 3,
-    "meanings": {"words": [5, 16], "lemmas": 240, "triples": 2},
+    "meanings": {"words": [5, 16], "lemmas": 200, "triples": 1},
 }
 NEAR = 3  # places to each side that are told apart in a row
 PAIRS = {

@@ -212,5 +212,5 @@ def test_smollm_is_the_loops_and_goes_on_with_a_rhyme(real):
         check(SimpleNamespace(outputs=found.outputs, weights=found.weights), wanted, atol=1e-3)
         torch.testing.assert_close(found.weights.double(), torch.from_numpy(wanted[1]), rtol=0, atol=2e-5)
         rhyme = pieces.encode("One, two, three, four, five, six, seven,")
-        last = model(torch.tensor([piece.number for piece in rhyme]), need_weights=False).outputs[-1]
+        last = model(torch.tensor([piece.number for piece in rhyme]), need_weights=False).outputs[-1:]
     assert model.logits(last).argmax() == pieces.numbers["Ġeight"]
