@@ -46,7 +46,7 @@ SETTING: dict[str, Any] = {
     "off": 6,
     "off draws": 3,
     "others": 3,
-    "meanings": {"words": [5, 16], "lemmas": 200, "triples": 1},
+    "meanings": {"words": [5, 16], "triples": 3},
 }
 NEAR = 3  # places to each side that are told apart in a row
 PAIRS = {
@@ -381,7 +381,7 @@ def triples(all_readers: list[Reader]) -> tuple[list[Any], list[Triple]]:
     for use in wordnet.uses(senses()):
         if low <= len(use.words) <= high and simple(all_readers, use.words, use.place):
             by[use.sense.key.split()[0], use.lemma].append(use)
-    g, wanted, chosen = random.Random(1), [], []
+    g, chosen = random.Random(1), []
     for (_, lemma), found in sorted(by.items()):
         fit = [
             (a, b, c)
@@ -389,9 +389,7 @@ def triples(all_readers: list[Reader]) -> tuple[list[Any], list[Triple]]:
             if a.sense.key == b.sense.key and a.sense.kind != c.sense.kind and a.words != b.words
         ]
         if fit:
-            wanted.append((lemma, g.sample(fit, min(SETTING["meanings"]["triples"], len(fit)))))
-    for lemma, some in g.sample(wanted, min(SETTING["meanings"]["lemmas"], len(wanted))):
-        chosen += [(lemma, *three) for three in some]
+            chosen += [(lemma, *three) for three in g.sample(fit, min(SETTING["meanings"]["triples"], len(fit)))]
     uses = list(dict.fromkeys(use for _, *three in chosen for use in three))
     number = {use: i for i, use in enumerate(uses)}
     return uses, [Triple(lemma, *(number[use] for use in three)) for lemma, *three in chosen]
@@ -512,14 +510,17 @@ def meanings(reader: Reader, uses: list[Any], held: list[Triple]) -> dict[str, A
 
 def shown_heads(reader: Reader, found: dict[str, Any]) -> dict[str, Head]:
     """A head for each thing that is to be seen: the one of the highest score."""
-    of, n = found["scores"], 1
-    (previous,), (own,), (even,) = (ranked(of[name], n) for name in ("previous", "own", "evenness"))
-    chosen = {"the token before": previous}
+
+    def best(values: list[Any]) -> Head:
+        return ranked(values, 1)[0]
+
+    of, again = found["scores"], found["repeated"]
+    chosen = {"the token before": best(of["previous"])}
     if reader.marked:
-        (after,), (mark,) = ranked(of["next"], n), ranked(of["last"], n)
-        return chosen | {"the token after": after, "[SEP]": mark, "itself": own, "evenly": even}
-    induction, first = ranked(found["repeated"]["after it, again"], n)[0], ranked(of["first"], n)[0]
-    return chosen | {"after its like": induction, "the first token": first, "itself": own, "evenly": even}
+        chosen |= {"the token after": best(of["next"]), "its like": best(again["on it, again"])}
+    else:
+        chosen |= {"after its like": best(again["after it, again"]), "itself": best(of["own"])}
+    return chosen | {"the first token": best(of["first"]), "evenly": best(of["evenness"])}
 
 
 def maps(reader: Reader, found: dict[str, Any]) -> dict[str, Any]:

@@ -185,6 +185,7 @@ def test_other_packages_are_refused(load, tmp_path):
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(1500)
 @pytest.mark.data
 def test_minilm_is_the_loops(real):
     model, pieces = minilm.load(real(minilm.PACKAGE))
@@ -197,6 +198,7 @@ def test_minilm_is_the_loops(real):
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(1500)
 @pytest.mark.data
 def test_smollm_is_the_loops_and_goes_on_with_a_rhyme(real):
     with zipfile.ZipFile(real(smollm.PACKAGE)) as archive:
