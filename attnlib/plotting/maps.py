@@ -50,7 +50,7 @@ def heatmap(
         queries: names of the rows.
         keys: names of the columns.
         titles: names of the panels.
-        axes: what a row and a column is, where it is not a query and a key.
+        axes: what a row and a column are, where they are not a query and a key.
         signed: colour negative and positive apart, white at zero; for energies.
         label: what the colour means.
         limits: of the colour scale; by default zero to the largest value, or symmetric when ``signed``.
@@ -78,7 +78,7 @@ def heatmap(
             _ticks(ax, queries, keys, panels.shape[1:])
             if titles is not None:
                 ax.set_title(titles[index])
-            ax.set_xlabel(axes[1] if keys is None else "")
+            ax.set_xlabel(axes[1] if keys is None or axes[1] != "key" else "")
             if index % columns == 0:
                 ax.set_ylabel(axes[0])
         canvas.colorbar(image, ax=places, label=label, shrink=0.8, pad=0.03)
