@@ -34,6 +34,7 @@ def heatmap(
     queries: Sequence[str] | None = None,
     keys: Sequence[str] | None = None,
     titles: Sequence[str] | None = None,
+    axes: tuple[str, str] = ("query", "key"),
     signed: bool = False,
     label: str = "weight",
     limits: tuple[float, float] | None = None,
@@ -49,6 +50,7 @@ def heatmap(
         queries: names of the rows.
         keys: names of the columns.
         titles: names of the panels.
+        axes: what a row and a column are, where they are not a query and a key.
         signed: colour negative and positive apart, white at zero; for energies.
         label: what the colour means.
         limits: of the colour scale; by default zero to the largest value, or symmetric when ``signed``.
@@ -66,9 +68,9 @@ def heatmap(
     side = 0.75 * WIDTH / columns / panels.shape[2]
     height = min(rows * (panels.shape[1] * min(max(side, 0.14), 0.5) + 0.9), 9.0)
     with style():
-        canvas, axes = figure(max(height, 1.5), rows=rows, columns=columns, squeeze=False)
+        canvas, places = figure(max(height, 1.5), rows=rows, columns=columns, squeeze=False)
         norm = Normalize(*(limits or _limits(panels, signed)))
-        for index, ax in enumerate(axes.flat):
+        for index, ax in enumerate(places.flat):
             if index >= len(panels):
                 ax.set_axis_off()
                 continue
@@ -76,10 +78,10 @@ def heatmap(
             _ticks(ax, queries, keys, panels.shape[1:])
             if titles is not None:
                 ax.set_title(titles[index])
-            ax.set_xlabel("key" if keys is None else "")
+            ax.set_xlabel(axes[1] if keys is None or axes[1] != "key" else "")
             if index % columns == 0:
-                ax.set_ylabel("query")
-        canvas.colorbar(image, ax=axes, label=label, shrink=0.8, pad=0.03)
+                ax.set_ylabel(axes[0])
+        canvas.colorbar(image, ax=places, label=label, shrink=0.8, pad=0.03)
     return show(canvas, alt=alt, caption=caption)
 
 

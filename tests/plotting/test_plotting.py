@@ -332,3 +332,10 @@ def test_words_may_stand_in_the_cell_s_metadata():
     (output,) = captured.outputs
     assert output.metadata == {"image/png": {"width": 562}}
     assert output.data["text/plain"] == "Figure"
+
+
+def test_heatmap_names_what_its_axes_are():
+    ax = plotting.heatmap(WEIGHTS, alt="a map", axes=("head", "layer"), keys=["a", "b", "c"]).axes[0]
+    assert (ax.get_ylabel(), ax.get_xlabel()) == ("head", "layer")
+    ax = plotting.heatmap(WEIGHTS, alt="a map", keys=["a", "b", "c"]).axes[0]
+    assert (ax.get_ylabel(), ax.get_xlabel()) == ("query", "")
