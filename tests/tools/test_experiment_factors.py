@@ -161,3 +161,15 @@ def test_results_are_of_this_script_and_say_where_content_counts(synthesizers):
     for kind in ("dense", "random", "factorised dense", "factorised random"):  # it follows from what stands there
         assert best[f"recall, {kind}"] < 0.4 < 0.99 < worst["recall, dot"]
     assert min(worst["recall, random and dot"], worst["recall, dense and dot"]) > 0.99
+
+
+def test_results_are_of_this_script_and_say_where_factors_count(factors):
+    metrics = json.loads((factors.RESULTS / "metrics.json").read_text("utf-8"))
+    check_the_code(metrics, "factors")
+    assert metrics["setting"] == factors.SETTING
+    runs = metrics["runs"]
+    mean = {name: sum(run["test"]) / len(run["test"]) for name, run in runs.items()}
+    worst, best = ({name: of(run["test"]) for name, run in runs.items()} for of in (min, max))
+    assert min(worst.values()) > metrics["floor"]
+    assert abs(mean["234 1234"] - mean["1234 1234"]) < 0.005 < mean["1234 1234"] - mean["1234 234"]  # query and key
+    assert best["1234 3"] < worst["1234 1"] < best["1234 1"] < worst["1234 4"]  # across: keys, content, places
