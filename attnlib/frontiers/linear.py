@@ -85,7 +85,8 @@ def linear_attention(
         feature_map: :math:`\phi`, on the last axis, of queries and keys alike. Where it may be negative, the weights
             are no distribution, and the denominator may vanish.
         mask: boolean, True = may attend. One for all queries, ``(key,)`` or ``(*batch, 1, key)``, keeps the cost
-            linear; one that differs from query to query has no linear form and costs the matrix of all pairs.
+            linear; one that differs from query to query costs the matrix of all pairs here, even where a state could
+            be updated by it step by step, as by a window.
         is_causal: query ``i`` may attend to keys ``0 ... i``.
         chunk: how many keys at a time, where ``is_causal``. It changes the cost alone.
         need_weights: make the matrix of all pairs, the thing that this attention avoids.
@@ -100,8 +101,8 @@ def linear_attention(
         TypeError: as :func:`attnlib.attend`.
         ValueError: shapes do not fit; ``chunk`` is below 1.
 
-    Source: Katharopoulos et al. 2020, Eq. 5, and causally Eq. 16 to 20 [katharopoulos2020]; chunks:
-    Yang et al. 2024 [yang2024].
+    Source: Katharopoulos et al. 2020, Eq. 5, and causally Eq. 16 to 20 [katharopoulos2020]; chunks are
+    those in which Yang et al. 2024 take the delta rule [yang2024].
 
     Departs from the source: the authors' code adds 1e-6 to the denominator, so that its weights sum to less than one;
     here nothing is added.
