@@ -105,7 +105,8 @@ def curves(
         ylabel: of the y axis.
         scale: of the two axes, ``"linear"`` or ``"log"``.
         markers: whether to mark the points.
-        ticks: what to write at the points of ``x``, in place of round numbers.
+        ticks: what to write at the points of ``x`` (of all series, in order), in place of round
+            numbers.
         limits: places on the x axis with the words that stand at a grey line there.
         span: the ends of the y axis, or a panel's y label to them; where none is given, what is drawn decides.
 
@@ -142,7 +143,8 @@ def curves(
 
 
 def _points(x: Any) -> np.ndarray:
-    at = array(x)
+    """Of one axis, or those of all series in order."""
+    at = np.unique(np.concatenate([array(own) for own in x.values()])) if isinstance(x, Mapping) else array(x)
     if at.ndim != 1:
         raise ValueError(f"x must be one axis of points, got shape {at.shape}")
     return at

@@ -217,6 +217,14 @@ def test_a_curve_may_have_points_of_its_own():
     assert [line.get_xdata().tolist() for line in ax.lines] == [[1, 2], [10, 20, 30]]
 
 
+def test_curves_have_a_tick_at_the_points_of_every_series():
+    x = {"some": [1, 4], "all": [4, 2, 1]}
+    series = {"some": [1, 2], "all": WEIGHTS}
+    ax = plotting.curves(x, series, alt="a", xlabel="x", ylabel="y", ticks=["a", "b", "c"]).axes[0]
+    assert ax.get_xticks().tolist() == [1, 2, 4]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("scale", ["linear", "log"])
 def test_curves_have_named_ticks_and_lines_that_say_a_limit(scale):
     figure = plotting.curves(
