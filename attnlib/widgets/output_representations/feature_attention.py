@@ -38,8 +38,8 @@ PRESETS = [
     ),
     preset(
         "They cancel",
-        "Hue is read from the circle and the star, size from the square, place from the cross. But the mean energy of "
-        "every token is 0: one weight for each token tells none from another, and has four bars of a quarter.",
+        "Hue is read from the circle and the star, size from the square, place from the cross; but every token's "
+        "mean energy is 0, so that one weight for each token tells none from another: four bars of a quarter.",
         tokens=_THINGS,
         energies=[[3.0, -3.0, 0.0], [-3.0, 3.0, 0.0], [3.0, 0.0, -3.0], [-3.0, 0.0, 3.0]],
         values=_VALUES,
@@ -47,8 +47,8 @@ PRESETS = [
     ),
     preset(
         "A constant",
-        "For size every token has an energy of 3, for hue every token has 0. Both have four bars of a quarter: a "
-        "softmax over the tokens does not see what all of them have. Lower one, and the bars move.",
+        "For size every token has an energy of 3 and for hue 0, and both have four bars of a quarter: a softmax over "
+        "the tokens does not see what all of them have; lower one, and the bars move.",
         tokens=_THINGS,
         energies=[[0.0, 3.0, 2.0], [0.0, 3.0, 0.0], [0.0, 3.0, 0.0], [0.0, 3.0, 0.0]],
         values=_VALUES,

@@ -29,7 +29,7 @@ PRESETS = [
     ),
     preset(
         "Apart",
-        "Each hop has its most on another word. Four are on a few words, the third is pale over most of them; and "
+        "Each hop has its most on another word; four are on a few words, the third is pale over most of them, and "
         "fewer sentences are answered right than without the penalty.",
         text=0,
         coefficient=COEFFICIENTS.index("0.03"),
@@ -38,7 +38,7 @@ PRESETS = [
     preset(
         "Too much",
         "With a coefficient of 1 all three reviews are positive with the same probability, 0.57: the network no longer "
-        "reads, and its answers are little better than the commoner sign. The hops are on one or two words.",
+        "reads, and its answers are little better than the commoner sign; the hops are on one or two words.",
         text=1,
         coefficient=COEFFICIENTS.index("1"),
         hop=0,
