@@ -53,6 +53,9 @@ function handles(features, onMove) {
   return { node: board.node, update: put };
 }
 
+/** A number, a whole one without decimals. */
+const brief = (x) => number(x, Number.isInteger(x) ? 0 : 1);
+
 /** "at star (0.948)", or "at none more" where all are alike. */
 function most(tokens, weights) {
   const largest = Math.max(...weights);
@@ -67,7 +70,7 @@ function build(view, first) {
   const move = (k, value) =>
     set({ energies: now.energies.map((row, i) => (i === now.token ? row.map((old, j) => (j === k ? value : old)) : row)) });
   const [drawing, grips] = [picture(), handles(first.features, move)];
-  const caption = "Weights: each feature's column sums to 1, and so does the last";
+  const caption = `Weights: each column sums to 1. With a token's name: its ${first.features.join(", ")}`;
   const numbers = table({ columns: ["Token", ...first.features, "one for all"], caption, sums: true, kind: "attnlib-feature-table" });
   const left = html("div", { class: "attnlib-side" }, drawing.node, view.caption);
   view.root.append(html("div", { class: "attnlib-two" }, left, html("div", { class: "attnlib-side" }, which.node, grips.node)), numbers.node);
@@ -80,7 +83,7 @@ function build(view, first) {
     which.update(token, { options: tokens.map((name, i) => [i, name]) });
     grips.update(energies[token]);
     numbers.update(
-      tokens.map((name, i) => [name, ...found.weights[i].map(share), share(found.one[i])]),
+      tokens.map((name, i) => [`${name}: ${values[i].map(brief).join(", ")}`, ...found.weights[i].map(share), share(found.one[i])]),
       { sums: ["Read", ...found.context.map((x) => number(x)), found.mixture.map((x) => number(x, 1)).join(", ")], shown: (i) => i === token },
     );
     const looks = features.map((name, k) => `${name} ${most(tokens, found.weights.map((row) => row[k]))}`);

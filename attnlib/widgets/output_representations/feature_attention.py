@@ -20,8 +20,8 @@ _FLAT = [0.0] * FEATURES
 PRESETS = [
     preset(
         "Each from its own",
-        "Hue is read from the circle and size from the star; one weight for each token halves itself between the two "
-        "and gets neither: raise the circle's size and see who gives way.",
+        "Hue is read from the circle and size from the star; one weight for each token gives either 0.40 and reads "
+        "neither: raise the circle's size and see who gives way.",
         tokens=_THINGS,
         energies=[[4.0, 0.0, 0.0], _FLAT, [0.0, 4.0, 0.0], _FLAT],
         values=_VALUES,
@@ -38,8 +38,8 @@ PRESETS = [
     ),
     preset(
         "They cancel",
-        "Each feature has made up its mind, each against another; the means of their energies are all alike, and one "
-        "weight for each token has learned nothing: four bars of a quarter.",
+        "Hue is read from the circle and the star, size from the square, place from the cross; but every token's "
+        "mean energy is 0, so that one weight for each token tells none from another: four bars of a quarter.",
         tokens=_THINGS,
         energies=[[3.0, -3.0, 0.0], [-3.0, 3.0, 0.0], [3.0, 0.0, -3.0], [-3.0, 0.0, 3.0]],
         values=_VALUES,
@@ -47,8 +47,8 @@ PRESETS = [
     ),
     preset(
         "A constant",
-        "Every token's size has an energy of 3 and its hue of 0, and their bars are as tall: a softmax over the tokens "
-        "does not see what all of them have until you lower one.",
+        "For size every token has an energy of 3 and for hue 0, and both have four bars of a quarter: a softmax over "
+        "the tokens does not see what all of them have; lower one, and the bars move.",
         tokens=_THINGS,
         energies=[[0.0, 3.0, 2.0], [0.0, 3.0, 0.0], [0.0, 3.0, 0.0], [0.0, 3.0, 0.0]],
         values=_VALUES,

@@ -7,8 +7,6 @@ import { hops } from "../js/math/hops.js";
 import { table } from "../js/table.js";
 import { number, share } from "../js/text.js";
 
-const MOST = 0.5; // of a sentence of reviews: guessing is half right
-
 function build(view, first) {
   let now = first;
   const { coefficients, texts, maps, positive, overlap, reach, right } = view.data;
@@ -18,7 +16,7 @@ function build(view, first) {
     const rows = maps[0][i].map((_, t) => `hop ${t + 1}`);
     return { columns, rows, glosses: [], links: [], mask: [], row_language: "en", column_language: "en" };
   });
-  const matrices = coefficients.map((name, c) => texts.map((_, i) => ({ name: `Penalty times ${name}`, weights: maps[c][i] })));
+  const matrices = coefficients.map((name, c) => texts.map((_, i) => ({ name: `λ = ${name}`, weights: maps[c][i] })));
   const which = choice({ label: "Review", options: texts.map((text, i) => [i, `“${text.split(" ").slice(0, 4).join(" ")} …”`]),
     onInput: (value) => set({ text: Number(value) }) });
   const size = slider({ label: "Coefficient of the penalty", min: 0, max: coefficients.length - 1, step: 1,
@@ -38,16 +36,15 @@ function build(view, first) {
     which.update(text);
     size.update(coefficient);
     board.update({ sentence, matrix, row: hop, weights: matrix.weights[hop], open: () => true });
-    write(told, { text: `This map: overlap ${number(found.overlap, 3)}, penalty ${number(found.penalty)}: ${number(found.sharp)} for hops that spread, ${number(found.apart)} for hops that meet.` });
+    write(told, { text: `This map: overlap ${number(found.overlap, 3)}, penalty ${number(found.penalty)}: ${number(found.sharp)} for not being sharp, ${number(found.apart)} for not being apart.` });
     list.update(
       coefficients.map((name, c) => [name, { text: share(overlap[c]), part: overlap[c] },
-        { text: number(right[c], 3), part: Math.max(0, (right[c] - MOST) / (1 - MOST)) }, number(reach[c], 1)]),
+        { text: number(right[c], 3), part: right[c] }, number(reach[c], 1)]),
       { caption: "Over all test sentences, means of the seeds", shown: (i) => i === coefficient },
     );
     const most = matrix.weights.map((row) => sentence.columns[row.indexOf(Math.max(...row))]);
     const kinds = new Set(most).size;
-    view.news(`Most weight of each hop: ${most.join(", ")}: ${kinds} ${kinds > 1 ? "different words" : "word"}. Positive with probability ${number(positive[coefficient][text], 2)}.`,
-      "The bar of “Right” begins at one half.");
+    view.news(`Most weight of each hop: ${most.join(", ")}: ${kinds} ${kinds > 1 ? "different words" : "word"}. Positive with probability ${number(positive[coefficient][text], 2)}.`);
   };
 }
 

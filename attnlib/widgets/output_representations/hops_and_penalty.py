@@ -28,17 +28,17 @@ PRESETS = [
         hop=0,
     ),
     preset(
-        "Spread",
-        "Each hop is on a few words and has its most on another than the other hops have, and fewer sentences are "
-        "answered right than without the penalty.",
+        "Apart",
+        "Each hop has its most on another word; four are on a few words, the third is pale over most of them, and "
+        "fewer sentences are answered right than without the penalty.",
         text=0,
         coefficient=COEFFICIENTS.index("0.03"),
         hop=0,
     ),
     preset(
         "Too much",
-        "With a coefficient of 1 the penalty is all that is learned: the hops are as sharp as before, and the answers "
-        "are little better than the commoner sign.",
+        "With a coefficient of 1 all three reviews are positive with the same probability, 0.57: the network no longer "
+        "reads, and its answers are little better than the commoner sign; the hops are on one or two words.",
         text=1,
         coefficient=COEFFICIENTS.index("1"),
         hop=0,

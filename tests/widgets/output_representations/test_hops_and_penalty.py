@@ -50,19 +50,23 @@ def test_preset_no_penalty():
     assert parted.overlap < 0.25
 
 
-def test_preset_spread():
-    made = HopsAndPenalty(preset="Spread")
-    assert made.reach < 6
+def test_preset_apart():
+    made = HopsAndPenalty(preset="Apart")
     assert made.overlap < 0.25
     at = made.coefficient
     rows = STORED["maps"][at][made.text]
     assert len({max(range(len(row)), key=row.__getitem__) for row in rows}) == len(rows)
+    on = [1 / sum(x * x for x in row) for row in rows]
+    assert [words < 6 for words in on] == [True, True, False, True, True]
+    assert on[2] > 0.75 * len(rows[2])
     assert STORED["right"][at] < STORED["right"][0] - 0.01
 
 
 def test_preset_too_much():
     made = HopsAndPenalty(preset="Too much")
-    assert made.reach < 4
+    assert [f"{positive:.2f}" for positive in STORED["positive"][made.coefficient]] == ["0.57"] * 3
+    for number in range(3):
+        assert 1 < HopsAndPenalty(preset="Too much", text=number).reach < 2
     metrics = json.loads((RESULTS / "metrics.json").read_text(encoding="utf-8"))
     commoner = max(metrics["positive"], 1 - metrics["positive"])
     assert commoner - 0.02 < STORED["right"][made.coefficient] < commoner + 0.05
@@ -109,7 +113,7 @@ def test_the_coefficient_slides_and_a_hop_is_chosen(show):
     page.keyboard.press("ArrowRight")
     frame(page)
     assert slider.get_attribute("aria-valuetext") == COEFFICIENTS[1]
-    board = page.get_by_role("slider", name="Weights of Penalty")
+    board = page.get_by_role("slider", name="Weights of λ")
     board.focus()
     page.keyboard.press("ArrowDown")
     frame(page)
