@@ -100,7 +100,9 @@ function build(view, first) {
   const { data } = view;
   const net = unpackedTransformer(data);
   const options = { mark: data.sounds.length, longest: data.longest };
-  const set = (changes) => view.set((now = { ...now, ...changes }) && changes);
+  const set = (changes) => view.set((now = { ...now, ...changes, preset: changes.preset ?? "" }) && changes);
+  /** Presets ask to look about: only what changes the network or the word ends one. */
+  const look = (changes) => set({ preset: now.preset, ...changes });
   const memo = new Map(); // of the last words: a reader goes to and fro
   /** Only what a change touches: the letters are read again when the word or the encoder has changed. */
   function kept(key, make) {
@@ -128,16 +130,16 @@ function build(view, first) {
   const says = html("p", { class: "attnlib-heads-says" }, sounds, " ", before);
   const heard = html("p", { class: "attnlib-heads-heard" });
   const places = Object.keys(LOOKS).flatMap((part) => Array.from({ length: net.layers }, (_, i) => [`${part} ${i}`, `${part === "encoder" ? "Encoder" : "Decoder"}, layer ${i + 1}: ${LOOKS[part]}`]));
-  const place = choice({ label: "Heads of", onInput: (value) => set({ part: value.split(" ")[0], layer: Number(value.split(" ")[1]), row: 0, column: 0 }) });
+  const place = choice({ label: "Heads of", onInput: (value) => look({ part: value.split(" ")[0], layer: Number(value.split(" ")[1]), row: 0, column: 0 }) });
   const list = html("ul", { class: "attnlib-heads-thumbs", "aria-label": "The heads of this layer" });
   const nameOf = (h) => `${now.part} ${now.layer} ${h}`;
   const thumbs = pool(list, (h) => thumb(h, {
-    onPick: (head) => set({ head }),
+    onPick: (head) => look({ head }),
     onSwitch: (head, on) => set({ off: on ? now.off.filter((each) => each !== nameOf(head)) : [...now.off, nameOf(head)].sort() }),
   }));
-  const large = map((row) => set({ row }));
+  const large = map((row) => look({ row }));
   const cells = html("div", { class: "attnlib-heads-cells", role: "group" });
-  const buttons = pool(cells, (j) => cell(j, (column) => set({ column })));
+  const buttons = pool(cells, (j) => cell(j, (column) => look({ column })));
   const others = () => now.edits.filter((each) => !(sameHead(each, now) && each.row === shown.row));
   const change = (value) => set({ edits: [...others(), { part: now.part, layer: now.layer, head: now.head, row: shown.row,
     weights: renormalised(shown.weights, shown.column, value) }] });
@@ -146,7 +148,7 @@ function build(view, first) {
   const editor = html("div", { class: "attnlib-heads-editor" }, weight.node, undo.node);
   const chain = html("div", { class: "attnlib-buttons attnlib-heads-chain", role: "group", "aria-label": "From query to logits" });
   const stages = data.stages.map(({ name }) => name);
-  const steps = pool(chain, (i) => button({ label: stages[i], onClick: () => set({ stage: stages[i] }) }));
+  const steps = pool(chain, (i) => button({ label: stages[i], onClick: () => look({ stage: stages[i] }) }));
   const [equation, code, where] = [html("p", { class: "attnlib-heads-equation" }), html("code"), html("span")];
   const numbers = table({ columns: ["", "In numbers"], kind: "attnlib-heads-numbers" });
   const line = html("p", { class: "attnlib-heads-code" }, code, " ", where);

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from browser import frame
+from browser import frame, start_from, started_from
 from drawn import arithmetic, draw, found, rows, text
 
 from attnlib.data.pairs import split
@@ -262,3 +262,24 @@ def test_a_word_is_typed_a_head_switched_off_and_a_weight_moved(show):
     page.get_by_label("Heads of", exact=True).select_option("encoder 0")
     frame(page)
     assert page.locator(".attnlib-heads-numbers tbody tr").count() == len(wanted.untouched) + 1
+
+
+@pytest.mark.browser
+def test_looking_about_keeps_what_the_preset_says(show):
+    page = show(HeadsExplorer())
+    start_from(page, "Three heads together")
+    frame(page)
+    notice = page.locator(".attnlib-notice")
+    said = notice.inner_text()
+    page.get_by_label("Heads of", exact=True).select_option("encoder 1")
+    page.locator(".attnlib-heads-pick").nth(1).click()
+    page.locator(".attnlib-maps-map").press("ArrowDown")
+    page.locator(".attnlib-heads-cell").nth(2).click()
+    page.get_by_role("button", name="energy").click()
+    frame(page)
+    assert (started_from(page), notice.inner_text()) == ("Three heads together", said)
+    page.get_by_label("Head 1 on", exact=True).uncheck()
+    page.locator(".attnlib-heads-pick").nth(2).click()  # before the next frame
+    frame(page)
+    assert started_from(page) == ""
+    assert notice.inner_text() != said
