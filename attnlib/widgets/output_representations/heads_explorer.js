@@ -63,6 +63,16 @@ function cell(j, onPick) {
   };
 }
 
+/** Which heads are off, a place at a time. */
+function offLine(off, places) {
+  const listed = places.flatMap(([place, words]) => {
+    const heads = off.filter((head) => head.startsWith(`${place} `)).map((head) => Number(head.split(" ")[2]) + 1).sort();
+    const names = heads.length > 1 ? `${heads.slice(0, -1).join(", ")} and ${heads.at(-1)}` : heads[0];
+    return heads.length ? [`${words.replace(/^./, (first) => first.toLowerCase())}, head${heads.length > 1 ? "s" : ""} ${names}`] : [];
+  });
+  return listed.length ? `Off: ${listed.join("; ")}.` : "";
+}
+
 /** The numbers of a stage: rows of a name and a text. */
 function told(net, sounds, { stage, name, look, h, j, columns, logits, changed, said }) {
   const { query, energies, own, weights, context } = look.heads[h];
@@ -132,6 +142,7 @@ function build(view, first) {
   const places = Object.keys(LOOKS).flatMap((part) => Array.from({ length: net.layers }, (_, i) => [`${part} ${i}`, `${part === "encoder" ? "Encoder" : "Decoder"}, layer ${i + 1}: ${LOOKS[part]}`]));
   const place = choice({ label: "Heads of", onInput: (value) => look({ part: value.split(" ")[0], layer: Number(value.split(" ")[1]), row: 0, column: 0 }) });
   const list = html("ul", { class: "attnlib-heads-thumbs", "aria-label": "The heads of this layer" });
+  const gone = html("p", { class: "attnlib-heads-off" });
   const nameOf = (h) => `${now.part} ${now.layer} ${h}`;
   const thumbs = pool(list, (h) => thumb(h, {
     onPick: (head) => look({ head }),
@@ -153,7 +164,7 @@ function build(view, first) {
   const numbers = table({ columns: ["", "In numbers"], kind: "attnlib-heads-numbers" });
   const line = html("p", { class: "attnlib-heads-code" }, code, " ", where);
   const right = html("div", { class: "attnlib-heads-right" }, cells, editor);
-  view.root.append(typed, says, heard, place.node, list, view.caption, html("div", { class: "attnlib-two attnlib-heads-below" }, large.node, right), chain, equation, numbers.node, line);
+  view.root.append(typed, says, heard, place.node, list, gone, view.caption, html("div", { class: "attnlib-two attnlib-heads-below" }, large.node, right), chain, equation, numbers.node, line);
 
   return (state) => {
     now = state;
@@ -181,6 +192,8 @@ function build(view, first) {
     write(says, { "data-other": !same });
     write(heard, { text: [...new Set(said)].flatMap((name) => data.heard[name] ? [`${name} as in ${data.heard[name]}`] : []).join(", ") });
     place.update(`${part} ${layer}`, { options: places });
+    const line = offLine(off, places);
+    write(gone, { text: line, hidden: !line });
     const full = (values) => columns.map((_, j) => values[j] ?? 0);
     const matrices = kept(`maps ${word} ${JSON.stringify([off, edits])} ${part} ${layer}`, () => {
       const sentence = { rows, columns, links: [], mask: [], glosses: [], row_language: "", column_language: "" };

@@ -207,6 +207,14 @@ def test_the_drawing_says_what_the_library_says():
         assert cells == [share(weight) for weight in widget.weights]
 
 
+def test_what_is_off_is_named_wherever_the_reader_looks():
+    [line] = found(draw(of("Three heads together", part="encoder"))[0], "attnlib-heads-off")
+    across = "sounds look at letters, head"
+    assert text(line) == f"Off: decoder, layer 1: {across}s 3 and 4; decoder, layer 2: {across} 3."
+    [line] = found(draw(HeadsExplorer())[0], "attnlib-heads-off")
+    assert text(line) == ""
+
+
 def test_each_stage_is_told_in_numbers():
     state = {"word": "phone", "part": "across", "layer": 0, "head": 1, "row": 1, "column": 2}
     widgets = {stage: HeadsExplorer(**state, stage=stage) for stage in STAGES}
