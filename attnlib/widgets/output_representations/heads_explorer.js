@@ -148,7 +148,7 @@ function build(view, first) {
     onPick: (head) => look({ head }),
     onSwitch: (head, on) => set({ off: on ? now.off.filter((each) => each !== nameOf(head)) : [...now.off, nameOf(head)].sort() }),
   }));
-  const large = map((row) => look({ row }));
+  const large = map((row) => look({ row }), (column) => look({ column }));
   const cells = html("div", { class: "attnlib-heads-cells", role: "group" });
   const buttons = pool(cells, (j) => cell(j, (column) => look({ column })));
   const others = () => now.edits.filter((each) => !(sameHead(each, now) && each.row === shown.row));
@@ -205,7 +205,7 @@ function build(view, first) {
       each.update({ weights: matrices.heads[h].weights, chosen: h === head, off: isOff(h), at: row, label: `Head ${h + 1}: ${most}` });
     });
     const matrix = matrices.heads[head];
-    large.update({ sentence: matrices.sentence, matrix, row, weights: matrix.weights[row], linked: [], open: (t, j) => part !== "decoder" || j <= t });
+    large.update({ sentence: matrices.sentence, matrix, row, column, weights: matrix.weights[row], linked: [], open: (t, j) => part !== "decoder" || j <= t });
     write(cells, { "aria-label": `What “${rows[row]}” looks at` });
     buttons(weights.length).forEach((each, j) => each.update({ text: columns[j], weight: weights[j], chosen: j === column }));
     const fixed = isOff(head) || weights.length < 2;

@@ -3,6 +3,7 @@ test_widgets*.py has the rest, test_transformer_math.py the arithmetic."""
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,14 @@ def test_what_is_off_is_named_wherever_the_reader_looks():
     assert text(line) == ""
 
 
+def test_the_map_tells_the_weight_that_the_slider_holds():
+    widgets = [HeadsExplorer(word="phone", part=part, layer=1, head=2, row=2, column=0) for part in ("decoder", "across")]
+    for widget, view in zip(widgets, draw(*widgets), strict=True):
+        name = "start" if widget.part == "decoder" else "p"
+        [reading] = found(view, "attnlib-maps-reading")
+        assert re.sub("[\u2068\u2069]", "", text(reading)).endswith(f"to “{name}”: {share(widget.weights[0])}")
+
+
 def test_each_stage_is_told_in_numbers():
     state = {"word": "phone", "part": "across", "layer": 0, "head": 1, "row": 1, "column": 2}
     widgets = {stage: HeadsExplorer(**state, stage=stage) for stage in STAGES}
@@ -291,3 +300,20 @@ def test_looking_about_keeps_what_the_preset_says(show):
     frame(page)
     assert started_from(page) == ""
     assert notice.inner_text() != said
+
+
+@pytest.mark.browser
+def test_a_pressed_cell_of_the_map_is_the_sliders(show):
+    page = show(HeadsExplorer(word="phone", part="across", layer=1, head=0))
+    large = page.locator(".attnlib-maps-map")
+    for _ in range(3):
+        large.press("ArrowRight")
+    large.press("ArrowDown")
+    frame(page)
+    said = HeadsExplorer(word="phone").sounds
+    assert f"Weight of “n” for “{said[1]}”" in page.locator(".attnlib-heads-editor").inner_text()
+    assert page.locator(".attnlib-heads-cell[aria-pressed=true]").inner_text().startswith("n")
+    box = page.locator(".attnlib-maps-frame rect").bounding_box()
+    page.mouse.click(box["x"] + 1.5 * box["width"] / 5, box["y"] + 2)
+    frame(page)
+    assert f"Weight of “h” for “{said[0]}”" in page.locator(".attnlib-heads-editor").inner_text()
