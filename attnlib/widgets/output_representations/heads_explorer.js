@@ -107,6 +107,7 @@ function told(net, sounds, { stage, name, look, h, j, columns, logits, changed, 
 function build(view, first) {
   let now = first;
   let shown = null;
+  let wrong = false; // what stands in the box is no word
   const { data } = view;
   const net = unpackedTransformer(data);
   const options = { mark: data.sounds.length, longest: data.longest };
@@ -132,8 +133,10 @@ function build(view, first) {
   const id = uid();
   const input = html("input", { id, type: "text", maxlength: 12, autocomplete: "off", autocapitalize: "off", spellcheck: "false" });
   input.addEventListener("input", () => {
-    const word = input.value.toLowerCase().replace(/[^a-z]/g, "").slice(0, 12);
-    if (word) set({ word, edits: [] });
+    const word = input.value.toLowerCase();
+    wrong = !/^[a-z]{1,12}$/.test(word);
+    if (wrong) view.set({}); // nothing is said of the last word while another stands in the box
+    else set({ word, edits: [] });
   });
   const typed = html("div", { class: "attnlib-control" }, html("label", { for: id, text: "A word, up to 12 letters" }), input);
   const [sounds, before] = [html("strong", { class: "attnlib-heads-sounds" }), html("span", { class: "attnlib-heads-before" })];
@@ -182,13 +185,16 @@ function build(view, first) {
     const changed = edits.some((each) => sameHead(each, state) && each.row === row);
     shown = { row, column, weights, changed };
 
-    if (input.value.toLowerCase() !== word && document.activeElement !== input) input.value = word;
+    wrong &&= document.activeElement === input;
+    write(input, { "aria-invalid": wrong ? "true" : null });
+    write(says, { "data-wrong": wrong });
+    if (!wrong && input.value.toLowerCase() !== word && document.activeElement !== input) input.value = word;
     const shares = found.steps.map(({ logits }, t) => [said[t], softmax(logits)[found.said[t]]]);
     const total = shares.reduce((product, [, p]) => product * p, 1);
     const spoken = (names) => names.filter((name) => name !== "end").join(" ") || "nothing";
-    write(sounds, { text: spoken(said) });
+    write(sounds, { text: wrong ? "" : spoken(said) });
     const same = spoken(named(plain)) === spoken(said);
-    write(before, { text: off.length + edits.length === 0 ? `probability ${share(total)}` : same ? "as when nothing is changed" : `with nothing changed: ${spoken(named(plain))}` });
+    write(before, { text: wrong ? "Letters a to z only." : off.length + edits.length === 0 ? `probability ${share(total)}` : same ? "as when nothing is changed" : `with nothing changed: ${spoken(named(plain))}` });
     write(says, { "data-other": !same });
     write(heard, { text: [...new Set(said)].flatMap((name) => data.heard[name] ? [`${name} as in ${data.heard[name]}`] : []).join(", ") });
     place.update(`${part} ${layer}`, { options: places });
@@ -225,7 +231,8 @@ function build(view, first) {
     write(where, { text: `in ${at}` });
     const who = part === "encoder" ? `“${rows[row]}” looks` : `To say “${rows[row]}” it looks`;
     const most = isOff(head) ? `Head ${head + 1} is off.` : `${who} most at “${columns[top(weights)]}” (${share(Math.max(...weights))}) in head ${head + 1}.`;
-    view.news(`Says ${spoken(said)}. ${most}`, changed ? "This row was changed by hand." : "");
+    if (wrong) view.news("Letters a to z only.");
+    else view.news(`Says ${spoken(said)}. ${most}`, changed ? "This row was changed by hand." : "");
   };
 }
 

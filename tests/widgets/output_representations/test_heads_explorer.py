@@ -252,7 +252,7 @@ def test_each_stage_is_told_in_numbers():
 def test_a_word_is_typed_a_head_switched_off_and_a_weight_moved(show):
     page = show(HeadsExplorer(word="phone", part="across", layer=1, head=0))
     sounds = page.locator(".attnlib-heads-sounds")
-    page.get_by_label("A word, up to 12 letters").fill("Knight!")
+    page.get_by_label("A word, up to 12 letters").fill("Knight")
     frame(page)
     wanted = HeadsExplorer(word="knight", part="across", layer=1, head=0)
     assert sounds.inner_text() == " ".join(wanted.sounds)
@@ -317,3 +317,24 @@ def test_a_pressed_cell_of_the_map_is_the_sliders(show):
     page.mouse.click(box["x"] + 1.5 * box["width"] / 5, box["y"] + 2)
     frame(page)
     assert f"Weight of “h” for “{said[0]}”" in page.locator(".attnlib-heads-editor").inner_text()
+
+
+@pytest.mark.browser
+def test_what_is_no_word_is_refused_and_nothing_is_said_of_the_last_one(show):
+    page = show(HeadsExplorer(word="phone"))
+    box, says = page.get_by_label("A word, up to 12 letters"), page.locator(".attnlib-heads-says")
+    for typed in ("", "a b", "naïve", "dog!"):
+        box.fill(typed)
+        frame(page)
+        assert says.inner_text().strip() == "Letters a to z only."
+        assert not page.locator(".attnlib-heads-thumbs").is_visible()
+        assert box.get_attribute("aria-invalid") == "true"
+        box.fill("dog")
+        frame(page)
+        assert says.inner_text().startswith("D AO G")
+        assert page.locator(".attnlib-heads-thumbs").is_visible()
+    box.fill("")
+    start_from(page, "The dearest head")
+    frame(page)
+    assert box.input_value() == "donuts"
+    assert page.locator(".attnlib-heads-thumbs").is_visible()
