@@ -74,7 +74,7 @@ function offLine(off, places) {
 }
 
 /** The numbers of a stage: rows of a name and a text. */
-function told(net, sounds, { stage, name, look, h, j, columns, logits, changed, said }) {
+function told(net, sounds, { stage, name, look, h, j, columns, logits, changed, off, said }) {
   const { query, energies, own, weights, context } = look.heads[h];
   const { key, value } = { key: look.items[j].key[h], value: look.items[j].value[h] };
   const products = query.map((part, d) => part * key[d]);
@@ -90,7 +90,7 @@ function told(net, sounds, { stage, name, look, h, j, columns, logits, changed, 
     const total = exponentials.reduce((a, b) => a + b, 0);
     const rows = columns.map((column, i) => [`“${column}”`, `e = ${number(energies[i])}, exp(e − ${number(largest)}) = ${number(exponentials[i], 4)}`]);
     const ends = `${number(exponentials[j], 4)} / ${number(total, 4)} = ${number(own[j], 4)}`;
-    return [...rows, [`α of ${of}`, changed ? `${ends}; changed to ${number(weights[j], 4)}` : ends]];
+    return [...rows, [`α of ${of}`, off ? `${ends}; not used: the head is off` : changed ? `${ends}; changed to ${number(weights[j], 4)}` : ends]];
   }
   if (stage === "context")
     return [[`α v of ${of}, α = ${number(weights[j], 4)}`, many(value.map((part) => weights[j] * part))], ["c, the sum over the row", many(context)]];
@@ -223,7 +223,7 @@ function build(view, first) {
     });
     const name = part === "encoder" ? `encoder.${layer}.own` : `decoder.${layer}.${part === "across" ? "across" : "own"}`;
     const logits = part === "encoder" ? null : found.steps[row].logits;
-    const lines = told(net, data.sounds, { stage, name, look, h: head, j: column, columns: columns.slice(0, weights.length), logits, changed: changed || isOff(head), said: shares });
+    const lines = told(net, data.sounds, { stage, name, look, h: head, j: column, columns: columns.slice(0, weights.length), logits, changed, off: isOff(head), said: shares });
     numbers.update(lines, { corner: stage });
     const { equation: formula, code: made, where: at } = data.stages[stages.indexOf(stage)];
     write(equation, { text: formula });

@@ -245,6 +245,17 @@ def test_each_stage_is_told_in_numbers():
     assert len(told["output"]) == 5
 
 
+def test_a_weight_of_a_head_that_is_off_is_told_as_not_used():
+    state = {"word": "dog", "part": "across", "layer": 1, "head": 0, "row": 0, "column": 1}
+    row = {"part": "across", "layer": 1, "head": 0, "row": 0, "weights": [0.0, 0.25, 0.75]}
+    off, moved, both = draw(*(HeadsExplorer(**state, **more) for more in (
+        {"off": ["across 1 0"]}, {"edits": [row]}, {"off": ["across 1 0"], "edits": [row]})))  # fmt: skip
+    told = [dict(rows(view, "attnlib-heads-numbers"))["α of “o”"] for view in (off, moved, both)]
+    assert told[0].endswith("; not used: the head is off")
+    assert told[1].endswith("; changed to 0.2500")
+    assert told[2] == told[0]
+
+
 # --------------------------------------------------------------------------------------------- the page in the hand
 
 
