@@ -107,7 +107,7 @@ function told(net, sounds, { stage, name, look, h, j, columns, logits, changed, 
 function build(view, first) {
   let now = first;
   let shown = null;
-  let wrong = false; // what stands in the box is no word
+  let refused = null; // the word before what stands in the box, where that is none
   const { data } = view;
   const net = unpackedTransformer(data);
   const options = { mark: data.sounds.length, longest: data.longest };
@@ -134,8 +134,9 @@ function build(view, first) {
   const input = html("input", { id, type: "text", maxlength: 12, autocomplete: "off", autocapitalize: "off", spellcheck: "false" });
   input.addEventListener("input", () => {
     const word = input.value.toLowerCase();
-    wrong = !/^[a-z]{1,12}$/.test(word);
-    if (wrong) view.set({}); // nothing is said of the last word while another stands in the box
+    const known = /^[a-z]{1,12}$/.test(word);
+    refused = known ? null : now.word;
+    if (!known) view.set({}); // nothing is said of the last word while another stands in the box
     else set({ word, edits: [] });
   });
   const typed = html("div", { class: "attnlib-control" }, html("label", { for: id, text: "A word, up to 12 letters" }), input);
@@ -185,10 +186,11 @@ function build(view, first) {
     const changed = edits.some((each) => sameHead(each, state) && each.row === row);
     shown = { row, column, weights, changed };
 
-    wrong &&= document.activeElement === input;
+    const wrong = refused === word && document.activeElement === input;
+    if (!wrong) refused = null;
     write(input, { "aria-invalid": wrong ? "true" : null });
     write(says, { "data-wrong": wrong });
-    if (!wrong && input.value.toLowerCase() !== word && document.activeElement !== input) input.value = word;
+    if (!wrong && input.value.toLowerCase() !== word) input.value = word;
     const shares = found.steps.map(({ logits }, t) => [said[t], softmax(logits)[found.said[t]]]);
     const total = shares.reduce((product, [, p]) => product * p, 1);
     const spoken = (names) => names.filter((name) => name !== "end").join(" ") || "nothing";

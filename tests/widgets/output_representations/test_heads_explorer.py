@@ -217,7 +217,9 @@ def test_what_is_off_is_named_wherever_the_reader_looks():
 
 
 def test_the_map_tells_the_weight_that_the_slider_holds():
-    widgets = [HeadsExplorer(word="phone", part=part, layer=1, head=2, row=2, column=0) for part in ("decoder", "across")]
+    widgets = [
+        HeadsExplorer(word="phone", part=part, layer=1, head=2, row=2, column=0) for part in ("decoder", "across")
+    ]
     for widget, view in zip(widgets, draw(*widgets), strict=True):
         name = "start" if widget.part == "decoder" else "p"
         [reading] = found(view, "attnlib-maps-reading")
