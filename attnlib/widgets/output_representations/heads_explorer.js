@@ -157,7 +157,7 @@ function build(view, first) {
   const buttons = pool(cells, (j) => cell(j, (column) => look({ column })));
   const others = () => now.edits.filter((each) => !(sameHead(each, now) && each.row === shown.row));
   const change = (value) => set({ edits: [...others(), { part: now.part, layer: now.layer, head: now.head, row: shown.row,
-    weights: renormalised(shown.weights, shown.column, value) }] });
+    weights: renormalised(shown.weights, shown.column, value, shown.own) }] });
   const weight = slider({ label: "Weight", min: 0, max: 1, step: 0.01, text: (value) => number(value), onInput: change });
   const undo = button({ label: "Take back this row", onClick: () => shown.changed && set({ edits: others() }) });
   const editor = html("div", { class: "attnlib-heads-editor" }, weight.node, undo.node);
@@ -180,11 +180,11 @@ function build(view, first) {
     const columns = part === "decoder" ? ["start", ...said.slice(0, -1)] : letters;
     const row = Math.min(state.row, rows.length - 1);
     const look = looks[row];
-    const { weights } = look.heads[head];
+    const { own, weights } = look.heads[head];
     const column = Math.min(state.column, weights.length - 1);
     const isOff = (h) => off.includes(`${part} ${layer} ${h}`);
     const changed = edits.some((each) => sameHead(each, state) && each.row === row);
-    shown = { row, column, weights, changed };
+    shown = { row, column, own, weights, changed };
 
     const wrong = refused === word && document.activeElement === input;
     if (!wrong) refused = null;

@@ -195,6 +195,13 @@ def test_a_row_keeps_its_sum_when_a_weight_is_changed():
     assert made[-1] == pytest.approx([0.3, 0.4, 0.3])
 
 
+def test_a_weight_of_one_is_taken_back_as_the_networks_own_row_has_it():
+    cases = [[[0, 1, 0], 1, 0.5, [0.6, 0.2, 0.2]], [[0, 1, 0], 1, 0, [0, 1, 0]], [[0.1, 0.8, 0.1], 1, 0.5, [1, 0, 0]]]
+    made = arithmetic("transformer")("(cases) => cases.map((each) => math.renormalised(...each))", cases)
+    wanted = [[0.375, 0.5, 0.125], [0.5, 0, 0.5], [0.25, 0.5, 0.25]]
+    assert made == [pytest.approx(row) for row in wanted]
+
+
 # --------------------------------------------------------------------------------------------------- what is drawn
 
 
@@ -351,3 +358,15 @@ def test_what_is_no_word_is_refused_and_nothing_is_said_of_the_last_one(show):
     frame(page)
     assert box.input_value() == "donuts"
     assert page.locator(".attnlib-heads-thumbs").is_visible()
+
+
+@pytest.mark.browser
+def test_the_slider_to_one_and_to_nought_leaves_the_others_their_order(show):
+    widget = HeadsExplorer(word="phone", part="across", layer=1, head=0, row=0, column=0)
+    page = show(widget)
+    for key in ("End", "Home"):
+        page.locator(".attnlib-heads-editor input").press(key)
+        frame(page)
+    rest = 1 - widget.weights[0]
+    shown = page.locator(".attnlib-heads-cell .attnlib-value").all_inner_texts()
+    assert shown == ["0", *(share(weight / rest) for weight in widget.weights[1:])]
