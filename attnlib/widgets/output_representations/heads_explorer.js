@@ -160,7 +160,8 @@ function build(view, first) {
     weights: renormalised(shown.weights, shown.column, value, shown.own) }] });
   const weight = slider({ label: "Weight", min: 0, max: 1, step: 0.01, text: (value) => number(value), onInput: change });
   const undo = button({ label: "Take back this row", onClick: () => shown.changed && set({ edits: others() }) });
-  const editor = html("div", { class: "attnlib-heads-editor" }, weight.node, undo.node);
+  const echo = html("p", { class: "attnlib-heads-echo" });
+  const editor = html("div", { class: "attnlib-heads-editor" }, weight.node, echo, undo.node);
   const chain = html("div", { class: "attnlib-buttons attnlib-heads-chain", role: "group", "aria-label": "From query to logits" });
   const stages = data.stages.map(({ name }) => name);
   const steps = pool(chain, (i) => button({ label: stages[i], onClick: () => look({ stage: stages[i] }) }));
@@ -196,6 +197,7 @@ function build(view, first) {
     const spoken = (names) => names.filter((name) => name !== "end").join(" ") || "nothing";
     write(sounds, { text: wrong ? "" : spoken(said) });
     const same = spoken(named(plain)) === spoken(said);
+    write(echo, { text: `Says ${spoken(said)}` });
     write(before, { text: wrong ? "Letters a to z only." : off.length + edits.length === 0 ? `probability ${share(total)}` : same ? "as when nothing is changed" : `with nothing changed: ${spoken(named(plain))}` });
     write(says, { "data-other": !same });
     write(heard, { text: [...new Set(said)].flatMap((name) => data.heard[name] ? [`${name} as in ${data.heard[name]}`] : []).join(", ") });

@@ -210,7 +210,9 @@ def test_the_drawing_says_what_the_library_says():
                for word in WORDS for part in ("encoder", "decoder", "across")]  # fmt: skip
     widgets.append(HeadsExplorer(word="phone", off=["across 0 1", "encoder 1 3"], part="across"))
     for widget, view in zip(widgets, draw(*widgets), strict=True):
-        assert text(found(view, "attnlib-heads-sounds")[0]) == (" ".join(widget.sounds) or "nothing")
+        said = " ".join(widget.sounds) or "nothing"
+        assert text(found(view, "attnlib-heads-sounds")[0]) == said
+        assert text(found(view, "attnlib-heads-echo")[0]) == f"Says {said}"
         cells = [text(found(each, "attnlib-value")[0]) for each in found(view, "attnlib-heads-cell")]
         assert cells == [share(weight) for weight in widget.weights]
 
