@@ -17,18 +17,23 @@ const many = (values) => `(${Array.from(values, (value) => number(value)).join("
 const top = (weights) => weights.indexOf(Math.max(...weights));
 const sameHead = (one, other) => ["part", "layer", "head"].every((name) => one[name] === other[name]);
 
+/** How far two maps differ in the rows that both have. */
+const apart = (one, other) => Math.max(0, ...one.slice(0, other.length).flatMap((values, t) =>
+  Array.from(values, (weight, j) => Math.abs(weight - (other[t][j] ?? 0)))));
+const differing = (most) => (most === 0 ? "" : most < 5e-4 ? "changed by less than 0.0005" : `changed by up to ${share(most)}`);
+
 /** A small map of a head: a button that makes it the large one, and a box that switches it off. */
 function thumb(h, { onPick, onSwitch }) {
   const shades = Array.from({ length: SHADES }, (_, i) => svg("path", { "fill-opacity": (i + 1) / SHADES }));
   const [frame, row] = [svg("rect"), svg("rect", { class: "attnlib-heads-row" })];
   const picture = svg("svg", { "aria-hidden": "true" }, ...shades, frame, row);
-  const words = html("span", { text: `Head ${h + 1}` });
-  const pick = html("button", { type: "button", class: "attnlib-heads-pick" }, words, picture);
+  const [words, change] = [html("span", { text: `Head ${h + 1}` }), html("span", { class: "attnlib-heads-change" })];
+  const pick = html("button", { type: "button", class: "attnlib-heads-pick" }, words, picture, change);
   pick.addEventListener("click", () => onPick(h));
   const on = toggle({ label: "on", onInput: (value) => onSwitch(h, value) });
   return {
     node: html("li", {}, pick, on.node),
-    update({ weights, chosen, off, at, label }) {
+    update({ weights, chosen, off, at, label, differs }) {
       const [rows, columns] = [weights.length, weights.at(-1).length];
       const paths = shades.map(() => []);
       weights.forEach((values, t) => values.forEach((weight, j) => {
@@ -42,7 +47,8 @@ function thumb(h, { onPick, onSwitch }) {
       write(row, { y: THUMB * at, width, height: THUMB });
       write(pick, { "aria-pressed": String(chosen), "data-off": off });
       on.update(!off, { label: `Head ${h + 1} on` });
-      write(pick, { "aria-label": label });
+      write(change, { text: differs });
+      write(pick, { "aria-label": differs ? `${label}; ${differs}` : label });
     },
   };
 }
@@ -176,7 +182,8 @@ function build(view, first) {
     const { word, part, layer, head, stage, off, edits } = state;
     const found = run(word, off, edits);
     const [plain, letters, said] = [run(word, [], []), [...word], named(found)];
-    const looks = part === "encoder" ? found.encoded.layers[layer] : found.steps.map(({ layers }) => layers[layer][part]);
+    const looksOf = (each) => (part === "encoder" ? each.encoded.layers[layer] : each.steps.map(({ layers }) => layers[layer][part]));
+    const looks = looksOf(found);
     const rows = part === "encoder" ? letters : said;
     const columns = part === "decoder" ? ["start", ...said.slice(0, -1)] : letters;
     const row = Math.min(state.row, rows.length - 1);
@@ -207,12 +214,13 @@ function build(view, first) {
     const full = (values) => columns.map((_, j) => values[j] ?? 0);
     const matrices = kept(`maps ${word} ${JSON.stringify([off, edits])} ${part} ${layer}`, () => {
       const sentence = { rows, columns, links: [], mask: [], glosses: [], row_language: "", column_language: "" };
-      return { sentence, heads: look.heads.map((_, h) => ({ name: `Head ${h + 1}`, weights: looks.map(({ heads }) => full(heads[h].weights)) })) };
+      return { sentence, heads: look.heads.map((_, h) => ({ name: `Head ${h + 1}`, weights: looks.map(({ heads }) => full(heads[h].weights)) })),
+        differ: look.heads.map((_, h) => differing(apart(...[looks, looksOf(plain)].map((all) => all.map(({ heads }) => heads[h].weights))))) };
     });
     thumbs(net.heads).forEach((each, h) => {
       const mine = look.heads[h].weights;
       const most = isOff(h) ? "off" : `“${rows[row]}” looks most at “${columns[top(mine)]}”, ${share(Math.max(...mine))}`;
-      each.update({ weights: matrices.heads[h].weights, chosen: h === head, off: isOff(h), at: row, label: `Head ${h + 1}: ${most}` });
+      each.update({ weights: matrices.heads[h].weights, chosen: h === head, off: isOff(h), at: row, differs: isOff(h) ? "" : matrices.differ[h], label: `Head ${h + 1}: ${most}` });
     });
     const matrix = matrices.heads[head];
     large.update({ sentence: matrices.sentence, matrix, row, column, weights: matrix.weights[row], linked: [], open: (t, j) => part !== "decoder" || j <= t });

@@ -217,6 +217,34 @@ def test_the_drawing_says_what_the_library_says():
         assert cells == [share(weight) for weight in widget.weights]
 
 
+def test_whose_map_changes_is_said_of_each_head():
+    state = {"word": "brunch", "off": ["across 0 2"]}
+    places = [("encoder", 1), ("decoder", 0), ("across", 0), ("across", 1)]
+    views = draw(*(HeadsExplorer(**state, part=part, layer=layer) for part, layer in places))
+    told = {
+        place: [text(each) for each in found(view, "attnlib-heads-change")]
+        for place, view in zip(places, views, strict=True)
+    }
+    assert told["encoder", 1] == [""] * 4  # it stands before what is off
+    assert told["across", 0][2] == ""  # it is off itself
+    for place in places[1:]:
+        rows = [HeadsExplorer(**{**state, "off": off}).sounds for off in ([], state["off"])]
+        for head, said in enumerate(told[place]):
+            part, layer = place
+            if (part, layer, head) == ("across", 0, 2):
+                continue
+            most = 0.0
+            for row in range(min(map(len, rows)) + 1):
+                before, after = (
+                    HeadsExplorer(word="brunch", off=off, part=part, layer=layer, head=head, row=row).weights
+                    for off in ([], state["off"])
+                )
+                most = max(most, *(abs(a - b) for a, b in zip(before, after, strict=True)))
+            wanted = "" if most == 0 else "less than 0.0005" if most < 5e-4 else f"up to {share(most)}"
+            assert said == (wanted and f"changed by {wanted}"), (place, head)
+    assert "changed by" in " ".join(told["across", 1])
+
+
 def test_what_is_off_is_named_wherever_the_reader_looks():
     [line] = found(draw(of("Three heads together", part="encoder"))[0], "attnlib-heads-off")
     across = "sounds look at letters, head"
