@@ -39,8 +39,9 @@ function seen({ sentences, index, row, matrix: name, compare }) {
   return { sentence, matrix, other: named(compare) ?? null, row, weights: matrix.weights[row], linked, open };
 }
 
-/** All weights of a matrix, people's links circled, what is hidden crossed out. `onRow(t)` is told of another row. */
-export function map(onRow) {
+/** All weights of a matrix, people's links circled, what is hidden crossed out. `onRow(t)` is told of another row,
+ * `onColumn(s)` of a column; a member that keeps the column gives it back as `column`. */
+export function map(onRow, onColumn = null) {
   const said = { role: "slider", "aria-roledescription": "map", "aria-valuemin": 1 };
   const picture = svg("svg", { class: "attnlib-maps-map", tabindex: 0, ...said });
   const layer = (name) => picture.appendChild(svg("g", { class: `attnlib-maps-${name}` }));
@@ -80,7 +81,8 @@ export function map(onRow) {
     write(picture, { "aria-valuenow": shown.row + 1, "aria-valuetext": read(chosen()) });
   }
   function look(t, s) {
-    column = s;
+    column = s ?? shown.column ?? null;
+    if (s !== null) onColumn?.(s);
     const row = within(t, board.rows - 1);
     if (row !== shown.row) {
       shown = { ...shown, row, weights: shown.matrix.weights[row] }; // the next key may come before the next frame
@@ -157,6 +159,7 @@ export function map(onRow) {
       if (drawn[0] !== found.sentence || drawn[1] !== found.matrix) lay(found);
       drawn = [found.sentence, found.matrix];
       shown = found;
+      column = found.column ?? column;
       place();
     },
   };

@@ -17,18 +17,23 @@ const many = (values) => `(${Array.from(values, (value) => number(value)).join("
 const top = (weights) => weights.indexOf(Math.max(...weights));
 const sameHead = (one, other) => ["part", "layer", "head"].every((name) => one[name] === other[name]);
 
+/** How far two maps differ in the rows that both have. */
+const apart = (one, other) => Math.max(0, ...one.slice(0, other.length).flatMap((values, t) =>
+  Array.from(values, (weight, j) => Math.abs(weight - (other[t][j] ?? 0)))));
+const differing = (most) => (most === 0 ? "" : most < 5e-4 ? "changed by less than 0.0005" : `changed by up to ${share(most)}`);
+
 /** A small map of a head: a button that makes it the large one, and a box that switches it off. */
 function thumb(h, { onPick, onSwitch }) {
   const shades = Array.from({ length: SHADES }, (_, i) => svg("path", { "fill-opacity": (i + 1) / SHADES }));
   const [frame, row] = [svg("rect"), svg("rect", { class: "attnlib-heads-row" })];
   const picture = svg("svg", { "aria-hidden": "true" }, ...shades, frame, row);
-  const words = html("span", { text: `Head ${h + 1}` });
-  const pick = html("button", { type: "button", class: "attnlib-heads-pick" }, words, picture);
+  const [words, change] = [html("span", { text: `Head ${h + 1}` }), html("span", { class: "attnlib-heads-change" })];
+  const pick = html("button", { type: "button", class: "attnlib-heads-pick" }, words, picture, change);
   pick.addEventListener("click", () => onPick(h));
   const on = toggle({ label: "on", onInput: (value) => onSwitch(h, value) });
   return {
     node: html("li", {}, pick, on.node),
-    update({ weights, chosen, off, at, label }) {
+    update({ weights, chosen, off, at, label, differs }) {
       const [rows, columns] = [weights.length, weights.at(-1).length];
       const paths = shades.map(() => []);
       weights.forEach((values, t) => values.forEach((weight, j) => {
@@ -42,7 +47,8 @@ function thumb(h, { onPick, onSwitch }) {
       write(row, { y: THUMB * at, width, height: THUMB });
       write(pick, { "aria-pressed": String(chosen), "data-off": off });
       on.update(!off, { label: `Head ${h + 1} on` });
-      write(pick, { "aria-label": label });
+      write(change, { text: differs });
+      write(pick, { "aria-label": differs ? `${label}; ${differs}` : label });
     },
   };
 }
@@ -63,8 +69,18 @@ function cell(j, onPick) {
   };
 }
 
+/** Which heads are off, a place at a time. */
+function offLine(off, places) {
+  const listed = places.flatMap(([place, words]) => {
+    const heads = off.filter((head) => head.startsWith(`${place} `)).map((head) => Number(head.split(" ")[2]) + 1).sort();
+    const names = heads.length > 1 ? `${heads.slice(0, -1).join(", ")} and ${heads.at(-1)}` : heads[0];
+    return heads.length ? [`${words.replace(/^./, (first) => first.toLowerCase())}, head${heads.length > 1 ? "s" : ""} ${names}`] : [];
+  });
+  return listed.length ? `Off: ${listed.join("; ")}.` : "";
+}
+
 /** The numbers of a stage: rows of a name and a text. */
-function told(net, sounds, { stage, name, look, h, j, columns, logits, changed, said }) {
+function told(net, sounds, { stage, name, look, h, j, columns, logits, changed, off, said }) {
   const { query, energies, own, weights, context } = look.heads[h];
   const { key, value } = { key: look.items[j].key[h], value: look.items[j].value[h] };
   const products = query.map((part, d) => part * key[d]);
@@ -80,7 +96,7 @@ function told(net, sounds, { stage, name, look, h, j, columns, logits, changed, 
     const total = exponentials.reduce((a, b) => a + b, 0);
     const rows = columns.map((column, i) => [`“${column}”`, `e = ${number(energies[i])}, exp(e − ${number(largest)}) = ${number(exponentials[i], 4)}`]);
     const ends = `${number(exponentials[j], 4)} / ${number(total, 4)} = ${number(own[j], 4)}`;
-    return [...rows, [`α of ${of}`, changed ? `${ends}; changed to ${number(weights[j], 4)}` : ends]];
+    return [...rows, [`α of ${of}`, off ? `${ends}; not used: the head is off` : changed ? `${ends}; changed to ${number(weights[j], 4)}` : ends]];
   }
   if (stage === "context")
     return [[`α v of ${of}, α = ${number(weights[j], 4)}`, many(value.map((part) => weights[j] * part))], ["c, the sum over the row", many(context)]];
@@ -97,10 +113,13 @@ function told(net, sounds, { stage, name, look, h, j, columns, logits, changed, 
 function build(view, first) {
   let now = first;
   let shown = null;
+  let refused = null; // the word before what stands in the box, where that is none
   const { data } = view;
   const net = unpackedTransformer(data);
   const options = { mark: data.sounds.length, longest: data.longest };
-  const set = (changes) => view.set((now = { ...now, ...changes }) && changes);
+  const set = (changes) => view.set((now = { ...now, ...changes, preset: changes.preset ?? "" }) && changes);
+  /** Presets ask to look about: only what changes the network or the word ends one. */
+  const look = (changes) => set({ preset: now.preset, ...changes });
   const memo = new Map(); // of the last words: a reader goes to and fro
   /** Only what a change touches: the letters are read again when the word or the encoder has changed. */
   function kept(key, make) {
@@ -120,77 +139,91 @@ function build(view, first) {
   const id = uid();
   const input = html("input", { id, type: "text", maxlength: 12, autocomplete: "off", autocapitalize: "off", spellcheck: "false" });
   input.addEventListener("input", () => {
-    const word = input.value.toLowerCase().replace(/[^a-z]/g, "").slice(0, 12);
-    if (word) set({ word, edits: [] });
+    const word = input.value.toLowerCase();
+    const known = /^[a-z]{1,12}$/.test(word);
+    refused = known ? null : now.word;
+    if (!known) view.set({}); // nothing is said of the last word while another stands in the box
+    else set({ word, edits: [] });
   });
   const typed = html("div", { class: "attnlib-control" }, html("label", { for: id, text: "A word, up to 12 letters" }), input);
   const [sounds, before] = [html("strong", { class: "attnlib-heads-sounds" }), html("span", { class: "attnlib-heads-before" })];
   const says = html("p", { class: "attnlib-heads-says" }, sounds, " ", before);
   const heard = html("p", { class: "attnlib-heads-heard" });
   const places = Object.keys(LOOKS).flatMap((part) => Array.from({ length: net.layers }, (_, i) => [`${part} ${i}`, `${part === "encoder" ? "Encoder" : "Decoder"}, layer ${i + 1}: ${LOOKS[part]}`]));
-  const place = choice({ label: "Heads of", onInput: (value) => set({ part: value.split(" ")[0], layer: Number(value.split(" ")[1]), row: 0, column: 0 }) });
+  const place = choice({ label: "Heads of", onInput: (value) => look({ part: value.split(" ")[0], layer: Number(value.split(" ")[1]), row: 0, column: 0 }) });
   const list = html("ul", { class: "attnlib-heads-thumbs", "aria-label": "The heads of this layer" });
+  const gone = html("p", { class: "attnlib-heads-off" });
   const nameOf = (h) => `${now.part} ${now.layer} ${h}`;
   const thumbs = pool(list, (h) => thumb(h, {
-    onPick: (head) => set({ head }),
+    onPick: (head) => look({ head }),
     onSwitch: (head, on) => set({ off: on ? now.off.filter((each) => each !== nameOf(head)) : [...now.off, nameOf(head)].sort() }),
   }));
-  const large = map((row) => set({ row }));
+  const large = map((row) => look({ row }), (column) => look({ column }));
   const cells = html("div", { class: "attnlib-heads-cells", role: "group" });
-  const buttons = pool(cells, (j) => cell(j, (column) => set({ column })));
+  const buttons = pool(cells, (j) => cell(j, (column) => look({ column })));
   const others = () => now.edits.filter((each) => !(sameHead(each, now) && each.row === shown.row));
   const change = (value) => set({ edits: [...others(), { part: now.part, layer: now.layer, head: now.head, row: shown.row,
-    weights: renormalised(shown.weights, shown.column, value) }] });
+    weights: renormalised(shown.weights, shown.column, value, shown.own) }] });
   const weight = slider({ label: "Weight", min: 0, max: 1, step: 0.01, text: (value) => number(value), onInput: change });
   const undo = button({ label: "Take back this row", onClick: () => shown.changed && set({ edits: others() }) });
-  const editor = html("div", { class: "attnlib-heads-editor" }, weight.node, undo.node);
+  const echo = html("p", { class: "attnlib-heads-echo" });
+  const editor = html("div", { class: "attnlib-heads-editor" }, weight.node, echo, undo.node);
   const chain = html("div", { class: "attnlib-buttons attnlib-heads-chain", role: "group", "aria-label": "From query to logits" });
   const stages = data.stages.map(({ name }) => name);
-  const steps = pool(chain, (i) => button({ label: stages[i], onClick: () => set({ stage: stages[i] }) }));
+  const steps = pool(chain, (i) => button({ label: stages[i], onClick: () => look({ stage: stages[i] }) }));
   const [equation, code, where] = [html("p", { class: "attnlib-heads-equation" }), html("code"), html("span")];
   const numbers = table({ columns: ["", "In numbers"], kind: "attnlib-heads-numbers" });
   const line = html("p", { class: "attnlib-heads-code" }, code, " ", where);
   const right = html("div", { class: "attnlib-heads-right" }, cells, editor);
-  view.root.append(typed, says, heard, place.node, list, view.caption, html("div", { class: "attnlib-two attnlib-heads-below" }, large.node, right), chain, equation, numbers.node, line);
+  view.root.append(typed, says, heard, place.node, list, gone, view.caption, html("div", { class: "attnlib-two attnlib-heads-below" }, large.node, right), chain, equation, numbers.node, line);
 
   return (state) => {
     now = state;
     const { word, part, layer, head, stage, off, edits } = state;
     const found = run(word, off, edits);
     const [plain, letters, said] = [run(word, [], []), [...word], named(found)];
-    const looks = part === "encoder" ? found.encoded.layers[layer] : found.steps.map(({ layers }) => layers[layer][part]);
+    const looksOf = (each) => (part === "encoder" ? each.encoded.layers[layer] : each.steps.map(({ layers }) => layers[layer][part]));
+    const looks = looksOf(found);
     const rows = part === "encoder" ? letters : said;
     const columns = part === "decoder" ? ["start", ...said.slice(0, -1)] : letters;
     const row = Math.min(state.row, rows.length - 1);
     const look = looks[row];
-    const { weights } = look.heads[head];
+    const { own, weights } = look.heads[head];
     const column = Math.min(state.column, weights.length - 1);
     const isOff = (h) => off.includes(`${part} ${layer} ${h}`);
     const changed = edits.some((each) => sameHead(each, state) && each.row === row);
-    shown = { row, column, weights, changed };
+    shown = { row, column, own, weights, changed };
 
-    if (input.value.toLowerCase() !== word && document.activeElement !== input) input.value = word;
+    const wrong = refused === word && document.activeElement === input;
+    if (!wrong) refused = null;
+    write(input, { "aria-invalid": wrong ? "true" : null });
+    write(says, { "data-wrong": wrong });
+    if (!wrong && input.value.toLowerCase() !== word) input.value = word;
     const shares = found.steps.map(({ logits }, t) => [said[t], softmax(logits)[found.said[t]]]);
     const total = shares.reduce((product, [, p]) => product * p, 1);
     const spoken = (names) => names.filter((name) => name !== "end").join(" ") || "nothing";
-    write(sounds, { text: spoken(said) });
+    write(sounds, { text: wrong ? "" : spoken(said) });
     const same = spoken(named(plain)) === spoken(said);
-    write(before, { text: off.length + edits.length === 0 ? `probability ${share(total)}` : same ? "as when nothing is changed" : `with nothing changed: ${spoken(named(plain))}` });
+    write(echo, { text: `Says ${spoken(said)}` });
+    write(before, { text: wrong ? "Letters a to z only." : off.length + edits.length === 0 ? `probability ${share(total)}` : same ? "as when nothing is changed" : `with nothing changed: ${spoken(named(plain))}` });
     write(says, { "data-other": !same });
     write(heard, { text: [...new Set(said)].flatMap((name) => data.heard[name] ? [`${name} as in ${data.heard[name]}`] : []).join(", ") });
     place.update(`${part} ${layer}`, { options: places });
+    const line = offLine(off, places);
+    write(gone, { text: line, hidden: !line });
     const full = (values) => columns.map((_, j) => values[j] ?? 0);
     const matrices = kept(`maps ${word} ${JSON.stringify([off, edits])} ${part} ${layer}`, () => {
       const sentence = { rows, columns, links: [], mask: [], glosses: [], row_language: "", column_language: "" };
-      return { sentence, heads: look.heads.map((_, h) => ({ name: `Head ${h + 1}`, weights: looks.map(({ heads }) => full(heads[h].weights)) })) };
+      return { sentence, heads: look.heads.map((_, h) => ({ name: `Head ${h + 1}`, weights: looks.map(({ heads }) => full(heads[h].weights)) })),
+        differ: look.heads.map((_, h) => differing(apart(...[looks, looksOf(plain)].map((all) => all.map(({ heads }) => heads[h].weights))))) };
     });
     thumbs(net.heads).forEach((each, h) => {
       const mine = look.heads[h].weights;
       const most = isOff(h) ? "off" : `“${rows[row]}” looks most at “${columns[top(mine)]}”, ${share(Math.max(...mine))}`;
-      each.update({ weights: matrices.heads[h].weights, chosen: h === head, off: isOff(h), at: row, label: `Head ${h + 1}: ${most}` });
+      each.update({ weights: matrices.heads[h].weights, chosen: h === head, off: isOff(h), at: row, differs: isOff(h) ? "" : matrices.differ[h], label: `Head ${h + 1}: ${most}` });
     });
     const matrix = matrices.heads[head];
-    large.update({ sentence: matrices.sentence, matrix, row, weights: matrix.weights[row], linked: [], open: (t, j) => part !== "decoder" || j <= t });
+    large.update({ sentence: matrices.sentence, matrix, row, column, weights: matrix.weights[row], linked: [], open: (t, j) => part !== "decoder" || j <= t });
     write(cells, { "aria-label": `What “${rows[row]}” looks at` });
     buttons(weights.length).forEach((each, j) => each.update({ text: columns[j], weight: weights[j], chosen: j === column }));
     const fixed = isOff(head) || weights.length < 2;
@@ -202,7 +235,7 @@ function build(view, first) {
     });
     const name = part === "encoder" ? `encoder.${layer}.own` : `decoder.${layer}.${part === "across" ? "across" : "own"}`;
     const logits = part === "encoder" ? null : found.steps[row].logits;
-    const lines = told(net, data.sounds, { stage, name, look, h: head, j: column, columns: columns.slice(0, weights.length), logits, changed: changed || isOff(head), said: shares });
+    const lines = told(net, data.sounds, { stage, name, look, h: head, j: column, columns: columns.slice(0, weights.length), logits, changed, off: isOff(head), said: shares });
     numbers.update(lines, { corner: stage });
     const { equation: formula, code: made, where: at } = data.stages[stages.indexOf(stage)];
     write(equation, { text: formula });
@@ -210,7 +243,8 @@ function build(view, first) {
     write(where, { text: `in ${at}` });
     const who = part === "encoder" ? `“${rows[row]}” looks` : `To say “${rows[row]}” it looks`;
     const most = isOff(head) ? `Head ${head + 1} is off.` : `${who} most at “${columns[top(weights)]}” (${share(Math.max(...weights))}) in head ${head + 1}.`;
-    view.news(`Says ${spoken(said)}. ${most}`, changed ? "This row was changed by hand." : "");
+    if (wrong) view.news("Letters a to z only.");
+    else view.news(`Says ${spoken(said)}. ${most}`, changed ? "This row was changed by hand." : "");
   };
 }
 

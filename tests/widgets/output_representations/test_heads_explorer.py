@@ -3,11 +3,12 @@ test_widgets*.py has the rest, test_transformer_math.py the arithmetic."""
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
 import torch
-from browser import frame
+from browser import frame, start_from, started_from
 from drawn import arithmetic, draw, found, rows, text
 
 from attnlib.data.pairs import split
@@ -194,6 +195,13 @@ def test_a_row_keeps_its_sum_when_a_weight_is_changed():
     assert made[-1] == pytest.approx([0.3, 0.4, 0.3])
 
 
+def test_a_weight_of_one_is_taken_back_as_the_networks_own_row_has_it():
+    cases = [[[0, 1, 0], 1, 0.5, [0.6, 0.2, 0.2]], [[0, 1, 0], 1, 0, [0, 1, 0]], [[0.1, 0.8, 0.1], 1, 0.5, [1, 0, 0]]]
+    made = arithmetic("transformer")("(cases) => cases.map((each) => math.renormalised(...each))", cases)
+    wanted = [[0.375, 0.5, 0.125], [0.5, 0, 0.5], [0.25, 0.5, 0.25]]
+    assert made == [pytest.approx(row) for row in wanted]
+
+
 # --------------------------------------------------------------------------------------------------- what is drawn
 
 
@@ -202,9 +210,55 @@ def test_the_drawing_says_what_the_library_says():
                for word in WORDS for part in ("encoder", "decoder", "across")]  # fmt: skip
     widgets.append(HeadsExplorer(word="phone", off=["across 0 1", "encoder 1 3"], part="across"))
     for widget, view in zip(widgets, draw(*widgets), strict=True):
-        assert text(found(view, "attnlib-heads-sounds")[0]) == (" ".join(widget.sounds) or "nothing")
+        said = " ".join(widget.sounds) or "nothing"
+        assert text(found(view, "attnlib-heads-sounds")[0]) == said
+        assert text(found(view, "attnlib-heads-echo")[0]) == f"Says {said}"
         cells = [text(found(each, "attnlib-value")[0]) for each in found(view, "attnlib-heads-cell")]
         assert cells == [share(weight) for weight in widget.weights]
+
+
+def test_whose_map_changes_is_said_of_each_head():
+    places = [("encoder", 1), ("decoder", 0), ("across", 0), ("across", 1)]
+    off = ["across 0 2"]
+    views = draw(*(HeadsExplorer(word="brunch", off=off, part=part, layer=layer) for part, layer in places))
+    told = [[text(each) for each in found(view, "attnlib-heads-change")] for view in views]
+    assert told[0] == [""] * 4  # the encoder stands before what is off
+
+    def layers(edit):
+        said = model().greedy(source("brunch"), begin=MARK, end=MARK, longest=LONGEST, edit=edit)
+        before = torch.cat([torch.tensor([MARK]), said.words[said.mask][:-1]])[None]
+        return model().write(before, model().read(source("brunch"), edit=edit), edit=edit).layers
+
+    plain, changed = layers(None), layers(switched_off([Head("across", 0, 2)]))
+    for (part, layer), line in zip(places[1:], told[1:], strict=True):
+        name = "own" if part == "decoder" else part
+        one, other = (getattr(each[layer], name).weights[0] for each in (plain, changed))
+        rows = min(one.shape[1], other.shape[1])
+        columns = min(one.shape[2], other.shape[2])
+        most = (one[:, :rows, :columns] - other[:, :rows, :columns]).abs().amax((1, 2)).tolist()
+        wanted = ["" if value < 1e-9 else f"changed by up to {share(value)}" for value in most]
+        if (part, layer) == ("across", 0):
+            wanted[2] = ""  # it is off itself
+        assert line == wanted
+    assert all(told[-1])
+
+
+def test_what_is_off_is_named_wherever_the_reader_looks():
+    [line] = found(draw(of("Three heads together", part="encoder"))[0], "attnlib-heads-off")
+    across = "sounds look at letters, head"
+    assert text(line) == f"Off: decoder, layer 1: {across}s 3 and 4; decoder, layer 2: {across} 3."
+    [line] = found(draw(HeadsExplorer())[0], "attnlib-heads-off")
+    assert text(line) == ""
+
+
+def test_the_map_tells_the_weight_that_the_slider_holds():
+    widgets = [
+        HeadsExplorer(word="phone", part=part, layer=1, head=2, row=2, column=0) for part in ("decoder", "across")
+    ]
+    for widget, view in zip(widgets, draw(*widgets), strict=True):
+        name = "start" if widget.part == "decoder" else "p"
+        [reading] = found(view, "attnlib-maps-reading")
+        assert re.sub("[\u2068\u2069]", "", text(reading)).endswith(f"to “{name}”: {share(widget.weights[0])}")
 
 
 def test_each_stage_is_told_in_numbers():
@@ -228,6 +282,17 @@ def test_each_stage_is_told_in_numbers():
     assert len(told["output"]) == 5
 
 
+def test_a_weight_of_a_head_that_is_off_is_told_as_not_used():
+    state = {"word": "dog", "part": "across", "layer": 1, "head": 0, "row": 0, "column": 1}
+    row = {"part": "across", "layer": 1, "head": 0, "row": 0, "weights": [0.0, 0.25, 0.75]}
+    off, moved, both = draw(*(HeadsExplorer(**state, **more) for more in (
+        {"off": ["across 1 0"]}, {"edits": [row]}, {"off": ["across 1 0"], "edits": [row]})))  # fmt: skip
+    told = [dict(rows(view, "attnlib-heads-numbers"))["α of “o”"] for view in (off, moved, both)]
+    assert told[0].endswith("; not used: the head is off")
+    assert told[1].endswith("; changed to 0.2500")
+    assert told[2] == told[0]
+
+
 # --------------------------------------------------------------------------------------------- the page in the hand
 
 
@@ -235,7 +300,7 @@ def test_each_stage_is_told_in_numbers():
 def test_a_word_is_typed_a_head_switched_off_and_a_weight_moved(show):
     page = show(HeadsExplorer(word="phone", part="across", layer=1, head=0))
     sounds = page.locator(".attnlib-heads-sounds")
-    page.get_by_label("A word, up to 12 letters").fill("Knight!")
+    page.get_by_label("A word, up to 12 letters").fill("Knight")
     frame(page)
     wanted = HeadsExplorer(word="knight", part="across", layer=1, head=0)
     assert sounds.inner_text() == " ".join(wanted.sounds)
@@ -262,3 +327,74 @@ def test_a_word_is_typed_a_head_switched_off_and_a_weight_moved(show):
     page.get_by_label("Heads of", exact=True).select_option("encoder 0")
     frame(page)
     assert page.locator(".attnlib-heads-numbers tbody tr").count() == len(wanted.untouched) + 1
+
+
+@pytest.mark.browser
+def test_looking_about_keeps_what_the_preset_says(show):
+    page = show(HeadsExplorer())
+    start_from(page, "Three heads together")
+    frame(page)
+    notice = page.locator(".attnlib-notice")
+    said = notice.inner_text()
+    page.get_by_label("Heads of", exact=True).select_option("encoder 1")
+    page.locator(".attnlib-heads-pick").nth(1).click()
+    page.locator(".attnlib-maps-map").press("ArrowDown")
+    page.locator(".attnlib-heads-cell").nth(2).click()
+    page.get_by_role("button", name="energy").click()
+    frame(page)
+    assert (started_from(page), notice.inner_text()) == ("Three heads together", said)
+    page.get_by_label("Head 1 on", exact=True).uncheck()
+    page.locator(".attnlib-heads-pick").nth(2).click()  # before the next frame
+    frame(page)
+    assert started_from(page) == ""
+    assert notice.inner_text() != said
+
+
+@pytest.mark.browser
+def test_a_pressed_cell_of_the_map_is_the_sliders(show):
+    page = show(HeadsExplorer(word="phone", part="across", layer=1, head=0))
+    large = page.locator(".attnlib-maps-map")
+    for _ in range(3):
+        large.press("ArrowRight")
+    large.press("ArrowDown")
+    frame(page)
+    said = HeadsExplorer(word="phone").sounds
+    assert f"Weight of “n” for “{said[1]}”" in page.locator(".attnlib-heads-editor").inner_text()
+    assert page.locator(".attnlib-heads-cell[aria-pressed=true]").inner_text().startswith("n")
+    box = page.locator(".attnlib-maps-frame rect").bounding_box()
+    page.mouse.click(box["x"] + 1.5 * box["width"] / 5, box["y"] + 2)
+    frame(page)
+    assert f"Weight of “h” for “{said[0]}”" in page.locator(".attnlib-heads-editor").inner_text()
+
+
+@pytest.mark.browser
+def test_what_is_no_word_is_refused_and_nothing_is_said_of_the_last_one(show):
+    page = show(HeadsExplorer(word="phone"))
+    box, says = page.get_by_label("A word, up to 12 letters"), page.locator(".attnlib-heads-says")
+    for typed in ("", "a b", "naïve", "dog!"):
+        box.fill(typed)
+        frame(page)
+        assert says.inner_text().strip() == "Letters a to z only."
+        assert not page.locator(".attnlib-heads-thumbs").is_visible()
+        assert box.get_attribute("aria-invalid") == "true"
+        box.fill("dog")
+        frame(page)
+        assert says.inner_text().startswith("D AO G")
+        assert page.locator(".attnlib-heads-thumbs").is_visible()
+    box.fill("")
+    start_from(page, "The dearest head")
+    frame(page)
+    assert box.input_value() == "donuts"
+    assert page.locator(".attnlib-heads-thumbs").is_visible()
+
+
+@pytest.mark.browser
+def test_the_slider_to_one_and_to_nought_leaves_the_others_their_order(show):
+    widget = HeadsExplorer(word="phone", part="across", layer=1, head=0, row=0, column=0)
+    page = show(widget)
+    for key in ("End", "Home"):
+        page.locator(".attnlib-heads-editor input").press(key)
+        frame(page)
+    rest = 1 - widget.weights[0]
+    shown = page.locator(".attnlib-heads-cell .attnlib-value").all_inner_texts()
+    assert shown == ["0", *(share(weight / rest) for weight in widget.weights[1:])]

@@ -85,10 +85,12 @@ export function edits(off, rows) {
     gone.has([part, layer, head].join()) ? weights.map(() => 0) : (set.get([part, layer, head, row].join()) ?? weights);
 }
 
-/** A row in which one weight is given and the others share the rest as they did; evenly where they had nothing. */
-export function renormalised(weights, column, value) {
-  const rest = weights.reduce((sum, weight, j) => (j === column ? sum : sum + weight), 0);
-  return weights.map((weight, j) => (j === column ? value : (1 - value) * (rest > 0 ? weight / rest : 1 / (weights.length - 1))));
+/** A row in which one weight is given and the others share the rest as they did; where they had nothing, as in `own`, or evenly. */
+export function renormalised(weights, column, value, own = weights) {
+  const others = (row) => row.reduce((sum, weight, j) => (j === column ? sum : sum + weight), 0);
+  const from = others(weights) > 0 ? weights : own;
+  const rest = others(from);
+  return from.map((weight, j) => (j === column ? value : (1 - value) * (rest > 0 ? weight / rest : 1 / (from.length - 1))));
 }
 
 /** What one head adds to what passes by: its columns of the last matrix times its context. */
