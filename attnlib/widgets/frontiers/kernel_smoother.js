@@ -10,8 +10,8 @@ import { number } from "../js/text.js";
 
 const MOST = 12;
 const STEPS = 240; // of the curve
-const SIDE = 3; // how far from 0 further keys go
-const AGAIN = 1; // their value
+const SIDE = 3; // how far from 0 further keys may lie
+const VALUE = 1; // of a further key
 const KERNELS = {
   radial: ["radial", "exp(−(q − k)² / 2h²)"],
   exponential: ["exponential (softmax)", "exp(qk / h²)"],
@@ -94,7 +94,7 @@ function settings(view, get) {
   const width = slider({ label: "Bandwidth h", min: 0.1, max: 5, log: true, onInput: (value) => view.set({ width: value }) });
   const degree = slider({ label: "Degree p", min: 1, max: 6, step: 1, text: (value) => number(value, 0),
     onInput: (value) => view.set({ degree: value }) });
-  const add = button({ label: "Add a key", onClick: () => get().points.length < MOST && view.set({ points: [...get().points, [room(get().points), AGAIN]] }) });
+  const add = button({ label: "Add a key", onClick: () => get().points.length < MOST && view.set({ points: [...get().points, [room(get().points), VALUE]] }) });
   const remove = button({ label: "Remove the last key", onClick: () => get().points.length > 1 && view.set({ points: get().points.slice(0, -1) }) });
   return {
     node: html("div", { class: "attnlib-settings" }, html("div", { class: "attnlib-controls" }, kernel.node, width.node, degree.node),
@@ -131,7 +131,7 @@ function build(view, first) {
     });
     controls.update(state);
     const some = found.weights.some((weight) => weight < 0) ? " Some weights are negative: no distribution." : "";
-    const told = found.none ? "the kernel is 0 in sum, so there is no average here." : `the weighted mean of the values is c = ${number(found.context)}.${some}`;
+    const told = found.none ? "the kernel adds up to 0, so there is no average here." : `the weighted mean of the values is c = ${number(found.context)}.${some}`;
     view.news(`q = ${number(state.query)}: ${told}`);
   };
 }
