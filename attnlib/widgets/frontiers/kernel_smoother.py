@@ -41,7 +41,7 @@ PRESETS = [
     _preset(
         "Near keys count",
         "The curve follows the values of the keys near q: make h smaller and it jumps from key to key, "
-        "larger and it flattens to the mean.",
+        "larger and it flattens towards the mean.",
     ),
     _preset(
         "Softmax attention",
@@ -52,9 +52,8 @@ PRESETS = [
         query=2.4,
     ),
     _preset(
-        "One feature, no query",
-        "φ(q) φ(k) with one number a key: φ(q) stands above and below the fraction and cancels, so the curve is flat "
-        "wherever q goes.",
+        "A flat curve",
+        "Every key weighs something, and φ(q) grows with q, yet no weight moves: the curve is flat wherever q goes.",
         kernel="elu + 1",
         width=1.0,
     ),
@@ -81,7 +80,7 @@ class KernelSmoother(PresetWidget):
 
     ``points`` are rows of a key and its value. Query and keys are divided by ``width`` before the kernel sees them.
     Outputs are computed in float64 by :func:`attnlib.frontiers.kernels.kernel_smoother`. A kernel that may be negative
-    is taken as it is.
+    is taken as it is; where it adds up to zero there is no average, and ``weights`` and ``context`` are 0.
 
     >>> smoother = KernelSmoother(points=[[1, 0], [3, 10]], query=1, kernel="linear")
     >>> smoother.weights, smoother.context
@@ -122,9 +121,7 @@ class KernelSmoother(PresetWidget):
         self.set_trait("context", context.item())
 
     def summary(self) -> str:
-        """The kernel, the query, every key's weight, and the context."""
+        """The kernel, the query, every key's weight, and the context, if there is one."""
         told = ", ".join(f"{chr(65 + i)} {number(weight, 3)}" for i, weight in enumerate(self.weights))
-        return (
-            f"{self.kernel} kernel, h = {number(self.width)}, q = {number(self.query)}: "
-            f"weights {told}; context {number(self.context)}"
-        )
+        context = f"context {number(self.context)}" if any(self.weights) else "no average here"
+        return f"{self.kernel} kernel, h = {number(self.width)}, q = {number(self.query)}: weights {told}; {context}"

@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 from browser import frame
-from drawn import arithmetic, draw, rows
+from drawn import arithmetic, draw, found, rows, text
 
 from attnlib.widgets import KernelSmoother
 from attnlib.widgets.text import number
@@ -24,11 +24,11 @@ def everywhere(widget):
 
 
 def test_preset_near_keys_count():
-    wide, found, narrow = (everywhere(smoother("Near keys count", width=h)) for h in (20.0, 0.5, 0.05))
+    wide, middle, narrow = (everywhere(smoother("Near keys count", width=h)) for h in (20.0, 0.5, 0.05))
     values = torch.tensor([value for _, value in KernelSmoother().points], dtype=torch.float64)
-    assert (wide - values.mean()).abs().max() < 0.05 < (found.max() - found.min())
+    assert (wide - values.mean()).abs().max() < 0.05 < (middle.max() - middle.min())
     gap = lambda curve: (curve[:, None] - values).abs().amin(-1).max()  # noqa: E731 to the nearest value of a key
-    assert gap(narrow) < 0.2 < gap(found)
+    assert gap(narrow) < 0.2 < gap(middle)
 
 
 def test_preset_softmax_attention():
@@ -40,11 +40,11 @@ def test_preset_softmax_attention():
     assert smoother("Softmax attention").weights == pytest.approx(wanted.tolist())
 
 
-def test_preset_one_feature():
-    curve = everywhere(smoother("One feature, no query"))
+def test_preset_a_flat_curve():
+    curve = everywhere(smoother("A flat curve"))
     assert (curve - curve[0]).abs().max() < 1e-12
     for kernel, flat in (("linear", True), ("polynomial", False), ("exponential", False), ("radial", False)):
-        curve = everywhere(smoother("One feature, no query", kernel=kernel))
+        curve = everywhere(smoother("A flat curve", kernel=kernel))
         away = torch.linspace(-3, 3, 57).abs() > 0.01  # at q = 0 the linear kernel gives noughts
         assert ((curve - curve[0])[away].abs().max().item() < 1e-9) is flat
 
@@ -76,8 +76,8 @@ def test_arithmetic_is_that_of_attnlib(record_property):
     for (query, points, state), page in zip(cases, made, strict=True):
         widget = KernelSmoother(query=query, points=points, **state)
         size = max(1.0, *map(abs, widget.weights))  # plain products may nearly cancel, and weights are as large as that
-        found = zip([*page["weights"], page["context"]], [*widget.weights, widget.context], strict=True)
-        gap = max(gap, *(abs(a - b) / size for a, b in found))
+        both = zip([*page["weights"], page["context"]], [*widget.weights, widget.context], strict=True)
+        gap = max(gap, *(abs(a - b) / size for a, b in both))
     record_property("measured", f"{gap:.1e} largest gap to attnlib  kernel smoothing")
     assert gap < 1e-6
 
@@ -87,6 +87,31 @@ def test_page_shows_the_numbers_of_attnlib():
     widgets += [KernelSmoother(points=[[1, 0], [-1, 5]], kernel="linear"), KernelSmoother(points=[[900, -900]])]
     for widget, view in zip(widgets, draw(*widgets), strict=True):
         assert [row[1] for row in rows(view)] == [number(weight, 3) for weight in widget.weights]
+
+
+def test_no_average_where_the_kernel_is_zero():
+    widget = smoother("No distribution", query=0.0)
+    assert "no average here" in widget.summary()
+    lines = []
+    for view in draw(widget, smoother("A flat curve")):
+        [curve] = found(view, "attnlib-smoother-curve")
+        lines.append((curve[0].get("d").count("M"), "no average here" in text(view)))
+    assert lines == [(2, True), (1, False)]  # a gap in the curve at q = 0
+
+
+def test_a_negative_weight_looks_like_one():
+    widget = smoother("No distribution")
+    [view] = draw(widget)
+    below = [row[0] for row in rows(view) if row[1].startswith("−")]
+    drawn = [text(each[0]) for each in found(view, "attnlib-smoother-below")]
+    assert below == drawn == ["A", "B", "C"]
+
+
+def test_a_kernel_too_large_to_write_is_a_power():
+    [view] = draw(KernelSmoother(query=3, kernel="exponential", width=0.1))
+    kernels = [row[3] for row in rows(view)]
+    assert kernels[-1] == "e^780"
+    assert kernels[0] == "e^−780"
 
 
 @pytest.mark.browser
@@ -102,7 +127,7 @@ def test_the_query_keeps_to_its_line_and_keys_come_and_go(show):
     assert cells() == [number(weight, 3) for weight in wanted.weights]
     page.get_by_role("button", name="Add a key").click()
     frame(page)
-    wanted = KernelSmoother(query=1.3, kernel="exponential", points=[*wanted.points, [1.3, 0.0]])
+    wanted = KernelSmoother(query=1.3, kernel="exponential", points=[*wanted.points, [-0.35, 1.0]])  # in the widest gap
     assert cells() == [number(weight, 3) for weight in wanted.weights]
     page.get_by_role("button", name="Remove the last key").click()
     frame(page)

@@ -21,11 +21,15 @@ function shares(values) {
   return scaled.map((value) => (sum === 0 ? 0 : value / sum));
 }
 
-/** Values of the kernel, weights and context of one query; points are rows of a key and its value. */
+/**
+ * Values of the kernel (and their logarithms, where it is made of them), weights and context of one query; points are
+ * rows of a key and its value. `none` says that the weights are all zero: there is no average.
+ */
 export function smooth(query, points, { kernel, width, degree = 2 }) {
   const { log, of } = KERNELS[kernel];
   const found = points.map(([key]) => (log ?? of)(query / width, key / width, degree));
   const weights = log ? softmax(found) : shares(found);
   const context = points.reduce((sum, [, value], i) => sum + weights[i] * value, 0);
-  return { kernels: log ? found.map(Math.exp) : found, weights, context };
+  const none = weights.every((weight) => weight === 0);
+  return { kernels: log ? found.map(Math.exp) : found, logs: log ? found : null, weights, context, none };
 }
