@@ -556,6 +556,7 @@ def test_exports_with_any_length():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
+@pytest.mark.nightly
 def test_compiles_whole():
     def run(query, key, value):
         return linear_attention(query, key, value, is_causal=True, chunk=4).context
