@@ -149,7 +149,11 @@ def nothing_is_left_over(seen: Visit) -> Iterator[str]:
 
 def pictures_are_there_and_described(seen: Visit) -> Iterator[str]:
     pictures = seen.page.locator("article img:not([hidden])").evaluate_all(
-        "(all) => all.map((each) => [each.getAttribute('src'), each.alt, each.complete && each.naturalWidth > 0])"
+        """(all) => Promise.all(all.map(async (each) => {
+          each.loading = 'eager'; // what lies far below is fetched when it comes near, else
+          await each.decode().catch(() => {});
+          return [each.getAttribute('src'), each.alt, each.complete && each.naturalWidth > 0];
+        }))"""
     )
     for address, alt, complete in pictures:
         if not complete:
