@@ -37,9 +37,6 @@ import torch.nn.functional as F
 from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import svds
 from torch import Tensor
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from attnlib.data import wordnet
 from attnlib.output_representations.chunked import attend_in_blocks, attend_pairs, direction_mask
@@ -48,6 +45,7 @@ from attnlib.training import descend
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from book._tools import provenance
+from book._tools.alive import Alive
 from book._tools.kept import kept
 
 HERE = Path(__file__).parent
@@ -375,26 +373,6 @@ def sense_floors(setting: dict[str, Any]) -> dict[str, Any]:
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
-
-
-class Alive(TorchDispatchMode):
-    """Counts the bytes of all tensors that are alive at once, but for those that were there before; keeps the most."""
-
-    def __init__(self, *before: Tensor) -> None:
-        super().__init__()
-        self.before = {tensor.untyped_storage()._cdata for tensor in before}
-        self.held: dict[int, tuple[StorageWeakRef, int]] = {}
-        self.most = 0
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in self.before:
-                storage = tensor.untyped_storage()
-                self.held[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
-        self.held = {key: pair for key, pair in self.held.items() if not pair[0].expired()}
-        self.most = max(self.most, sum(size for _, size in self.held.values()))
-        return made
 
 
 def memory(setting: dict[str, Any]) -> dict[str, dict[str, int]]:
