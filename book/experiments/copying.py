@@ -14,6 +14,7 @@ was; who changes a setting empties that folder first. ``--smoke`` trains a few s
 
 import argparse
 import copy
+import functools
 import json
 import sys
 import time
@@ -29,6 +30,7 @@ from attnlib.training import descend
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from book._tools import provenance
+from book._tools.kept import kept
 
 HERE = Path(__file__).parent
 RUNS, RESULTS = HERE / "runs" / "copying", HERE / "results" / "copying"
@@ -189,11 +191,7 @@ def rounded(values: Tensor) -> list[float]:
 
 
 def tried(arm: str, rate: float) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What an arm comes to at a rate, and its parameters; from disk where it is done."""
-    path = RUNS / f"{arm} at {rate}.pt"
-    if path.exists():
-        done: tuple[dict[str, Any], dict[str, Tensor]] = torch.load(path, weights_only=True)
-        return done
+    """What an arm comes to at a rate, and its parameters."""
     started, trained = time.process_time(), list(range(1, SETTING["longest"] + 1))
     machines, losses = train(arm, rate, SETTING["steps"][arm])
     bits = examine(machines, trained, SETTING["choose by"], 10**6)["bits"].values()
@@ -203,10 +201,7 @@ def tried(arm: str, rate: float) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "test": examine(machines, SETTING["lengths"], SETTING["tested"], 2 * 10**6),
         "seconds": round(time.process_time() - started),
     }
-    state = {name: value.detach() for name, value in machines.state_dict().items()}
-    RUNS.mkdir(parents=True, exist_ok=True)
-    torch.save((found, state), path)
-    return found, state
+    return found, {name: value.detach() for name, value in machines.state_dict().items()}
 
 
 def main() -> None:
@@ -219,14 +214,17 @@ def main() -> None:
             print(arm, losses[-1].tolist(), examine(machines, [2], 2, 0)["bits"])
         return
     runs: dict[str, Any] = {}
+    machines_of: dict[str, dict[str, Tensor]] = {}
     for arm in ARMS:
         rates: dict[str, Any] = {}
+        states: dict[float, dict[str, Tensor]] = {}
         for rate in SETTING["rates"]:
-            rates[str(rate)], state = tried(arm, rate)
+            rates[str(rate)], states[rate] = kept(RUNS / f"{arm} at {rate}.pt", functools.partial(tried, arm, rate))
             print(arm, rate, rates[str(rate)], flush=True)
-        best = max(rates, key=lambda rate: sum(rates[rate]["chosen by"]))
-        parameters = sum(value[0].numel() for value in state.values())
-        runs[arm] = {"best": float(best), "parameters": parameters, "rates": rates}
+        best = float(max(rates, key=lambda rate: sum(rates[rate]["chosen by"])))
+        machines_of[arm] = states[best]
+        parameters = sum(value[0].numel() for value in states[best].values())
+        runs[arm] = {"best": best, "parameters": parameters, "rates": rates}
     metrics = {
         **provenance.stamp(Path(__file__)),
         "setting": SETTING,
@@ -236,7 +234,7 @@ def main() -> None:
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "metrics.json").write_text(json.dumps(metrics, separators=(",", ":")) + "\n", encoding="utf-8")
-    torch.save(tried("memory", runs["memory"]["best"])[1], RESULTS / "model.pt")  # the Turing machines, all seeds
+    torch.save(machines_of["memory"], RESULTS / "model.pt")  # the Turing machines, all seeds
 
 
 if __name__ == "__main__":
