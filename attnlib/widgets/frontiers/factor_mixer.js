@@ -42,7 +42,7 @@ function term(i, onSwitch) {
 function law(terms) {
   if (terms.length === 0) return "No term: every word has the same weight.";
   if (terms.every((each) => each === 3)) return "Only the key speaks: all rows are equal.";
-  if (terms.every((each) => each === 4)) return "Only the place speaks: energies are equal along each diagonal, and no word matters.";
+  if (terms.every((each) => each === 4)) return "Only the place speaks: energies are equal along each diagonal, and no word matters. A swap leaves the map as it is; the row goes with its word.";
   if (terms.every((each) => each > 2)) return "No query's content: the row knows only where it stands.";
   if (terms.every((each) => each === 1 || each === 3)) return "No place: words of one kind have the same weight.";
   return "";
@@ -72,7 +72,7 @@ function build(view, first) {
     const told = JSON.stringify([words, weights]);
     if (told !== shown) { // the large map looks whether these are others
       sentence = { rows: words, columns: words, links: [], mask: [], glosses: [], row_language: "en", column_language: "en" };
-      matrix = { name: terms.length ? `Weights: softmax of ${terms.map((each) => `E${each}`).join(" + ")}` : "Weights without a term", weights };
+      matrix = { name: terms.length ? `the softmax of ${terms.map((each) => `E${each}`).join(" + ")}` : "no term", weights };
       shown = told;
     }
     const most = Math.max(...energies.flat(2), 1e-9);

@@ -48,12 +48,6 @@ PRESETS = [
         terms=[2],
     ),
     _preset(
-        "Both",
-        "Content says which kind, place says which one: “old” looks at the noun that follows it, and each noun at the "
-        "adjective before it.",
-        terms=[1, 2],
-    ),
-    _preset(
         "The key alone",
         "No query speaks, and all rows are equal: nouns and verbs draw everybody alike, wherever they stand.",
         terms=[3],
@@ -61,19 +55,25 @@ PRESETS = [
     ),
     _preset(
         "Place alone",
-        "No word speaks: each one looks most at the place before it, and when you swap two words the map stays as it "
-        "is.",
+        "No word speaks: each one but the first looks most at the place before it, and when you swap two words the map "
+        "stays as it is.",
         terms=[4],
         row=3,
     ),
     _preset(
         "No query at all",
         "Two terms without a query's content, and yet “small” looks most at “chased”, the nearest noun or verb before "
-        "it: keys and places do much alone.",
+        "it: keys and places do much alone. Any word may draw itself: “dog” looks at “dog”, too.",
         terms=[3, 4],
         row=5,
     ),
     _preset("Nothing", "No term, no difference: each of the seven words has a seventh.", terms=[], row=0),
+    _preset(
+        "E1 and E2",
+        "Content says which kind, place says which one: “old” looks at the noun that follows it, and each noun at the "
+        "adjective before it.",
+        terms=[1, 2],
+    ),
 ]
 
 

@@ -39,8 +39,8 @@ def test_preset_word_and_place():
     assert other.weights[1] == pytest.approx(mixer("Word and place").weights[1])
 
 
-def test_preset_both():
-    widget = mixer("Both")
+def test_preset_e1_and_e2():
+    widget = mixer("E1 and E2")
     assert row(widget)["dog"] > 0.9
     assert best(widget) == ["dog", "dog", "old", "dog", "cat", "cat", "small"]
 
@@ -57,6 +57,7 @@ def test_preset_the_key_alone():
 def test_preset_place_alone():
     widget = mixer("Place alone")
     assert best(widget)[1:] == widget.words[:-1]
+    assert widget.weights[0] == pytest.approx([1 / 7] * 7)  # nothing stands before the first
     assert mixer("Place alone", kinds=[3, 2, 1, 0, 0, 0, 0]).weights == widget.weights
     energies = widget.energies[3]
     assert all(energies[i][j] == energies[i + 1][j + 1] for i in range(6) for j in range(6))
@@ -68,6 +69,7 @@ def test_preset_no_query_at_all():
     looks = row(widget)
     assert looks["chased"] == max(looks.values()) > 0.5
     assert best(widget)[3:] == ["dog", "chased", "chased", "chased"]
+    assert mixer("No query at all", row=2).weights[2][2] == max(widget.weights[2])  # “dog” looks at itself, too
     anyone = mixer("No query at all", wants=[[1.0] * 6] * 4)
     assert anyone.weights == widget.weights
 
@@ -123,12 +125,12 @@ def test_the_line_says_what_the_terms_make_of_the_map():
         (): "every word has the same weight",
         (1,): "words of one kind have the same weight",
         (3,): "all rows are equal",
-        (4,): "no word matters",
+        (4,): "no word matters. A swap leaves the map as it is; the row goes with its word",
         (3, 4): "No query's content",
         (1, 3): "words of one kind have the same weight",
         (1, 2): "",
     }
-    widgets = [FactorMixer(preset="Both") for _ in wanted]
+    widgets = [FactorMixer(preset="E1 and E2") for _ in wanted]
     for widget, terms in zip(widgets, wanted, strict=True):
         widget.update(terms=list(terms))
     for (terms, law), view in zip(wanted.items(), draw(*widgets), strict=True):
@@ -142,7 +144,7 @@ def test_terms_are_switched_and_words_swapped(show):
     cells = lambda: [cell.strip() for cell in page.locator("tbody td:nth-child(2)").all_inner_texts()]  # noqa: E731
     page.get_by_label("E2 word and place").check()
     frame(page)
-    assert cells() == [share(weight) for weight in mixer("Both").weights[1]]
+    assert cells() == [share(weight) for weight in mixer("E1 and E2").weights[1]]
     page.get_by_role("button", name="Swap “\u2068old\u2069” with").click()
     frame(page)
     words, kinds = ["the", "dog", "old", "chased", "the", "small", "cat"], [0, 2, 1, 3, 0, 1, 2]
