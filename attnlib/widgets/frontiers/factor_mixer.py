@@ -63,7 +63,7 @@ PRESETS = [
     _preset(
         "No query at all",
         "Two terms without a query's content, and yet “small” looks most at “chased”, the nearest noun or verb before "
-        "it: keys and places do much alone. Any word may draw itself: “dog” looks at “dog”, too.",
+        "it: keys and places do much alone, even draw a word to itself, as “dog”.",
         terms=[3, 4],
         row=5,
     ),
