@@ -8,7 +8,7 @@ the window, the chunks and the delta rule, which look back only.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["BLOCK", "LETTERS", "MECHANISMS", "MOST", "Counted", "Mechanism", "counted", "crossover", "longest", "time"]
 
@@ -21,6 +21,7 @@ LETTERS = {
     "s": "the keys that a block of a window touches, 63 more than one query sees",
 }
 Terms = Mapping[str, float]
+_ONE: Terms = {"": 1}
 
 
 class Mechanism(NamedTuple):
@@ -29,7 +30,7 @@ class Mechanism(NamedTuple):
     multiply_adds: tuple[Terms, Terms]
     numbers: Terms  # made one by one, forwards: exponentials, features, copies, states
     held: tuple[Sequence[Terms], Sequence[Terms]]  # numbers alive at once beyond inputs and parameters: the largest sum
-    steps: Terms = {"": 1}  # that must wait for one another, for all heads at once
+    steps: Terms = _ONE  # that must wait for one another, for all heads at once
 
 
 class Counted(NamedTuple):
@@ -56,9 +57,7 @@ MECHANISMS = {
         {"ms": 1, "msd": 2 / BLOCK},
         ([{"msd": 2 / BLOCK, "ms": 2, "md": 1}], [{"msd": 2 / BLOCK, "ms": 3, "md": 1}]),
     ),
-    "linear": Mechanism(
-        _threefold({"ndd": 2, "nd": 1}), {"nd": 2}, ([{"nd": 4.25}], [{"nd": 9.5, "n": 1, "dd": 1}])
-    ),
+    "linear": Mechanism(_threefold({"ndd": 2, "nd": 1}), {"nd": 2}, ([{"nd": 4.25}], [{"nd": 9.5, "n": 1, "dd": 1}])),
     "linear, chunks": Mechanism(
         _threefold(_CHUNKS),
         {"m": BLOCK, "md": 2, "mdd": 1 / BLOCK},
@@ -70,15 +69,9 @@ MECHANISMS = {
     "delta rule": Mechanism(
         ({"ndd": 3}, {"ndd": 9, "dd": -1}), {"ndd": 1}, ([{"nd": 2, "dd": 1}], [{"ndd": 1, "nd": 3}]), {"n": 1}
     ),
-    "synthesizer, dense": Mechanism(
-        _threefold({"ndd": 1, "nnd": 2}), {"nn": 1}, ([{"nn": 2}], [{"nn": 3, "nd": 2}])
-    ),
-    "synthesizer, random": Mechanism(
-        _threefold({"nnd": 1}), {"nn": 1}, ([{"nn": 1, "nd": 1}], [{"nn": 3, "nd": 1}])
-    ),
-    "additive": Mechanism(
-        _threefold({"ndd": 2, "nnd": 2}), {"nnd": 1}, ([{"nnd": 2, "nn": 1}], [{"nnd": 3, "nd": 1}])
-    ),
+    "synthesizer, dense": Mechanism(_threefold({"ndd": 1, "nnd": 2}), {"nn": 1}, ([{"nn": 2}], [{"nn": 3, "nd": 2}])),
+    "synthesizer, random": Mechanism(_threefold({"nnd": 1}), {"nn": 1}, ([{"nn": 1, "nd": 1}], [{"nn": 3, "nd": 1}])),
+    "additive": Mechanism(_threefold({"ndd": 2, "nnd": 2}), {"nnd": 1}, ([{"nnd": 2, "nn": 1}], [{"nnd": 3, "nd": 1}])),
     "each feature": Mechanism(_threefold({"ndd": 2, "nnd": 1}), {"nnd": 1}, ([{"nnd": 3}], [{"nnd": 4, "nd": 1}])),
 }
 
@@ -88,7 +81,7 @@ def counted(
 ) -> Counted:
     r"""What a mechanism of this name comes to.
 
-    .. math:: 2 n^2 d \; \text{(softmax)}, \qquad 2 n d (d + 1) - n d \; \text{(linear)}, \qquad \dots
+    .. math:: 2 n^2 d \; \text{(softmax)}, \qquad n d (2 d + 1) \; \text{(linear)}, \qquad \dots
 
     Args:
         name: a name of :data:`MECHANISMS`.
@@ -112,9 +105,9 @@ def counted(
 
 
 def _sum(terms: Terms, place: Mapping[str, int]) -> float:
-    total = 0.0 if not terms else 0
+    total: float = 0
     for letters, times in terms.items():
-        product = times
+        product: float = times
         for letter in letters:
             product *= place[letter]
         total += product
@@ -145,7 +138,7 @@ def crossover(first: Sequence[float], second: Sequence[float], lengths: Sequence
     return (lengths[at] if at >= 0 else 0, lengths[at + 1])
 
 
-def longest(name: str, memory: float, **options: int | bool) -> int:
+def longest(name: str, memory: float, **options: Any) -> int:
     """The most tokens, up to :data:`MOST`, for which no more than ``memory`` bytes are held; 0 if not one.
 
     >>> longest("softmax, matrix", 128)  # two matrices of four bytes a number

@@ -1,4 +1,4 @@
-"""What does each way of the book to attend cost? Time of the processor, and the constants that counts are to be taken by.
+"""What does each way of the book to attend cost? Times, and the constants that counts are to be taken by.
 
     python book/experiments/costs.py
     python book/experiments/costs.py --smoke        to see that it runs; writes no results
@@ -50,6 +50,7 @@ SETTING: dict[str, Any] = {  # sizes: length, heads, width of a head, window
     "multiply_adds": 4e10,
     "steps": 2**12,
 }  # fmt: skip
+SMOKE = {"fit": [[128, 1, 8, 64], [128, 2, 16, 64], [192, 1, 8, 64]], "held": [[192, 1, 16, 64]], "repeats": 2}
 PASSES = ("forward", "both")
 Size = tuple[int, int, int, int]
 
@@ -241,11 +242,12 @@ def main() -> None:
     torch.set_num_threads(1)
     setting, folder = SETTING, RUNS
     if options.smoke:
-        small = {"fit": [[256, 1, 32, 64], [256, 2, 64, 64], [512, 1, 32, 64]], "held": [[384, 1, 48, 64]]}
-        setting, folder = SETTING | small | {"repeats": 2}, Path(tempfile.mkdtemp())
+        setting, folder = SETTING | SMOKE, Path(tempfile.mkdtemp())
     found = {}
     for size in [*setting["fit"], *setting["held"]]:
-        found[str(size)] = kept(folder / f"{'-'.join(map(str, size))}.pt", functools.partial(timed, tuple(size), setting))
+        found[str(size)] = kept(
+            folder / f"{'-'.join(map(str, size))}.pt", functools.partial(timed, tuple(size), setting)
+        )
     made = {name: {done: constants(name, done, found, setting) for done in PASSES} for name in MECHANISMS}
     if options.smoke:
         return

@@ -66,16 +66,15 @@ function settings(view, names) {
 }
 
 /** Everything that is shown of a state. */
-function worked(state, data) {
+function worked(state, data, ways) {
   const { mechanisms, constants, lengths, block, most } = data;
   const options = { ...state, both: Number(state.passes === "both"), size: state.precision === "half" ? 2 : 4, block };
   const cost = (name, length) => {
     const count = counted(mechanisms[name], { ...options, length });
     return { ...count, time: time(count, constants[name][state.passes]) };
   };
-  const names = Object.keys(mechanisms);
   const base = cost(state.second, state.length).time;
-  const rows = names.map((name) => {
+  const rows = ways.map((name) => {
     const found = cost(name, state.length);
     return { name, ...found, times: found.time / base, fits: longest(mechanisms[name], state.memory * 2 ** 30, options, most) };
   });
@@ -104,16 +103,17 @@ function beyond({ length, heads, width, window }, measured) {
 
 function build(view, first) {
   const { data } = view;
-  const controls = settings(view, Object.keys(data.mechanisms));
-  const heads = ["Way", "Time, times", "Multiply-adds", "Memory", "Longest"];
+  const ways = view.schema.first.names;
+  const controls = settings(view, ways);
+  const heads = ["Way", "Time, ratio", "Multiply-adds", "Memory", "Longest"];
   const costs = table({ columns: heads, bars: 1, kind: "attnlib-looks attnlib-costs-table" });
   const foot = html("p", { class: "attnlib-caption" });
   view.root.append(html("div", { class: "attnlib-costs-both" }, controls.node, html("div", { class: "attnlib-side" }, costs.node, view.caption, foot)));
   return (state) => {
-    const { rows, crossings } = worked(state, data);
+    const { rows, crossings } = worked(state, data, ways);
     controls.update(state);
     const part = (times) => Math.min(Math.max((Math.log10(times) + DECADES) / (2 * DECADES), 0), 1);
-    const fits = (length) => (length >= data.most ? "over 1 M" : many(length));
+    const fits = (length) => (length >= data.most ? "1 M +" : many(length));
     const room = state.memory * 2 ** 30;
     costs.update(
       rows.map(({ name, times, products, held, fits: most }) => [

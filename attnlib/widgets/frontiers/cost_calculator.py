@@ -37,7 +37,8 @@ def _preset(name: str, notice: str, **state: Any) -> dict[str, Any]:
 PRESETS = [
     _preset(
         "A page of text",
-        "Move the length: multiply-adds say that chunks win early, time says when they do, and both are of the same two.",
+        "Linear attention in chunks needs fewer multiply-adds than the fused softmax long before it needs less time: "
+        "move the length and see its bar cross the middle.",
     ),
     _preset(
         "One matrix, two routines",
@@ -48,8 +49,8 @@ PRESETS = [
     ),
     _preset(
         "Counted but not timed",
-        "A random synthesizer needs half the multiply-adds of softmax with a matrix, for its energies are stored; what "
-        "remains of the time is what both must do.",
+        "A random synthesizer takes half the multiply-adds of softmax with a matrix, for its energies are stored, and "
+        "more than half of the time: exponentials are as many.",
         first="synthesizer, random",
         second="softmax, matrix",
         passes="forward",
@@ -99,7 +100,7 @@ class CostCalculator(PresetWidget):
     fits = Output("the longest length of each mechanism")
     crossings = Output("multiply-adds, time and memory: two lengths, or None")
 
-    sample: ClassVar = {"length": 3000, "first": "delta rule"}
+    sample: ClassVar = {"length": 3000}
     data: ClassVar = {
         "mechanisms": {name: kind._asdict() for name, kind in costs.MECHANISMS.items()},
         "constants": _STORED["constants"],
