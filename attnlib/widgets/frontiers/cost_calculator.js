@@ -27,8 +27,10 @@ const ratio = (value) => number(value, value < 0.0995 ? 3 : value < 9.95 ? 2 : v
 function entry({ label, trait, min, max, fixed = whole, round = Math.round, view }) {
   const { least = 0, most } = view.schema[trait];
   const give = (value) => view.set({ [trait]: Math.min(Math.max(round(value), least || min), most) });
-  const control = slider({ label, min, max, log: true, text: fixed, onInput: give });
   const typed = html("input", { type: "number", "aria-label": `${label}, exactly`, min: least || min, max: most, step: "any" });
+  // A step of the scale is less than one where numbers are small: it is one all the same.
+  const step = (value, now) => give(round(value) === now ? now + Math.sign(value - now) : value);
+  const control = slider({ label, min, max, log: true, text: fixed, onInput: (value) => step(value, Number(typed.dataset.now)) });
   typed.addEventListener("change", () => (Number(typed.value) > 0 ? give(Number(typed.value)) : (typed.value = typed.dataset.now)));
   control.node.append(typed);
   return {
