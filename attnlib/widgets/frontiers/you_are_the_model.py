@@ -27,8 +27,8 @@ MAPS = ("first person", "second person", "model", "word length")
 PRESETS = [
     preset(
         "The words of the answer",
-        "The words that hold the answer are selected. A head of a model finds them; the first person looked longer at "
-        "the others, and the second at both alike: shade by each.",
+        "The words that hold the answer are selected: a head of a model finds them, the first person looked longer at "
+        "the others, and the second at both alike, as shading by each shows.",
         text="Wolf",
         selected=_TEXTS["Wolf"]["answers"],
         shown="model",
@@ -51,8 +51,8 @@ PRESETS = [
     ),
     preset(
         "A review",
-        "Selected are words of feeling, whatever they say: as many against the review's verdict as for it. Give up "
-        "those that the writer takes back, and the rate falls.",
+        "Selected are words of feeling, as many against the review's verdict as for it: give up those that the writer "
+        "takes back, and the rate falls.",
         text="Review",
         selected=_TEXTS["Review"]["feeling"],
         shown="model",
@@ -118,7 +118,7 @@ class YouAreTheModel(PresetWidget):
     rates = Output("cross-sentiment selection rates, the reader's first")
 
     data: ClassVar = {**_STORED, "draws": DRAWS}
-    sample: ClassVar = {"text": "Review", "selected": [1, 5], "shown": "word length"}
+    sample: ClassVar = {"selected": [1, 5]}
 
     def _check(self, state: dict[str, Any]) -> None:
         super()._check(state)
