@@ -1,6 +1,6 @@
 // YouAreTheModel: words to select, shaded by somebody's map, and how like the two are.
 
-import { button, choice } from "../js/controls.js";
+import { button, choice, toggle } from "../js/controls.js";
 import { html, pool, write } from "../js/dom.js";
 import { adjusted, auc, chance, crossSentiment, drawn, lexical, top } from "../js/math/similarity.js";
 import { table } from "../js/table.js";
@@ -24,14 +24,12 @@ function measured(data, text, selected, random) {
   return { rows, base, rate: rate(chosen) };
 }
 
-/** The words as buttons; one of them is in the order of tabs, and arrows go from each to the next. */
+/** The words as buttons; arrows go from each to the next. */
 function passage(get, set) {
   const node = html("div", { class: "attnlib-yatm-words", role: "group", "aria-label": "Words to select" });
-  let at = 0;
   const words = pool(node, (i) => {
     const word = html("button", { type: "button", class: "attnlib-yatm-word" });
     word.addEventListener("click", () => {
-      at = i;
       const { selected } = get();
       set({ selected: selected.includes(i) ? selected.filter((each) => each !== i) : [...selected, i].sort((a, b) => a - b) });
     });
@@ -44,24 +42,22 @@ function passage(get, set) {
     const to = { ArrowRight: here + 1, ArrowDown: here + 1, ArrowLeft: here - 1, ArrowUp: here - 1, Home: 0, End: last }[event.key];
     if (to === undefined) return;
     event.preventDefault(); // or the page would scroll
-    at = Math.min(Math.max(to, 0), last);
-    [...node.children].forEach((word, i) => write(word, { tabindex: i === at ? 0 : -1 }));
-    node.children[at].focus();
+    node.children[Math.min(Math.max(to, 0), last)].focus();
   });
   return {
     node,
-    update(text, selected, shown) {
+    update(text, { selected, theirs }, shown) {
       const scores = text.maps[shown];
       const most = scores ? Math.max(...scores) : 1;
-      at = Math.min(at, text.words.length - 1);
+      const largest = scores && theirs ? top(scores, selected.length) : [];
       words(text.words.length).forEach((word, i) => {
         const part = scores ? scores[i] / most : 0;
         write(word.node, {
           text: text.words[i],
           style: `--part:${part.toFixed(3)}`,
-          tabindex: i === at ? 0 : -1,
           "aria-pressed": String(selected.includes(i)),
-          "aria-label": scores ? `${text.words[i]} ${Math.round(100 * part)} %` : null,
+          "aria-label": scores ? `${text.words[i]} ${Math.round(100 * part)} %${largest[i] ? ", among its largest" : ""}` : null,
+          "data-largest": Boolean(largest[i]),
         });
       });
     },
@@ -76,10 +72,11 @@ function build(view, first) {
   const words = passage(() => now, set);
   const shade = choice({ label: "Shade the words by", onInput: (shown) => set({ shown }) });
   const clear = button({ label: "Select nothing", onClick: () => set({ selected: [] }) });
+  const theirs = toggle({ label: "Frame its largest, as many as you selected", onInput: (value) => set({ theirs: value }) });
   const controls = html("div", { class: "attnlib-yatm-controls" }, shade.node, clear.node);
   const looks = table({ columns: ["Map", "AUC", "LS", "adjusted", "CSSR"], bars: 1, kind: "attnlib-yatm-table" });
   const source = html("p", { class: "attnlib-yatm-source" });
-  view.root.append(question, words.node, controls, view.caption, looks.node, source);
+  view.root.append(question, words.node, controls, theirs.node, view.caption, looks.node, source);
 
   return (state) => {
     now = state;
@@ -90,8 +87,9 @@ function build(view, first) {
     const hidden = shown === NOTHING;
     const { rows, base, rate } = measured(view.data, text, state.selected, random.get(n));
     write(question, { text: text.question });
-    words.update(text, state.selected, shown);
+    words.update(text, state, shown);
     shade.update(shown, { options: view.data.names.filter(([name]) => name === NOTHING || text.maps[name]) });
+    theirs.update(state.theirs);
     clear.update({ disabled: state.selected.length === 0 });
     const part = (area) => ({ text: told(area), part: Number.isNaN(area) ? 0 : area });
     const you = text.sentiment ? [["your selection", part(NaN), "–", "–", told(rate)]] : [];

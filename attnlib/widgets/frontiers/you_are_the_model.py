@@ -13,7 +13,7 @@ from attnlib.frontiers.selection import top
 from attnlib.frontiers.similarity import adjusted, auc, cross_sentiment, lexical
 from attnlib.widgets.presets import Presets, PresetWidget, preset
 from attnlib.widgets.text import number
-from attnlib.widgets.traits import Choice, Output, StateError, Whole
+from attnlib.widgets.traits import Choice, Flag, Output, StateError, Whole
 
 __all__ = ["DRAWS", "PRESETS", "STORE", "YouAreTheModel", "drawn"]
 
@@ -32,6 +32,7 @@ PRESETS = [
         text="Wolf",
         selected=_TEXTS["Wolf"]["answers"],
         shown="model",
+        theirs=False,
     ),
     preset(
         "Your turn",
@@ -40,6 +41,7 @@ PRESETS = [
         text="Minister",
         selected=[],
         shown=NOTHING,
+        theirs=False,
     ),
     preset(
         "The longest words",
@@ -48,6 +50,7 @@ PRESETS = [
         text="Shopper",
         selected=_TEXTS["Shopper"]["longest"],
         shown="first person",
+        theirs=False,
     ),
     preset(
         "A review",
@@ -56,6 +59,7 @@ PRESETS = [
         text="Review",
         selected=_TEXTS["Review"]["feeling"],
         shown="model",
+        theirs=False,
     ),
 ]
 
@@ -94,6 +98,7 @@ class YouAreTheModel(PresetWidget):
         text: one of the stored texts: a paragraph that two people read, with its question, or a review.
         selected: the places of the selected words, each once, in order.
         shown: the map by which words are shaded: ``nothing``, or one that the text has.
+        theirs: frame as many of the map's largest as are selected.
         preset: the name of a preset to start from; what else is given comes on top.
         presets: what the reader can start from.
 
@@ -109,6 +114,7 @@ class YouAreTheModel(PresetWidget):
     text = Choice(tuple(_TEXTS), PRESETS[0]["state"]["text"])
     selected = Whole(PRESETS[0]["state"]["selected"], shape=(("", 0, None),), help="places of the selected words")
     shown = Choice((NOTHING, *MAPS), PRESETS[0]["state"]["shown"])
+    theirs = Flag(False)
     presets = Presets(PRESETS)
     names = Output("of the maps")
     areas = Output("AUC with each map")

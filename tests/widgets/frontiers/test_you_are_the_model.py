@@ -116,6 +116,14 @@ def test_page_shows_the_numbers_of_attnlib():
         assert pressed == widget.selected
 
 
+def test_the_largest_of_a_map_are_framed():
+    widget = YouAreTheModel(theirs=True)
+    [view] = draw(widget)
+    framed = [each.get("data-largest") is not None for each in found(view, "attnlib-yatm-word")]
+    scores = TEXTS[widget.text]["maps"][widget.shown]
+    assert framed == top(torch.tensor(scores), len(widget.selected)).tolist()
+
+
 def test_what_is_not_defined_is_said():
     nothing, every = YouAreTheModel(preset="Your turn"), YouAreTheModel(text="Wolf", selected=[*range(50)])
     for view in draw(nothing, every):
