@@ -48,15 +48,16 @@ function passage(get, set) {
     node,
     update(text, { selected, theirs }, shown) {
       const scores = text.maps[shown];
-      const most = scores ? Math.max(...scores) : 1;
+      // By rank, as the measures see it: one word with nearly all the weight would leave the others blank.
+      const below = (i) => scores.filter((score) => score < scores[i]).length / (scores.length - 1);
       const largest = scores && theirs ? top(scores, selected.length) : [];
       words(text.words.length).forEach((word, i) => {
-        const part = scores ? scores[i] / most : 0;
+        const part = scores ? below(i) : 0;
         write(word.node, {
           text: text.words[i],
           style: `--part:${part.toFixed(3)}`,
           "aria-pressed": String(selected.includes(i)),
-          "aria-label": scores ? `${text.words[i]} ${Math.round(100 * part)} %${largest[i] ? ", among its largest" : ""}` : null,
+          "aria-label": scores ? `${text.words[i]} above ${Math.round(100 * part)} %${largest[i] ? ", among its largest" : ""}` : null,
           "data-largest": Boolean(largest[i]),
         });
       });
@@ -74,7 +75,7 @@ function build(view, first) {
   const clear = button({ label: "Select nothing", onClick: () => set({ selected: [] }) });
   const theirs = toggle({ label: "Frame its largest, as many as you selected", onInput: (value) => set({ theirs: value }) });
   const controls = html("div", { class: "attnlib-yatm-controls" }, shade.node, clear.node);
-  const looks = table({ columns: ["Map", "AUC", "LS", "adjusted", "CSSR"], bars: 1, kind: "attnlib-yatm-table" });
+  const looks = table({ columns: ["Map", "AUC", "LS", "adj. LS", "CSSR"], bars: 1, kind: "attnlib-yatm-table" });
   const source = html("p", { class: "attnlib-yatm-source" });
   view.root.append(question, words.node, controls, theirs.node, view.caption, looks.node, source);
 
@@ -106,7 +107,7 @@ function build(view, first) {
     const feeling = text.sentiment ? "" : " CSSR is not defined here: the text has no verdict.";
     if (none) view.news(`${count}: nothing can outrank anything, so that AUC is not defined.`);
     else if (hidden) view.news(`${count}.`, "Shade them by a map, and the measures appear.");
-    else view.news(`${count}: a selected word outranks another in ${number(100 * row.area, 0)} of 100 pairs by “${row.called}”.${feeling}`);
+    else view.news(`${count}: a selected word outranks another in ${number(100 * row.area, 0)} of 100 pairs by “${row.called}”.${feeling}`, "Shades are by rank.");
   };
 }
 
