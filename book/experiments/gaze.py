@@ -6,9 +6,9 @@
 What each word receives, from all tokens, from the question, or from one token, by layer and head, is held against how
 long each of the two looked at it: by rank correlation, and by the words looked at longest, a fifth of them. A head is
 chosen on other paragraphs than it is judged on. Beside it stand length, rarity, GPT-2's surprisal, place, chance, and
-the other person. Does a map add to length, rarity and surprisal, in a regression on ranks that is judged on paragraphs
-that were left out? ``ratings``: networks with attention learn the sign of sentences about films; their maps are held
-against ratings of single words. Some minutes on one core; what is done lies in ``runs/gaze``.
+the other person. Does a map add to length, rarity and surprisal? Asked by the partial rank correlation within a
+paragraph, of a head and a sign that were chosen on others, and by a regression on ranks that is judged on paragraphs
+that were left out. Some minutes on one core; what is done lies in ``runs/gaze``.
 """
 
 import functools
@@ -37,6 +37,8 @@ RUNS, RESULTS = HERE / "runs" / "gaze", HERE / "results" / "gaze"
 SETTING: dict[str, Any] = {
     "share": 0.2,
     "draws": 100,
+    "shuffles": 20,
+    "lucks": 20,
     "ridges": [0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0],
 }
 PARTS = (
@@ -44,6 +46,7 @@ PARTS = (
     "PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB",
 )  # fmt: skip
 KNOWN = ("length", "rarity", "surprisal")
+MORE = (*KNOWN, "letters", "marks", "early")
 
 
 class Text(NamedTuple):
@@ -53,7 +56,7 @@ class Text(NamedTuple):
     question: str
     words: tuple[str, ...]
     people: tuple[Tensor, Tensor]  # milliseconds on each word
-    features: dict[str, Tensor]
+    features: dict[str, Tensor]  # beside the known ones how early, letters without marks, and whether it has a mark
     parts: Tensor
     answers: Tensor
 
@@ -69,6 +72,8 @@ def texts() -> list[Text]:
         assert [word.text for word in one.words] == [word.text for word in other.words]
         features = {name: torch.tensor([float(getattr(word, name)) for word in one.words]) for name in KNOWN}
         features["early"] = -torch.arange(float(len(one.words)))
+        features["letters"] = torch.tensor([float(sum(map(str.isalnum, word.text))) for word in one.words])
+        features["marks"] = (features["letters"] != features["length"]).float()
         dwell = tuple(torch.tensor([float(word.dwell) for word in each.words]) for each in (one, other))
         assert len(dwell) == 2
         parts = torch.tensor([PARTS.index(word.part) for word in one.words])
@@ -182,6 +187,9 @@ def person(of: list[Text]) -> dict[str, Any]:
         for name in names:
             told[name].append([other[name][0], one[name][1]])
         told["answer"].append([one["answer"], other["answer"]])
+        one_set, other_set = (longest(dwell) for dwell in text.people)
+        both = (auc(one_set, other_set.double()), auc(other_set, one_set.double()))
+        told.setdefault("set against set", []).append([float(area) for area in both])
     return told
 
 
@@ -289,6 +297,65 @@ def ridged(every: list[Tensor], target: list[Tensor], learn: list[int], i: int) 
     return fitted([(every[j], target[j]) for j in learn], every[i], best)
 
 
+def rest(of: list[Text], values: list[Tensor], names: tuple[str, ...], turn: int = 0) -> Tensor:
+    """Partial rank correlations within a paragraph: ``(paragraph, person, map)``.
+
+    The values are ``(map, word)``, or ``(person, map, word)`` where each person is held against maps of her own. With a
+    turn, the words of the maps are shuffled, all maps of a paragraph alike.
+    """
+    found = []
+    for i, (text, each) in enumerate(zip(of, values, strict=True)):
+        known = ranks(torch.stack([text.features[name] for name in names]))
+        basis, _ = torch.linalg.qr(known.T)
+        maps = ranks(each)
+        if turn:
+            maps = maps[..., torch.randperm(maps.shape[-1], generator=torch.Generator().manual_seed(100 * turn + i))]
+        dwell = torch.stack([ranks(dwell) for dwell in text.people])
+        left, goal = maps - (maps @ basis) @ basis.T, dwell - (dwell @ basis) @ basis.T
+        left, goal = (x / x.norm(dim=-1, keepdim=True).clamp(min=1e-9) for x in (left, goal))
+        found.append((left * goal[:, None]).sum(-1))
+    return torch.stack(found)
+
+
+def signed(of: list[Text], quality: Tensor, way: str) -> tuple[Tensor, list[int], list[int]]:
+    """Of each paragraph what the map says that is largest on the others, turned round where it is negative there."""
+    found, which, signs = torch.zeros(len(of)).double(), [0] * len(of), [0] * len(of)
+    for learn, left in folds(of, way):
+        mean = quality[learn].mean(0)
+        best = int(mean.abs().argmax())
+        for i in left:
+            which[i], signs[i] = best, int(mean[best].sign())
+            found[i] = signs[i] * quality[i, best]
+    return found, which, signs
+
+
+def partials(of: list[Text], maps: dict[str, list[Tensor]]) -> dict[str, Any]:
+    """What is left of the rank correlation when known features are taken out of both, both people's mean."""
+
+    def beyond(name: str, *known: str) -> Tensor:
+        return rest(of, [text.features[name][None] for text in of], known).mean(1)[:, 0]
+
+    others = [torch.stack([text.people[1][None], text.people[0][None]]) for text in of]
+    simple = {
+        "length beyond rarity, surprisal": beyond("length", "rarity", "surprisal"),
+        "rarity beyond length": beyond("rarity", "length"),
+        "surprisal beyond length": beyond("surprisal", "length"),
+        "other person": rest(of, others, KNOWN).mean(1)[:, 0],
+        "other person, more": rest(of, others, MORE).mean(1)[:, 0],
+    }
+    heads: dict[str, Any] = {}
+    for model, every in maps.items():
+        for names, label in ((KNOWN, ""), (MORE, ", more")):
+            quality = rest(of, every, names).mean(1)
+            shuffled = [rest(of, every, names, turn + 1).mean(1) for turn in range(SETTING["shuffles"])]
+            for way in ("paragraph", "article"):
+                found, which, signs = signed(of, quality, way)
+                chance = torch.stack([signed(of, each, way)[0] for each in shuffled])
+                told = {"rank": found, "map": which, "sign": signs, "shuffled": chance.mean(1)}
+                heads.setdefault(model, {})[f"by {way}{label}"] = told
+    return {"simple": simple, "heads": heads}
+
+
 # --- all of it --------------------------------------------------------------------------------------------------------
 
 
@@ -296,6 +363,15 @@ def arms_of(of: list[Text], reader: Reader, maps: list[Tensor], turned: list[Ten
     """What one model's maps are like: the mean of all heads, heads chosen elsewhere, and with another's question."""
     heads = maps[0].shape[2]
     found: dict[str, Any] = {"arms": {}, "chosen": {}, "heads": {}}
+
+    ranked = {name: [ranks(each[0]) for each in every] for name, every in (("", maps), (", other question", turned))}
+    for s, source in enumerate(reader.sources):
+        for name, every in ranked.items():
+            if not name or source == "question":
+                mean = gathered(of, [each[s].mean(0) for each in every])
+                found["arms"][f"mean of ranked heads, {source}{name}"] = mean
+    areas = torch.stack([area_of_all(text, each[0].flatten(0, 1)) for text, each in zip(of, maps, strict=True)])
+    found["best area"] = areas.mean(0).amax(-1)  # of each person, chosen on what it is judged on
 
     def place(k: int) -> tuple[str, int, int]:
         source, head = divmod(k, heads)
@@ -325,10 +401,24 @@ def arms_of(of: list[Text], reader: Reader, maps: list[Tensor], turned: list[Ten
     return found
 
 
+def area_of_all(text: Text, maps: Tensor) -> Tensor:
+    """The area of each map against each person, ``(person, map)``."""
+    return torch.stack([auc(longest(dwell).expand(len(maps), -1), maps.double()) for dwell in text.people])
+
+
+def luck(of: list[Text], maps: int) -> list[float]:
+    """The best mean rank correlation of so many maps of random numbers with both people, a number a draw."""
+    g, found = torch.Generator().manual_seed(2), []
+    for _ in range(SETTING["lucks"]):
+        drawn = [torch.rand(maps, len(text.words), generator=g) for text in of]
+        found.append(float(by_head(of, drawn).mean(0).max()))
+    return found
+
+
 def baselines(of: list[Text]) -> dict[str, Any]:
     g = torch.Generator().manual_seed(0)
     simple: dict[str, Callable[[Text], Tensor]] = {
-        **{name: functools.partial(_feature, name=name) for name in (*KNOWN, "early")},
+        **{name: functools.partial(_feature, name=name) for name in (*KNOWN, "early", "letters")},
         "answer": lambda text: text.answers.float(),
         "random": lambda text: torch.rand(len(text.words), generator=g),
     }
@@ -369,6 +459,10 @@ def main() -> None:
         flat[reader.name] = [each[0].flatten(0, 1) for each in both[0]]
         for name, each in found["models"][reader.name]["arms"].items():
             print(reader.name, name, _mean(each), flush=True)
+    found["luck"] = {name: luck(of, len(every[0])) for name, every in flat.items()}
+    found["partials"] = partials(of, flat)
+    for name, each in found["partials"]["heads"].items():
+        print(name, {way: (round(told["rank"].mean().item(), 3), told["map"]) for way, told in each.items()})
     found["regressions"] = regressions(of, flat)
     for name, each in (*found["baselines"].items(), *found["regressions"]["arms"].items()):
         print(name, _mean(each), flush=True)

@@ -5,8 +5,9 @@
 A recurrent reader with attention learns from sentences about films to say whether people found them positive. On others
 its weights are held against ratings of single words, by ten other people, who saw each word alone: does a word that
 was rated strongly outrank one that was not? Beside it: a network that was not trained, random weights, how rare the
-word is in the sentences to learn from, and its length. And the cross-sentiment selection rate: how many words of the
-other sign are among the largest, for each of the sentence's own; these are as many as are rated. Five networks.
+word is in the sentences to learn from, and its length; sixty untrained networks, of which the first are those that the
+trained ones started from, and sixty random maps. And the cross-sentiment selection rate: how many words of the
+other sign are among the largest, for each of the sentence's own; these are as many as are rated. Five are trained.
 """
 
 import json
@@ -36,6 +37,7 @@ HERE = Path(__file__).parent
 RUNS, RESULTS = HERE / "runs" / "rated_words", HERE / "results" / "rated_words"
 SETTING: dict[str, Any] = {
     "seeds": 5,
+    "untrained": 60,
     "d": 24,
     "hidden": 16,
     "dropout": 0.3,
@@ -79,9 +81,14 @@ def sentences() -> tuple[list[reviews.Sentence], list[reviews.Sentence]]:
     return sure(parts.train), sure(parts.test)
 
 
-def trained(seed: int, documents: list[list[int]], signs: list[bool], words: int) -> dict[str, Tensor]:
+def fresh(seed: int, words: int) -> Reader:
+    """An untrained reader, the same whatever was drawn before."""
     torch.manual_seed(seed)
-    model, order, queue = Reader(words), random.Random(seed), []
+    return Reader(words)
+
+
+def trained(seed: int, documents: list[list[int]], signs: list[bool], words: int) -> dict[str, Tensor]:
+    model, order, queue = fresh(seed, words), random.Random(seed), []
 
     def loss(step: int) -> Tensor:
         nonlocal queue
@@ -143,19 +150,19 @@ def main() -> None:
     judged, held = Judged(test, vocabulary, counts), [vocabulary.encode(sentence.words) for sentence in test]
     arms: dict[str, list[dict[str, float]]] = {}
     right = []
+    for seed in range(SETTING["untrained"]):
+        arms.setdefault("not trained", []).append(judged(read(fresh(seed, len(vocabulary)), held)[1]))
+        drawn = torch.rand(judged.mask.shape, generator=torch.Generator().manual_seed(seed))
+        arms.setdefault("random", []).append(judged(drawn))
     for seed in range(SETTING["seeds"]):
-        model = Reader(len(vocabulary))
-        untrained = read(model, held)[1]
+        model = fresh(seed, len(vocabulary))
         model.load_state_dict(
             kept(RUNS / f"{seed}.pt", lambda seed=seed: trained(seed, documents, signs, len(vocabulary)))
         )
         energies, weights = read(model, held)
         right.append(((energies > 0) == (judged.sentiment > 0)).double().mean().item())
-        g = torch.Generator().manual_seed(seed)
-        drawn = torch.rand(judged.mask.shape, generator=g)
-        for name, each in {"trained": weights, "not trained": untrained, "random": drawn}.items():
-            arms.setdefault(name, []).append(judged(each))
-        print(seed, round(right[-1], 3), {name: each[-1] for name, each in arms.items()}, flush=True)
+        arms.setdefault("trained", []).append(judged(weights))
+        print(seed, round(right[-1], 3), {name: each[seed] for name, each in arms.items()}, flush=True)
     arms |= {name: [judged(each)] for name, each in (("rarity", judged.rarity), ("length", judged.length))}
     arms["every rated word"] = [judged.rates(judged.rated)]
     print({name: each for name, each in arms.items() if len(each) == 1})
@@ -170,7 +177,8 @@ def main() -> None:
         "arms": arms,
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(metrics, separators=(",", ":"))
+    short = json.loads(json.dumps(metrics), parse_float=lambda x: round(float(x), 5))
+    text = json.dumps(short, separators=(",", ":"))
     (RESULTS / "metrics.json").write_text(text + "\n", encoding="utf-8")
 
 
