@@ -24,7 +24,7 @@ function measured(data, text, selected, random) {
   return { rows, base, rate: rate(chosen) };
 }
 
-/** The words as buttons; arrows go from each to the next. */
+/** The words as buttons, one stop for Tab; arrows go from each to the next. */
 function passage(get, set) {
   const node = html("div", { class: "attnlib-yatm-words", role: "group", "aria-label": "Words to select" });
   const words = pool(node, (i) => {
@@ -34,6 +34,12 @@ function passage(get, set) {
       set({ selected: selected.includes(i) ? selected.filter((each) => each !== i) : [...selected, i].sort((a, b) => a - b) });
     });
     return { node: word };
+  });
+  let at = 0; // where Tab enters
+  const enter = () => [...node.children].forEach((word, i) => { word.tabIndex = i === at ? 0 : -1; });
+  node.addEventListener("focusin", (event) => {
+    at = [...node.children].indexOf(event.target);
+    enter();
   });
   node.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -61,6 +67,8 @@ function passage(get, set) {
           "data-largest": Boolean(largest[i]),
         });
       });
+      at = Math.min(at, text.words.length - 1);
+      enter();
     },
   };
 }
@@ -104,7 +112,8 @@ function build(view, first) {
     const count = `${state.selected.length} of ${n} words selected`;
     const none = state.selected.length === 0 || state.selected.length === n;
     const row = rows.find(({ name }) => name === shown);
-    const feeling = text.sentiment ? "" : " CSSR is not defined here: the text has no verdict.";
+    const why = !text.sentiment ? "the text has no verdict" : Number.isNaN(rate) ? "you selected no word of its sign" : "";
+    const feeling = why && ` CSSR is not defined here: ${why}.`;
     if (none) view.news(`${count}: nothing can outrank anything, so that AUC is not defined.`);
     else if (hidden) view.news(`${count}.`, "Shade them by a map, and the measures appear.");
     else view.news(`${count}: a selected word outranks another in ${number(100 * row.area, 0)} of 100 pairs by “${row.called}”.${feeling}`, "Shades are by rank.");

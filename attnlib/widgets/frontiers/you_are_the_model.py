@@ -28,7 +28,8 @@ PRESETS = [
     preset(
         "The words of the answer",
         "The words that hold the answer are selected: a head of a model finds them, the first person looked longer at "
-        "the others, and the second at both alike, as shading by each shows.",
+        "the others, and the second at both alike, as shading by each shows. Over all twelve paragraphs people look a "
+        "little longer at the answer.",
         text="Wolf",
         selected=_TEXTS["Wolf"]["answers"],
         shown="model",
@@ -36,8 +37,7 @@ PRESETS = [
     ),
     preset(
         "Your turn",
-        "Nothing is selected: choose the words that you would look at longest to answer the question, and only then "
-        "shade them.",
+        "Nothing is selected: choose the words that you need to answer the question, and only then shade them.",
         text="Minister",
         selected=[],
         shown=NOTHING,
