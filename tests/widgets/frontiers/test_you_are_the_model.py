@@ -130,7 +130,10 @@ def test_what_is_not_defined_is_said():
         assert "AUC is not defined" in text(view)
     assert every.areas == [None] * 4
     [view] = draw(YouAreTheModel())
-    assert "CSSR is not defined here" in text(view)
+    assert "the text has no verdict" in text(view)
+    review = TEXTS["Review"]
+    [view] = draw(YouAreTheModel(text="Review", selected=[review["polarity"].index(0)], shown="model"))
+    assert "you selected no word of its sign" in text(view)
 
 
 @pytest.mark.browser
@@ -144,6 +147,8 @@ def test_words_are_selected_by_arrows_and_the_space_bar(show):
     pressed = [i for i in range(words.count()) if words.nth(i).get_attribute("aria-pressed") == "true"]
     assert pressed == [1, 3]
     assert words.last.evaluate("node => node === document.activeElement")
+    assert page.locator(".attnlib-yatm-word[tabindex='0']").count() == 1  # one stop for Tab
+    assert words.last.get_attribute("tabindex") == "0"
     page.get_by_label("Shade the words by").select_option("model")
     frame(page)
     wanted = YouAreTheModel(text="Minister", selected=[1, 3], shown="model")
