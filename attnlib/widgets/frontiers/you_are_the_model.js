@@ -24,7 +24,7 @@ function measured(data, text, selected, random) {
   return { rows, base, rate: rate(chosen) };
 }
 
-/** The words as buttons, one stop for Tab; arrows go from each to the next. */
+/** The words as buttons; arrows go from each to the next. */
 function passage(get, set) {
   const node = html("div", { class: "attnlib-yatm-words", role: "group", "aria-label": "Words to select" });
   const words = pool(node, (i) => {
@@ -34,12 +34,6 @@ function passage(get, set) {
       set({ selected: selected.includes(i) ? selected.filter((each) => each !== i) : [...selected, i].sort((a, b) => a - b) });
     });
     return { node: word };
-  });
-  let at = 0; // where Tab enters
-  const enter = () => [...node.children].forEach((word, i) => { word.tabIndex = i === at ? 0 : -1; });
-  node.addEventListener("focusin", (event) => {
-    at = [...node.children].indexOf(event.target);
-    enter();
   });
   node.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -67,8 +61,6 @@ function passage(get, set) {
           "data-largest": Boolean(largest[i]),
         });
       });
-      at = Math.min(at, text.words.length - 1);
-      enter();
     },
   };
 }

@@ -28,7 +28,7 @@ PRESETS = [
     preset(
         "The words of the answer",
         "The words that hold the answer are selected: a head of a model finds them, the first person looked longer at "
-        "the others, and the second at both alike, as shading by each shows. Over all twelve paragraphs people look a "
+        "the others, and the second at both alike, as shading by each shows; over all twelve paragraphs people look a "
         "little longer at the answer.",
         text="Wolf",
         selected=_TEXTS["Wolf"]["answers"],
