@@ -140,21 +140,24 @@ function trained(view, get) {
   const which = choice({ label: "Machine", onInput: (value) => view.set({ machine: Number(value) }) });
   const id = uid();
   const input = html("input", { id, class: "attnlib-tape-pattern", type: "text", maxlength: most, autocomplete: "off", autocapitalize: "off", spellcheck: "false" });
-  const count = html("span", { class: "attnlib-value" });
-  const field = html("div", { class: "attnlib-control" }, html("label", { for: id, text: "Pattern: 0 to f, four bits each" }), count, input);
+  const field = html("div", { class: "attnlib-control" }, html("label", { for: id, text: "Pattern: 0 to f, four bits each" }), input);
   input.addEventListener("input", () => {
     const typed = input.value.toLowerCase().replace(/[^0-9a-f]/g, "").slice(0, most);
     if (typed !== input.value) input.value = typed;
     if (typed) put([...typed].map((letter) => bitsOf(letter, get().pattern[0].length)));
   });
-  const moment = slider({ label: "Step", min: 0, max: 2 * most + 1, step: 1, text: (value) => number(value, 0), onInput: (step) => view.set({ step }) });
+  const another = (i) => bitsOf(((7 * i + 3) % 16).toString(16), get().pattern[0].length); // what a longer pattern goes on with
+  const whole = (value) => number(value, 0);
+  const size = slider({ label: "Vectors", min: 1, max: most, step: 1, text: whole,
+    onInput: (count) => put(Array.from({ length: count }, (_, i) => get().pattern[i] ?? another(i))) });
+  const moment = slider({ label: "Step", min: 0, max: 2 * most + 1, step: 1, text: whole, onInput: (step) => view.set({ step }) });
   const drawing = tape(get, put);
   const legend = html("p", { class: "attnlib-legend" }, html("span", {}, html("span", { class: "attnlib-tape-key" }), "head that writes"),
     html("span", {}, html("span", { class: "attnlib-tape-key attnlib-tape-hollow" }), "head that reads"),
     html("span", { text: "a bit of 1 is dark; a cross: came out wrong; click a bit of the pattern to turn it" }));
   const numbers = table({ columns: ["Head", "Row", "Weight", "β", "g", "s", "γ"] });
   return {
-    node: html("div", {}, html("div", { class: "attnlib-controls" }, which.node, field, moment.node), drawing.node, legend, numbers.node),
+    node: html("div", {}, html("div", { class: "attnlib-controls" }, which.node, field, size.node, moment.node), drawing.node, legend, numbers.node),
     update(state) {
       const { pattern, step, machines } = state;
       const all = run(state);
@@ -162,7 +165,7 @@ function trained(view, get) {
       which.update(state.machine, { options: machines.map(({ name }, i) => [i, name]) });
       const typed = letters(pattern);
       if (input.value !== typed && (input.value || document.activeElement !== input)) input.value = typed;
-      write(count, { text: `${pattern.length} of ${most} at most` });
+      size.update(pattern.length);
       moment.update(step, { most: all.length });
       drawing.update(state, all, done);
       const last = done.at(-1);

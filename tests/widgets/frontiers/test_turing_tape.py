@@ -214,6 +214,10 @@ def test_a_pattern_is_typed_and_copied(show):
     page.mouse.click(box["x"] + (34 + 20) * scale, box["y"] + (22 + 6) * scale)  # the first bit of the first vector
     frame(page)
     assert field.input_value() == "27"
+    page.get_by_label("Vectors", exact=True).press("ArrowRight")
+    frame(page)
+    assert field.input_value() == "271"  # goes on with 7 times the number of the vector, and 3
+    assert "Step 7: 3 of 3 vectors came out" in caption.inner_text()
     page.get_by_label("Show", exact=True).select_option(BY_HAND)
     frame(page)
     assert "After step 1 most weight is on row" in caption.inner_text()
