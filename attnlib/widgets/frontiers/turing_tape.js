@@ -14,6 +14,7 @@ const TRAINED = "a trained machine";
 const [LEFT, WIDE] = [34, 330]; // of the time that runs to the right
 const [BITS, BIT] = [22, 13]; // top of the pattern, height of a bit
 const [HEADS, TALL, CELLS, CELL] = [108, 246, 380, 12]; // top and height of the memory, left edge of its numbers
+const SEEN = 0.05; // the least weight that is drawn: spread evenly over 41 rows it is less
 const CONTROLS = {
   key: { label: "Key's direction", min: 0, max: 360, step: 15, text: (value) => `${value}°` },
   strength: { label: "Strength β", min: 0, max: 20, step: 0.5 },
@@ -80,6 +81,7 @@ function tape(get, put) {
   words.append(svg("text", { x: CELLS, y: HEADS - 8, text: "memory" }), svg("text", { x: LEFT, y: HEADS - 8, text: "row, by the head’s weight" }),
     svg("text", { x: LEFT + WIDE, y: HEADS + TALL + 17, "text-anchor": "end", text: "time" }));
   const names = pool(words, () => ({ node: svg("text", { x: LEFT - 6, "text-anchor": "end" }) }));
+  let known = ""; // the shape of the memory whose numbers have their places
   plan.node.addEventListener("click", (event) => {
     const { pattern } = get();
     const [x, y] = plan.under(event);
@@ -111,7 +113,7 @@ function tape(get, put) {
         const [from, top] = [x(faults[i].t) + 0.5, BITS + faults[i].b * BIT];
         write(node, { d: `M${from.toFixed(1)} ${top}l${(wide - 1).toFixed(1)} ${BIT - 2}m0 ${2 - BIT}l${(1 - wide).toFixed(1)} ${BIT - 2}` });
       });
-      const marks = (head) => done.flatMap(({ weights }, t) => weights[head].flatMap((weight, row) => (weight < 0.02 ? [] : [{ t, row, weight }])));
+      const marks = (head) => done.flatMap(({ weights }, t) => weights[head].flatMap((weight, row) => (weight < SEEN ? [] : [{ t, row, weight }])));
       for (const [made, head] of [[read, 0], [write_, 1]]) {
         const found = marks(head);
         made(found.length).forEach(({ node }, i) => {
@@ -122,11 +124,14 @@ function tape(get, put) {
       }
       const memory = done.at(-1)?.memory ?? [];
       const flat = memory.flatMap((row, i) => row.map((value, j) => ({ i, j, value })));
+      const shape = memory.length ? `${count} ${flat.length}` : "";
       cells(flat.length).forEach(({ node }, n) => {
         const { i, j, value } = flat[n];
-        write(node, { x: CELLS + j * CELL, y: HEADS + i * high, height: high - 0.5, class: value < 0 ? "attnlib-below" : "attnlib-above",
+        if (known !== shape) write(node, { x: CELLS + j * CELL, y: HEADS + i * high, height: high - 0.5 });
+        write(node, { class: value < 0 ? "attnlib-below" : "attnlib-above",
           style: `--part:${Math.min(50 * Math.abs(value), 100).toFixed(1)}%` });
       });
+      known = shape;
       write(now, { x: x(step - 1), width: wide, visibility: step ? null : "hidden" });
       write(held, { width: all[0].memory[0].length * CELL });
     },
