@@ -65,8 +65,8 @@ PRESETS = [
     ),
     _copy(
         "The worst of five",
-        "The same training from another start: ten vectors come out right, and of these twenty 46 bits of 80 are "
-        "wrong.",
+        "The same training from another start: ten vectors come out right, but here the head that reads begins one row "
+        "late, and 46 of 80 bits are wrong.",
         pattern=_TWENTY, machine=1,
     ),
     _hand(

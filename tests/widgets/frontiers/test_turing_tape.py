@@ -105,6 +105,8 @@ def test_presets_of_machines():
         reads, writes = ([look[head].index(max(look[head])) for look in widget.looks] for head in (0, 1))
         assert writes[:length] == reads[length:-1] == list(range(length))  # a row a step, the same way
     assert 2 * script.copying.SETTING["longest"] == len(long.pattern) == 20
+    begins = [look.index(max(look)) for look in (worst.looks[0][1], worst.looks[20][0])]
+    assert begins == [1, 2]  # written first, and read first
     worst.update(pattern=long.pattern[:10], step=21)
     assert worst._right() == (40, 40)
 
