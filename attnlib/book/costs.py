@@ -1,4 +1,4 @@
-"""What the book's ways to attend cost: multiply-adds, numbers made and memory held, counted from their equations.
+"""What the book's ways to attend cost: multiply-adds, numbers made and memory held, counted for plain programs.
 
 A count is a sum of products, written as ``{"nnd": 2}`` for two times length, length and width; where it is the largest
 of several sums it is a list of them. The letters are those of :data:`LETTERS`. The widget evaluates the same table in
@@ -10,7 +10,7 @@ the window, the chunks and the delta rule, which look back only.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["BLOCK", "LETTERS", "MECHANISMS", "MOST", "Counted", "Mechanism", "counted", "crossover", "longest", "time"]
+__all__ = ["BLOCK", "LETTERS", "MECHANISMS", "MOST", "Counted", "Mechanism", "below", "counted", "longest", "time"]
 
 BLOCK = 64  # queries or keys that are taken together, in a window and in chunks
 MOST = 2**20  # the longest length that is asked for
@@ -49,16 +49,18 @@ def _threefold(terms: Terms) -> tuple[Terms, Terms]:
 
 _CHUNKS = {"md": 2 * BLOCK + 2, "m": BLOCK, "mdd": 2}
 MECHANISMS = {
-    "softmax, matrix": Mechanism(_threefold({"nnd": 2}), {"nn": 1}, ([{"nn": 2}], [{"nn": 3, "nd": 2}])),
+    "softmax (matrix)": Mechanism(_threefold({"nnd": 2}), {"nn": 1}, ([{"nn": 2}], [{"nn": 3, "nd": 2}])),
     # Backwards makes the energies again: seven products in place of six.
-    "softmax, fused": Mechanism(({"nnd": 2}, {"nnd": 7}), {"nn": 1}, ([{"nd": 1, "n": 1}], [{"nd": 4, "n": 1}])),
-    "window": Mechanism(
+    "softmax (fused)": Mechanism(({"nnd": 2}, {"nnd": 7}), {"nn": 1}, ([{"nd": 1, "n": 1}], [{"nd": 4, "n": 1}])),
+    "window (causal)": Mechanism(
         _threefold({"msd": 2}),
         {"ms": 1, "msd": 2 / BLOCK},
         ([{"msd": 2 / BLOCK, "ms": 2, "md": 1}], [{"msd": 2 / BLOCK, "ms": 3, "md": 1}]),
     ),
-    "linear": Mechanism(_threefold({"ndd": 2, "nd": 1}), {"nd": 2}, ([{"nd": 4.25}], [{"nd": 9.5, "n": 1, "dd": 1}])),
-    "linear, chunks": Mechanism(
+    "linear (all keys)": Mechanism(
+        _threefold({"ndd": 2, "nd": 1}), {"nd": 2}, ([{"nd": 4.25}], [{"nd": 9.5, "n": 1, "dd": 1}])
+    ),
+    "linear (causal, chunks)": Mechanism(
         _threefold(_CHUNKS),
         {"m": BLOCK, "md": 2, "mdd": 1 / BLOCK},
         (
@@ -66,11 +68,11 @@ MECHANISMS = {
             [{"md": 8.5 + 1 / BLOCK, "mdd": 1 / BLOCK, "m": 131}, {"md": 7.5 + 5 / BLOCK, "mdd": 5 / BLOCK, "m": 66}],
         ),
     ),
-    "delta rule": Mechanism(
+    "delta rule (causal, loop)": Mechanism(
         ({"ndd": 3}, {"ndd": 9, "dd": -1}), {"ndd": 1}, ([{"nd": 2, "dd": 1}], [{"ndd": 1, "nd": 3}]), {"n": 1}
     ),
-    "synthesizer, dense": Mechanism(_threefold({"ndd": 1, "nnd": 2}), {"nn": 1}, ([{"nn": 2}], [{"nn": 3, "nd": 2}])),
-    "synthesizer, random": Mechanism(_threefold({"nnd": 1}), {"nn": 1}, ([{"nn": 1, "nd": 1}], [{"nn": 3, "nd": 1}])),
+    "synthesizer (dense)": Mechanism(_threefold({"ndd": 1, "nnd": 2}), {"nn": 1}, ([{"nn": 2}], [{"nn": 3, "nd": 2}])),
+    "synthesizer (random)": Mechanism(_threefold({"nnd": 1}), {"nn": 1}, ([{"nn": 1, "nd": 1}], [{"nn": 3, "nd": 1}])),
     "additive": Mechanism(_threefold({"ndd": 2, "nnd": 2}), {"nnd": 1}, ([{"nnd": 2, "nn": 1}], [{"nnd": 3, "nd": 1}])),
     "each feature": Mechanism(_threefold({"ndd": 2, "nnd": 1}), {"nnd": 1}, ([{"nnd": 3}], [{"nnd": 4, "nd": 1}])),
 }
@@ -92,7 +94,7 @@ def counted(
         both: backwards too. The ``numbers`` are those of the forward pass.
         size: bytes of a number.
 
-    >>> counted("softmax, matrix", length=4, width=3)  # 16 pairs, two products of three numbers each
+    >>> counted("softmax (matrix)", length=4, width=3)  # 16 pairs, two products of three numbers each
     Counted(multiply_adds=96, numbers=16, held=128, steps=1)
     """
     kind = MECHANISMS[name]
@@ -123,25 +125,32 @@ def time(found: Counted, constants: Sequence[float]) -> float:
     return found.multiply_adds * constants[0] + found.numbers * constants[1] + found.steps * constants[2]
 
 
-def crossover(first: Sequence[float], second: Sequence[float], lengths: Sequence[int]) -> tuple[int, int] | None:
-    """Between which of the lengths the first comes to be below the second, to stay there; None where it does not.
+def below(first: Sequence[float], second: Sequence[float], lengths: Sequence[int]) -> list[tuple[float, float]]:
+    """From where to where the first is below the second: the geometric means of the lengths at each change.
 
-    >>> crossover([5, 4, 3, 2], [1, 5, 2, 3], [1, 2, 4, 8])
-    (4, 8)
-    >>> crossover([1, 1], [2, 2], [1, 2])  # always below
-    (0, 1)
+    A run from the first length on begins at 0; one up to the last length ends there.
+
+    >>> below([5, 4, 3, 2], [1, 5, 2, 1], [1, 4, 16, 64])
+    [(2.0, 8.0)]
+    >>> below([1, 1], [2, 2], [1, 2])  # always
+    [(0, 2)]
     """
-    below = [a < b for a, b in zip(first, second, strict=True)]
-    if not below[-1]:
-        return None
-    at = next((i for i in range(len(below) - 1, -1, -1) if not below[i]), -1)
-    return (lengths[at] if at >= 0 else 0, lengths[at + 1])
+    runs: list[tuple[float, float]] = []
+    start: float | None = None
+    for i, (a, b) in enumerate(zip(first, second, strict=True)):
+        edge = (lengths[i - 1] * lengths[i]) ** 0.5 if i else 0
+        if a < b:
+            start = edge if start is None else start
+        elif start is not None:
+            runs.append((start, edge))
+            start = None
+    return runs if start is None else [*runs, (start, lengths[-1])]
 
 
 def longest(name: str, memory: float, **options: Any) -> int:
     """The most tokens, up to :data:`MOST`, for which no more than ``memory`` bytes are held; 0 if not one.
 
-    >>> longest("softmax, matrix", 128)  # two matrices of four bytes a number
+    >>> longest("softmax (matrix)", 128)  # two matrices of four bytes a number
     4
     """
     low, high = 0, MOST + 1

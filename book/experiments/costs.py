@@ -4,12 +4,14 @@
     python book/experiments/costs.py --smoke        to see that it runs; writes no results
 
 Ways in plain operations, after their pages' equations, and torch's fused softmax; random vectors, float32, one thread,
-all in one process. The ways take turns within a repeat. A time is that of the processor. For each way and for forwards
-and both passes, the constants of ``attnlib.book.costs`` are those that fit the least times of the sizes in ``fit`` best
-(least squares of the relative error, none below zero). The sizes in ``held`` are not fitted: by them the page says how
-far count times constant is off. A way leaves out a size that would take too much time or memory.
+all in one process, which first warms up. The ways take turns within a repeat. A time is that of the processor. For each
+way and for forwards and both passes, the constants of ``attnlib.book.costs`` are those that fit the least times of the
+sizes in ``fit`` best (least squares of the relative error, none below zero). The sizes in ``held`` are not fitted: by
+them the page says how far count times constant is off. A way leaves out a size that would take too much time or memory.
+A way that holds a matrix of all pairs is fitted where it has at most ``matrix`` bytes: a number of a larger one takes
+longer. The sizes between which each way was fitted are stored with its constants.
 
-Some two minutes of one core. Times differ from machine to machine, and their ratios do too; nothing is asserted of
+Some four minutes of one core. Times differ from machine to machine, and their ratios do too; nothing is asserted of
 them. What is done lies in ``runs/costs``: a script that was killed goes on; who changes a setting empties that folder.
 """
 
@@ -40,18 +42,21 @@ RUNS, RESULTS = HERE / "runs" / "costs", HERE / "results" / "costs"
 STORE = HERE.parents[1] / "attnlib" / "widgets" / "frontiers" / "cost_calculator.json"
 SETTING: dict[str, Any] = {  # sizes: length, heads, width of a head, window
     "fit": [
-        [256, 1, 32, 64], [256, 4, 64, 64], [256, 1, 128, 128], [1024, 1, 32, 128], [1024, 2, 64, 128],
-        [1024, 1, 128, 64], [4096, 1, 64, 256], [4096, 2, 32, 64],
+        [256, 1, 32, 64], [256, 4, 64, 64], [256, 1, 128, 128], [1024, 1, 32, 128], [1024, 4, 64, 128],
+        [1024, 1, 128, 64], [2048, 1, 64, 128], [4096, 1, 64, 256], [4096, 2, 32, 64],
     ],
-    "held": [[512, 2, 64, 96], [512, 1, 96, 64], [2048, 1, 64, 128], [2048, 1, 128, 192], [8192, 1, 32, 128],
-             [16384, 1, 64, 128]],
-    "repeats": 5,
+    "held": [[512, 2, 64, 96], [512, 1, 96, 64], [768, 1, 48, 128], [1536, 2, 64, 128], [2048, 1, 128, 192],
+             [8192, 1, 32, 128], [16384, 1, 64, 128]],
+    "repeats": 12,
+    "enough": 0.5,
     "bytes": 2**30,
+    "matrix": 2**25,
     "multiply_adds": 4e10,
     "steps": 2**12,
 }  # fmt: skip
-SMOKE = {"fit": [[128, 1, 8, 64], [128, 2, 16, 64], [192, 1, 8, 64]], "held": [[192, 1, 16, 64]], "repeats": 2}
+SMOKE = {"fit": [[128, 1, 8, 64], [128, 2, 16, 64], [192, 1, 8, 64]], "held": [[192, 1, 16, 64]], "repeats": 3}
 PASSES = ("forward", "both")
+HOLDING = ("softmax (matrix)", "synthesizer (dense)", "synthesizer (random)")  # a matrix of all pairs, and no more
 Size = tuple[int, int, int, int]
 
 
@@ -124,14 +129,14 @@ def features(query: Tensor, key: Tensor, value: Tensor, first: Tensor, second: T
 
 
 WAYS: dict[str, Callable[..., Tensor]] = {
-    "softmax, matrix": matrix,
-    "softmax, fused": F.scaled_dot_product_attention,
-    "window": window,
-    "linear": linear,
-    "linear, chunks": chunks,
-    "delta rule": delta,
-    "synthesizer, dense": dense,
-    "synthesizer, random": random,
+    "softmax (matrix)": matrix,
+    "softmax (fused)": F.scaled_dot_product_attention,
+    "window (causal)": window,
+    "linear (all keys)": linear,
+    "linear (causal, chunks)": chunks,
+    "delta rule (causal, loop)": delta,
+    "synthesizer (dense)": dense,
+    "synthesizer (random)": random,
     "additive": additive,
     "each feature": features,
 }
@@ -142,18 +147,18 @@ def parts(name: str, size: Size, *, learned: bool = False) -> list[Tensor]:
     n, heads, d, width = size
     g = torch.Generator().manual_seed(0)
     drawn = [torch.randn(1, heads, n, d, generator=g) for _ in range(3)]
-    if name == "delta rule":
+    if name == "delta rule (causal, loop)":
         drawn[:2] = [F.normalize(part, dim=-1) for part in drawn[:2]]
     shapes: dict[str, list[tuple[int, ...]]] = {
-        "synthesizer, dense": [(heads, d, d), (heads, d, n)],
-        "synthesizer, random": [(1, heads, n, n)],
+        "synthesizer (dense)": [(heads, d, d), (heads, d, n)],
+        "synthesizer (random)": [(1, heads, n, n)],
         "additive": [(heads, d, d), (heads, d, d), (heads, 1, d, 1)],
         "each feature": [(heads, d, d), (heads, d, d)],
     }
     drawn += [torch.randn(shape, generator=g) / d**0.5 for shape in shapes.get(name, [])]
     if learned:
         drawn = [part.requires_grad_() for part in drawn]
-    return [*drawn, band(n, width)] if name == "window" else drawn
+    return [*drawn, band(n, width)] if name == "window (causal)" else drawn
 
 
 def run(name: str, given: list[Tensor], *, both: bool) -> None:
@@ -179,8 +184,17 @@ def fits(name: str, size: Size, *, both: bool, setting: dict[str, Any]) -> bool:
         found.held <= setting["bytes"]
         and found.multiply_adds <= setting["multiply_adds"]
         and found.steps <= setting["steps"]
-        and (name != "window" or size[0] >= BLOCK + size[3])
+        and (name != "window (causal)" or size[0] >= BLOCK + size[3])
     )
+
+
+def warm(size: Size) -> None:
+    """Run every way: what comes first in a process takes longer."""
+    for _ in range(3):
+        for name in WAYS:
+            for done in PASSES:
+                both = done == "both"
+                run(name, parts(name, size, learned=both), both=both)
 
 
 def timed(size: Size, setting: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
@@ -192,7 +206,7 @@ def timed(size: Size, setting: dict[str, Any]) -> dict[str, dict[str, list[float
         for repeat in range(setting["repeats"] + 1):  # the first warms up
             for name, given in ways.items():
                 each = found[name].setdefault(done, [])
-                if len(each) >= 3 and min(each) > 0.3:  # three where it takes long
+                if len(each) >= 3 and sum(each) > setting["enough"]:  # three where it takes long
                     continue
                 started = time.process_time()
                 run(name, given, both=both)
@@ -202,15 +216,25 @@ def timed(size: Size, setting: dict[str, Any]) -> dict[str, dict[str, list[float
     return found
 
 
+def fitted(name: str, done: str, found: dict[str, Any], setting: dict[str, Any]) -> list[list[int]]:
+    """The sizes that the constants of a way are fitted to."""
+    small = [s for s in setting["fit"] if name not in HOLDING or 4 * s[1] * s[0] ** 2 <= setting["matrix"]]
+    return [size for size in small if found[str(size)][name].get(done)]
+
+
+def between(sizes: list[list[int]], name: str) -> list[list[float]]:
+    """The least and the most length, heads, width and window, and numbers that are made."""
+    made = [counted(name, length=n, heads=heads, width=d, window=width).numbers for n, heads, d, width in sizes]
+    return [[min(each), max(each)] for each in (*zip(*sizes, strict=True), made)]
+
+
 def constants(name: str, done: str, found: dict[str, Any], setting: dict[str, Any]) -> list[float]:
     """Picoseconds of a multiply-add, a number that is made, and a step."""
-    rows, times = [], []
-    for size in setting["fit"]:
-        if seconds := found[str(size)][name].get(done):
-            n, heads, d, width = size
-            count = counted(name, length=n, heads=heads, width=d, window=width, both=done == "both")
-            rows.append([count.multiply_adds, count.numbers, count.steps])
-            times.append(1e12 * min(seconds))
+    rows = []
+    for n, heads, d, width in (sizes := fitted(name, done, found, setting)):
+        count = counted(name, length=n, heads=heads, width=d, window=width, both=done == "both")
+        rows.append([count.multiply_adds, count.numbers, count.steps])
+    times = [1e12 * min(found[str(size)][name][done]) for size in sizes]
     wanted = torch.tensor(times).double()
     return [float(f"{x:.4g}") for x in not_negative(torch.tensor(rows).double() / wanted[:, None])]
 
@@ -244,6 +268,7 @@ def main() -> None:
     if options.smoke:
         setting, folder = SETTING | SMOKE, Path(tempfile.mkdtemp())
     found = {}
+    warm((128, 2, 32, 64))
     for size in [*setting["fit"], *setting["held"]]:
         found[str(size)] = kept(
             folder / f"{'-'.join(map(str, size))}.pt", functools.partial(timed, tuple(size), setting)
@@ -261,8 +286,8 @@ def main() -> None:
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "metrics.json").write_text(json.dumps(metrics, separators=(",", ":")) + "\n", encoding="utf-8")
-    sizes = list(zip(*setting["fit"], *setting["held"], strict=True))
-    stored = {"device": metrics["device"], "measured": [[min(each), max(each)] for each in sizes], "constants": made}
+    ranges = {name: {done: between(fitted(name, done, found, setting), name) for done in PASSES} for name in MECHANISMS}
+    stored = {"device": metrics["device"], "measured": ranges, "constants": made}
     STORE.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from attnlib import attend
-from attnlib.book.costs import BLOCK, MECHANISMS, counted, crossover, longest, time
+from attnlib.book.costs import BLOCK, MECHANISMS, below, counted, longest, time
 from attnlib.frontiers.delta_rule import delta_rule
 from attnlib.frontiers.linear import linear_attention
 
@@ -32,7 +32,7 @@ def test_multiply_adds_are_those_that_torch_counts(name, both):
         with FlopCounterMode(display=False) as counter:
             experiment.run(name, given, both=both)
         n, heads, d, _ = size
-        unseen = {"softmax, fused": (7 if both else 2) * n * n * d, "each feature": (3 if both else 1) * n * n * d}
+        unseen = {"softmax (fused)": (7 if both else 2) * n * n * d, "each feature": (3 if both else 1) * n * n * d}
         assert of(name, size, both).multiply_adds == counter.get_total_flops() / 2 + heads * unseen.get(name, 0)
 
 
@@ -41,12 +41,14 @@ def test_multiply_adds_are_those_that_torch_counts(name, both):
 def test_bytes_are_those_that_are_alive(name, both):
     for size in SIZES[:2]:
         alive = experiment.held(name, size, both=both)
-        within = 0.07 if name == "linear, chunks" else 0.01  # where widths lie between those whose sum is the largest
+        within = (
+            0.07 if name == "linear (causal, chunks)" else 0.01
+        )  # where widths lie between those whose sum is the largest
         assert of(name, size, both).held == pytest.approx(alive, rel=within)
 
 
 def test_a_wrong_count_would_be_seen():
-    alive = experiment.held("softmax, matrix", SIZES[0], both=True)
+    alive = experiment.held("softmax (matrix)", SIZES[0], both=True)
     assert abs(2 * 4 * 2 * 128**2 / alive - 1) > 0.1  # a matrix too few
 
 
@@ -57,14 +59,14 @@ def test_a_way_is_the_mechanism(name):
     n, width = SIZES[0][0], SIZES[0][3]
     far = torch.arange(n)[:, None] - torch.arange(n)
     wanted = {
-        "softmax, matrix": lambda: attend(query, key, value).context,
-        "softmax, fused": lambda: attend(query, key, value).context,
-        "window": lambda: attend(query, key, value, mask=(far >= 0) & (far < width)).context,
-        "linear": lambda: linear_attention(query, key, value).context,
-        "linear, chunks": lambda: linear_attention(query, key, value, is_causal=True).context,
-        "delta rule": lambda: delta_rule(query, key, value).context,
-        "synthesizer, dense": lambda: ((query @ rest[0]).relu() @ rest[1]).softmax(-1) @ value,
-        "synthesizer, random": lambda: rest[0].softmax(-1) @ value,
+        "softmax (matrix)": lambda: attend(query, key, value).context,
+        "softmax (fused)": lambda: attend(query, key, value).context,
+        "window (causal)": lambda: attend(query, key, value, mask=(far >= 0) & (far < width)).context,
+        "linear (all keys)": lambda: linear_attention(query, key, value).context,
+        "linear (causal, chunks)": lambda: linear_attention(query, key, value, is_causal=True).context,
+        "delta rule (causal, loop)": lambda: delta_rule(query, key, value).context,
+        "synthesizer (dense)": lambda: ((query @ rest[0]).relu() @ rest[1]).softmax(-1) @ value,
+        "synthesizer (random)": lambda: rest[0].softmax(-1) @ value,
     }
     if name in wanted:
         assert torch.allclose(experiment.WAYS[name](*given), wanted[name]())
@@ -79,9 +81,11 @@ def test_a_way_is_the_mechanism(name):
 
 
 def test_window_and_blocks():
-    assert counted("window", length=100, width=2, window=8).multiply_adds == 128 * 2 * (BLOCK + 7) * 2
-    assert counted("window", length=64, window=10**4).multiply_adds == 2 * 64 * 127 * 64  # no more keys than there are
-    half, full = (counted("linear", length=99, size=size).held for size in (2, 4))
+    assert counted("window (causal)", length=100, width=2, window=8).multiply_adds == 128 * 2 * (BLOCK + 7) * 2
+    assert (
+        counted("window (causal)", length=64, window=10**4).multiply_adds == 2 * 64 * 127 * 64
+    )  # no more keys than there are
+    half, full = (counted("linear (all keys)", length=99, size=size).held for size in (2, 4))
     assert 2 * half == full
 
 
@@ -90,13 +94,15 @@ def test_longest_is_the_last_that_fits():
         most = longest(name, 10**8, heads=2, both=True)
         assert counted(name, length=most, heads=2, both=True).held <= 10**8
         assert counted(name, length=most + 1, heads=2, both=True).held > 10**8
-    assert longest("softmax, matrix", 1.0) == 0
+    assert longest("softmax (matrix)", 1.0) == 0
 
 
-def test_crossover():
-    assert crossover([3, 2, 3, 1], [2, 3, 2, 2], [1, 2, 3, 4]) == (3, 4)
-    assert crossover([1, 3], [2, 2], [1, 2]) is None
-    assert time(counted("softmax, matrix", length=4, width=3), [0, 0, 5.0]) == 5.0
+def test_below_either_way():
+    first, second, lengths = [3, 2, 3, 1], [2, 3, 2, 2], [1, 4, 16, 64]
+    assert below(first, second, lengths) == [(2, 8), (32, 64)]
+    assert below(second, first, lengths) == [(0, 2), (8, 32)]
+    assert below([2, 2], [2, 2], [1, 2]) == []
+    assert time(counted("softmax (matrix)", length=4, width=3), [0, 0, 5.0]) == 5.0
 
 
 def test_constants_are_found_again():

@@ -28,7 +28,11 @@ def test_results_are_of_this_script_and_complete(costs):
             assert costs.constants(name, done, metrics["seconds"], setting) == pytest.approx(stored, rel=2e-3)
     stored = json.loads(costs.STORE.read_text("utf-8"))
     assert stored["constants"] == metrics["constants"]
-    assert stored["measured"] == [[256, 16384], [1, 4], [32, 128], [64, 256]]
+    measured = stored["measured"]
+    assert measured["softmax (fused)"]["both"] == [[256, 4096], [1, 4], [32, 128], [64, 256], [2**16, 2**25]]
+    assert measured["softmax (matrix)"]["both"][0] == [256, 2048]
+    assert 4 * measured["softmax (matrix)"]["both"][4][1] <= setting["matrix"]  # no larger matrix is fitted
+    assert measured["additive"]["both"][0] == [256, 1024]
 
 
 def test_no_size_is_fitted_and_held(costs):

@@ -2,12 +2,12 @@
 
 import { choice, slider } from "../js/controls.js";
 import { html, write } from "../js/dom.js";
-import { counted, crossover, longest, time } from "../js/math/costs.js";
+import { below, counted, longest, time } from "../js/math/costs.js";
 import { table } from "../js/table.js";
 import { number } from "../js/text.js";
 
 const PASSES = [["forward", "forwards"], ["both", "both passes"]];
-const PRECISIONS = [["float32", "float32, 4 bytes"], ["half", "half, 2 bytes"]];
+const PRECISIONS = [["float32", "float32, 4 bytes"], ["half", "2 bytes (time unchanged)"]];
 const DECADES = 3; // of time on each side of the second mechanism
 
 const whole = (value) => String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ",");
@@ -21,7 +21,7 @@ function short(value, step, units) {
 }
 const many = (value) => short(value, 1000, ["", "k", "M", "G", "T", "P", "E"]);
 const bytes = (value) => short(value, 1024, ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]);
-const ratio = (value) => number(value, value < 0.0995 ? 3 : value < 9.95 ? 2 : value < 99.5 ? 1 : 0);
+const ratio = (value) => value < 0.0005 ? "< 0.001" : number(value, value < 0.0995 ? 3 : value < 9.95 ? 2 : value < 99.5 ? 1 : 0);
 
 /** A slider on a logarithmic scale, and the number itself to type. */
 function entry({ label, trait, min, max, fixed = whole, round = Math.round, view }) {
@@ -51,7 +51,7 @@ function settings(view, names) {
     size("Heads", "heads", 1, 128),
     size("Width of a head", "width", 8, 512),
     size("Window, keys seen", "window", 8, 8192),
-    size("Memory to fit in, GiB", "memory", 0.125, 1024, { round: (value) => Number(value.toPrecision(3)), fixed: (value) => `${Number(value.toPrecision(4))} GiB` }),
+    size("Memory to fit in, GiB", "memory", 0.125, 1024, { round: (value) => Number(value.toPrecision(4)), fixed: (value) => `${Number(value.toPrecision(4))} GiB` }),
   ];
   const pick = (label, trait, options) => [trait, choice({ label, options, onInput: (value) => view.set({ [trait]: value }) })];
   const choices = [
@@ -61,46 +61,54 @@ function settings(view, names) {
     pick("against", "second", names.map((name) => [name, name])),
   ];
   const all = [...sizes, ...choices];
+  const box = (...traits) => {
+    const chosen = all.filter(([trait]) => traits.includes(trait)).map(([, { node }]) => node);
+    return html("div", { class: "attnlib-settings attnlib-costs" }, html("div", { class: "attnlib-controls" }, ...chosen));
+  };
   return {
-    node: html("div", { class: "attnlib-settings attnlib-costs" }, html("div", { class: "attnlib-controls" }, ...all.map(([, { node }]) => node))),
+    near: box("length", "first", "second"),
+    rest: box("heads", "width", "window", "memory", "passes", "precision"),
     update: (state) => all.forEach(([trait, each]) => each.update(state[trait])),
   };
 }
 
 /** Everything that is shown of a state. */
 function worked(state, data, ways) {
-  const { mechanisms, constants, lengths, block, most } = data;
+  const { mechanisms, constants, measured, lengths, block, most } = data;
   const options = { ...state, both: Number(state.passes === "both"), size: state.precision === "half" ? 2 : 4, block };
   const cost = (name, length) => {
     const count = counted(mechanisms[name], { ...options, length });
     return { ...count, time: time(count, constants[name][state.passes]) };
   };
   const base = cost(state.second, state.length).time;
+  const within = (name) => {
+    const sizes = [state.length, state.heads, state.width, name.startsWith("window") ? state.window : null, cost(name, state.length).numbers];
+    return measured[name][state.passes].every(([low, high], i) => sizes[i] === null || (sizes[i] >= low && sizes[i] <= high));
+  };
   const rows = ways.map((name) => {
     const found = cost(name, state.length);
-    return { name, ...found, times: found.time / base, fits: longest(mechanisms[name], state.memory * 2 ** 30, options, most) };
+    return { name, ...found, times: found.time / base, far: !(within(name) && within(state.second)), fits: longest(mechanisms[name], state.memory * 2 ** 30, options, most) };
   });
   const [first, second] = [state.first, state.second].map((name) => lengths.map((length) => cost(name, length)));
-  const crossings = ["products", "time", "held"].map((part) => crossover(first.map((each) => each[part]), second.map((each) => each[part]), lengths));
+  const crossings = ["products", "time", "held"].map((part) => below(first.map((each) => each[part]), second.map((each) => each[part]), lengths));
   return { rows, crossings };
 }
 
-const about = ([low, high]) => (low === 0 ? "at every length" : `from about ${whole(Math.sqrt(low * high))} tokens on`);
-
-/** From which length on the first needs less than the second. */
-function compared({ first, second }, crossings) {
-  if (first === second) return `${first} is compared with itself.`;
-  const told = ["multiply-adds", "time", "memory"].map((what, i) => `${what} ${crossings[i] ? about(crossings[i]) : "not up to a million tokens"}`);
-  return `${first} needs less than ${second}: ${told.join("; ")}.`;
+/** Where it is so, in words: two figures, for the lengths that are tried stand apart. */
+function about(runs, most) {
+  const told = (length) => `about ${whole(Number(length.toPrecision(2)))}`;
+  const one = ([start, end]) => {
+    if (end === most) return start ? `from ${told(start)} tokens on` : "at every length";
+    return start ? `from ${told(start)} to ${told(end)} tokens` : `up to ${told(end)} tokens`;
+  };
+  return runs.map(one).join(" and ") || "at no length up to a million tokens";
 }
 
-/** Which sizes lie outside of those that the constants were measured at. */
-function beyond({ length, heads, width, window }, measured) {
-  const out = ["length", "heads", "width", "window"].filter((_, i) => {
-    const value = [length, heads, width, window][i];
-    return value < measured[i][0] || value > measured[i][1];
-  });
-  return out.length ? ` Outside of what was measured: ${out.join(", ")}; the time there is an extrapolation.` : "";
+/** At which lengths the first needs less than the second. */
+function compared({ first, second }, crossings, most) {
+  if (first === second) return `${first} is compared with itself.`;
+  const told = ["multiply-adds", "time", "memory"].map((what, i) => `${what} ${about(crossings[i], most)}`);
+  return `${first} needs less than ${second}: ${told.join("; ")}.`;
 }
 
 function build(view, first) {
@@ -110,7 +118,7 @@ function build(view, first) {
   const heads = ["Way", "Time, ratio", "Multiply-adds", "Memory", "Longest"];
   const costs = table({ columns: heads, bars: 1, kind: "attnlib-looks attnlib-costs-table" });
   const foot = html("p", { class: "attnlib-caption" });
-  view.root.append(html("div", { class: "attnlib-costs-both" }, controls.node, html("div", { class: "attnlib-side" }, costs.node, view.caption, foot)));
+  view.root.append(html("div", { class: "attnlib-costs-both" }, controls.near, html("div", { class: "attnlib-side" }, costs.node, view.caption), controls.rest, foot));
   return (state) => {
     const { rows, crossings } = worked(state, data, ways);
     controls.update(state);
@@ -118,19 +126,20 @@ function build(view, first) {
     const fits = (length) => (length >= data.most ? "1 M +" : many(length));
     const room = state.memory * 2 ** 30;
     costs.update(
-      rows.map(({ name, times, products, held, fits: most }) => [
-        name, { text: ratio(times), part: part(times) }, many(products), `${held > room ? "✗ " : ""}${bytes(held)}`, fits(most),
+      rows.map(({ name, times, far, products, held, fits: most }) => [
+        name, { text: `${far ? "~ " : ""}${ratio(times)}`, part: part(times) }, many(products), `${held > room ? "✗ " : ""}${bytes(held)}`, fits(most),
       ]),
       {
-        caption: `Time over that of ${state.second}: bars on a logarithmic scale, 1 in the middle. ✗ is more than ${Number(state.memory.toPrecision(4))} GiB, Longest the most tokens that fit.`,
+        caption: `Time over that of ${state.second}: bars on a logarithmic scale, 1 in the middle; ~ lies beyond the sizes that constants were fitted to. ✗ is more than ${Number(state.memory.toPrecision(4))} GiB, Longest the most tokens that fit.`,
         shown: (i) => rows[i].name === state.first || rows[i].name === state.second,
       },
     );
     write(foot, {
-      text: `Multiply-adds and memory are counted from the equations. Time is counts times constants that were measured on one processor, ${data.device}, in float32: another has others, and a ratio carries over better than a time.${beyond(state, data.measured)}`,
+      text: `Ways marked (causal) look back only; the others see all keys. Multiply-adds and memory are counted for plain programs, a window and chunks in blocks of ${data.block} tokens, memory beyond inputs and parameters. Time is counts times constants that were measured on one processor, ${data.device}, in float32; on another the ratios are others.`,
     });
-    const [one] = rows.filter(({ name }) => name === state.first);
-    view.news(compared(state, crossings), `At ${whole(state.length)} tokens it takes ${ratio(one.times)} times as long.`);
+    const [one, other] = [state.first, state.second].map((name) => rows.find((row) => row.name === name));
+    const made = `with ${ratio(one.products / other.products)} times the multiply-adds and ${ratio(one.numbers / other.numbers)} times the numbers made one by one (exponentials, features, copies)`;
+    view.news(compared(state, crossings, data.most), `At ${whole(state.length)} tokens it takes ${one.far ? "about " : ""}${ratio(one.times)} times as long, ${made}.`);
   };
 }
 

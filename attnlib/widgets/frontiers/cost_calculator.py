@@ -24,8 +24,8 @@ _NEUTRAL: dict[str, Any] = {
     "passes": "both",
     "precision": "float32",
     "memory": 8.0,
-    "first": "linear, chunks",
-    "second": "softmax, fused",
+    "first": "linear (causal, chunks)",
+    "second": "softmax (fused)",
 }
 
 
@@ -42,23 +42,24 @@ PRESETS = [
     ),
     _preset(
         "One matrix, two routines",
-        "Backwards the fused routine does a seventh product for each six, and holds no matrix: look at the memory.",
-        first="softmax, fused",
-        second="softmax, matrix",
-        length=8192,
+        "In both passes the fused routine makes seven products for each six, and holds no matrix: look at the memory.",
+        first="softmax (fused)",
+        second="softmax (matrix)",
+        length=2048,
+        heads=1,
     ),
     _preset(
-        "Counted but not timed",
-        "A random synthesizer takes half the multiply-adds of softmax with a matrix, for its energies are stored, and "
-        "more than half of the time: exponentials are as many.",
-        first="synthesizer, random",
-        second="softmax, matrix",
+        "Half the products, not half the time",
+        "A random synthesizer takes half the multiply-adds of softmax with a matrix, and more than half of the time. "
+        "Its energies are parameters, as many as pairs, and parameters are not counted in the memory.",
+        first="synthesizer (random)",
+        second="softmax (matrix)",
         passes="forward",
     ),
     _preset(
         "Wide heads",
         "With 128 numbers a head the sums of linear attention are large, and it pays later.",
-        first="linear",
+        first="linear (all keys)",
         width=128,
         heads=2,
     ),
@@ -66,7 +67,7 @@ PRESETS = [
         "A weight for each feature",
         "For each pair there are as many numbers as a head has: see how few tokens fit in the memory.",
         first="each feature",
-        second="softmax, matrix",
+        second="softmax (matrix)",
         length=512,
     ),
 ]
@@ -76,12 +77,13 @@ class CostCalculator(PresetWidget):
     """Multiply-adds, time and memory of each mechanism at a length, and where one of two overtakes the other.
 
     Counts are of :mod:`attnlib.book.costs`. A time is count times constants measured on one processor; only its ratio
-    to that of ``second`` is shown. Outputs: ``times``, these ratios; ``memory_held`` in bytes; ``fits``, the longest
-    length whose bytes are at most ``memory`` GiB; and ``crossings``, between which of ``LENGTHS`` the mechanism
-    ``first`` comes to be below ``second`` in multiply-adds, time and memory, to stay there.
+    to that of ``second`` is shown. Outputs: ``times``, these ratios; ``extrapolated``, whose ratio is beyond the sizes
+    that constants were fitted to; ``memory_held`` in bytes; ``fits``, the longest length whose bytes are at most
+    ``memory`` GiB; and ``crossings``, from where to where the mechanism ``first`` is below ``second`` in multiply-adds,
+    time and memory, by the lengths ``LENGTHS``.
 
     >>> calculator = CostCalculator(length=64, heads=1, passes="forward", memory=1 / 2**15)
-    >>> calculator.memory_held["softmax, matrix"], calculator.fits["softmax, matrix"]
+    >>> calculator.memory_held["softmax (matrix)"], calculator.fits["softmax (matrix)"]
     (32768, 64)
     """
 
@@ -96,9 +98,10 @@ class CostCalculator(PresetWidget):
     second = Choice(costs.MECHANISMS, _NEUTRAL["second"])
     presets = Presets(PRESETS, help="what the reader can start from: name, notice and state of each")
     times = Output("of each mechanism, over that of second")
+    extrapolated = Output("mechanisms whose ratio is beyond the sizes of the measurement")
     memory_held = Output("bytes of each mechanism")
     fits = Output("the longest length of each mechanism")
-    crossings = Output("multiply-adds, time and memory: two lengths, or None")
+    crossings = Output("of multiply-adds, time and memory: from and to which length")
 
     sample: ClassVar = {"length": 3000}
     data: ClassVar = {
@@ -122,14 +125,25 @@ class CostCalculator(PresetWidget):
         found = costs.counted(name, length=length, **self.options())
         return found.multiply_adds, costs.time(found, _STORED["constants"][name][self.passes]), found.held
 
+    def fitted(self, name: str) -> bool:
+        """Does each size, and what is made in all, lie between those that a mechanism's constants were fitted to?"""
+        made = costs.counted(name, length=self.length, **self.options()).numbers
+        window = self.window if name.startswith("window") else None
+        sizes = (self.length, self.heads, self.width, window, made)
+        ranges = _STORED["measured"][name][self.passes]
+        each = zip(sizes, ranges, strict=True)
+        return all(size is None or low <= size <= high for size, (low, high) in each)
+
     def _compute(self) -> None:
         found = {name: self.cost(name, self.length) for name in costs.MECHANISMS}
         self.set_trait("times", {name: each[1] / found[self.second][1] for name, each in found.items()})
+        known = self.fitted(self.second)
+        self.set_trait("extrapolated", [name for name in found if not (known and self.fitted(name))])
         self.set_trait("memory_held", {name: each[2] for name, each in found.items()})
         most = self.memory * 2**30
         self.set_trait("fits", {name: costs.longest(name, most, **self.options()) for name in found})
         both = [zip(*(self.cost(name, n) for n in LENGTHS), strict=True) for name in (self.first, self.second)]
-        self.set_trait("crossings", [costs.crossover(one, two, LENGTHS) for one, two in zip(*both, strict=True)])
+        self.set_trait("crossings", [costs.below(one, two, LENGTHS) for one, two in zip(*both, strict=True)])
 
     def summary(self) -> str:
         """The sizes, and the first mechanism against the second."""

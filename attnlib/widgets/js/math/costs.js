@@ -19,11 +19,19 @@ export function counted({ multiply_adds: products, numbers, held, steps }, { len
 /** Count times constant, in picoseconds of the processor that the constants were measured on. */
 export const time = ({ products, numbers, steps }, [one, other, last]) => products * one + numbers * other + steps * last;
 
-/** Between which of the lengths the first comes to be below the second, to stay there; null where it does not. */
-export function crossover(first, second, lengths) {
-  let at = lengths.length - 1;
-  while (at >= 0 && first[at] < second[at]) at -= 1;
-  return at === lengths.length - 1 ? null : [at < 0 ? 0 : lengths[at], lengths[at + 1]];
+/** From where to where the first is below the second: geometric means at each change; 0 and the last length at the ends. */
+export function below(first, second, lengths) {
+  const runs = [];
+  let start = null;
+  first.forEach((value, i) => {
+    const edge = i ? Math.sqrt(lengths[i - 1] * lengths[i]) : 0;
+    if (value < second[i]) start ??= edge;
+    else if (start !== null) {
+      runs.push([start, edge]);
+      start = null;
+    }
+  });
+  return start === null ? runs : [...runs, [start, lengths.at(-1)]];
 }
 
 /** The most tokens, up to `most`, for which no more than so many bytes are held; 0 if not one. */
