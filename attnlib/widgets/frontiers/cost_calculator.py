@@ -50,8 +50,8 @@ PRESETS = [
     ),
     _preset(
         "Half the products, not half the time",
-        "A random synthesizer takes half the multiply-adds of softmax with a matrix, and more than half of the time. "
-        "Its energies are parameters, as many as pairs, and parameters are not counted in the memory.",
+        "A random synthesizer takes half the multiply-adds of softmax with a matrix, yet over half of the time; its "
+        "energies are parameters, as many as pairs, which the memory leaves out.",
         first="synthesizer (random)",
         second="softmax (matrix)",
         passes="forward",
