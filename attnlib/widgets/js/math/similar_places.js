@@ -3,7 +3,7 @@
 
 /** Numbers from 0 to 1 that look drawn at random, the same each time (the generator mulberry32). */
 function uniform(i) {
-  const a = Math.imul(i + 1, 0x6d2b79f5) | 0;
+  const a = Math.imul(i + 1, 1831565813) | 0;
   let t = Math.imul(a ^ (a >>> 15), 1 | a);
   t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
   return (((t ^ (t >>> 14)) >>> 0) + 0.5) / 2 ** 32;
