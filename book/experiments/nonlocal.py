@@ -5,10 +5,10 @@
 On a grid lie three pairs of marks. The two marks of a pair have one colour, and each mark has a sign of its own. At
 each mark the network is to say the sign of its partner. Who sees nothing of the partner is right half of the time. All
 arms are one stack of three layers of 3 x 3, with something between the second and the third: nothing, one more layer of
-about as many weights as a block, a mean over all places, or one of the four forms of the block. Each arm is trained at
+about as many weights as a block, a mean over all places, or the block in three of its forms. Each arm is trained at
 each rate of one grid with two seeds and keeps the rate that is best on pictures drawn for this; with it five seeds are
-judged, by the share of right signs on other pictures and by the distance of the two marks. What is
-done lies in ``runs/nonlocal``, so that a script that was killed goes on where it was.
+judged, by the share of right signs on other pictures and by the distance of the two marks. What is done lies in
+``runs/nonlocal``, so that a script that was killed goes on where it was.
 """
 
 import argparse
@@ -109,7 +109,6 @@ ARMS: dict[str, Callable[[], nn.Module]] = {
     "embedded Gaussian": partial(NonLocalBlock, CHANNELS),
     "dot product": partial(NonLocalBlock, CHANNELS, operation=dot_product),
     "concatenation": lambda: NonLocalBlock(CHANNELS, operation=Concatenation(CHANNELS // 2)),
-    "Gaussian": partial(NonLocalBlock, CHANNELS, embedded=False),
 }
 
 

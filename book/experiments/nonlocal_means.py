@@ -40,7 +40,7 @@ SETTING: dict[str, Any] = {
     "judged on": ["astronaut", "coffee", "rocket"],
 }
 SIDE = SETTING["side"]
-REACHES, BANDWIDTHS = (0, 1, 2, 3), (0.06, 0.08, 0.1, 0.12, 0.16, 0.22, 0.3)
+REACHES, BANDWIDTHS = (0, 1, 2), (0.06, 0.08, 0.1, 0.12, 0.16, 0.22)
 
 
 def piece(name: str) -> Tensor:
@@ -89,8 +89,8 @@ ARMS: dict[str, Arm] = {
     "blur": (blurred, [(width,) for width in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)]),
     "local mean": (local_mean, [(reach,) for reach in (0, 1, 2, 3)]),
     "non-local means": (non_local, list(itertools.product(REACHES, BANDWIDTHS))),
-    "only within a square": (non_local, list(itertools.product(REACHES, BANDWIDTHS, (2, 4, 7, 11)))),
-    "without lengths": (plain, list(itertools.product(REACHES, (*BANDWIDTHS, 0.5, 0.8)))),
+    "only within a square": (non_local, list(itertools.product(REACHES, BANDWIDTHS, (7, 11, 16, 24)))),
+    "without lengths": (plain, list(itertools.product(REACHES, (*BANDWIDTHS, 0.5, 1.0, 2.0, 4.0, 8.0)))),
 }
 
 

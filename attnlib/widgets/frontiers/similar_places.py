@@ -48,8 +48,8 @@ PRESETS = [
     ),
     _preset(
         "A pixel alone",
-        "Patches of one pixel compare a noisy colour with noisy colours, and those win whose noise is like its own: the "
-        "mean is farther off than with patches of 5 × 5.",
+        "Patches of one pixel compare a noisy colour with noisy colours, and those win whose noise is like its own: "
+        "the mean is farther off than with patches of 5 × 5.",
         reach=0,
     ),
     _preset("Too narrow", "Only the place itself counts: nothing is averaged, and the noise stays.", bandwidth=0.04),
