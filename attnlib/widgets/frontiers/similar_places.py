@@ -149,7 +149,7 @@ class SimilarPlaces(PresetWidget):
 
     def count(self) -> float:
         """How many places would count as these do if they counted alike: 1 / Σ w²."""
-        return 1 / sum(weight**2 for line in self.weights for weight in line)
+        return float(1 / sum(weight**2 for line in self.weights for weight in line))
 
     def summary(self) -> str:
         """The picture, the place, how many places count, and how far off the colours are."""
