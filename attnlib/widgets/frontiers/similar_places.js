@@ -83,7 +83,7 @@ function build(view, first) {
   const set = (trait) => (value) => view.set({ [trait]: value });
   const scene = board("Drag or tap, or use the arrows", ([row, column]) => view.set({ row, column }));
   const map = board("What counts for this place");
-  const scale = mapScale({ low: "nothing", high: "most, itself apart" });
+  const scale = mapScale({ low: "nothing", high: "most of the others" });
   const picture = choice({ label: "Picture", onInput: (value) => view.set({ picture: Number(value) }) });
   const sides = (value) => `${2 * value + 1} × ${2 * value + 1}`;
   const reach = slider({ label: "Patch", min: 0, max: 4, step: 1, text: sides, onInput: set("reach") });
@@ -121,15 +121,16 @@ function build(view, first) {
     const seen = [...found.taken.data.subarray(3 * at, 3 * at + 3)];
     const line = (words, colour, off) => [words, ...colour.map((value) => number(value)), off];
     const [wrong, left] = [seen, mean].map((colour) => number(away(colour, before)));
-    colours.update([line("before", before, "–"), line("noisy", seen, wrong), line("mean", mean, left)], { caption: "The colour of the place" });
+    colours.update([line("before", before, "–"), line("noisy", seen, wrong), line("mean", mean, left)], { caption: "The colour of the place; off by: the root of the mean square" });
     counts.update([["itself", place.row, place.column, share(weights[at])],
       ...order.map((n, k) => [k + 1, Math.floor(n / width), n % width, share(weights[n])])], { caption: "What weighs most" });
-    const many = number(1 / weights.reduce((sum, weight) => sum + weight ** 2, 0), 1);
-    view.news(`As much as ${many} places that count alike. The noisy colour is off by ${wrong}, the mean by ${left}.`);
+    const many = 1 / weights.reduce((sum, weight) => sum + weight ** 2, 0);
+    const told = number(many, many < 100 ? 1 : 0);
+    view.news(`This averages as much as ${told} places would that count alike (1 / Σ weight²). The noisy colour is off by ${wrong}, the mean by ${left}.`);
   };
 }
 
-const unnamed = "Your own place or picture";
-const hint = "Move the place: which others count for it, near or far?";
+const unnamed = "Your own setting";
+const hint = "Which places count, near or far, and is the mean nearer than the noisy colour?";
 
 export default { build, unnamed, hint };

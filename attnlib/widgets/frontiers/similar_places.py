@@ -20,7 +20,7 @@ __all__ = ["PRESETS", "SimilarPlaces", "noisy", "places"]
 
 STORE = Path(__file__).parents[1] / "brain" / "saliency_tuner.json"  # photographs, and whose they are
 COFFEE, CAT, ROCKET = range(3)
-_NEUTRAL: dict[str, Any] = {"picture": CAT, "row": 32, "column": 67, "reach": 2, "bandwidth": 0.1, "noise": 0.1}
+_NEUTRAL: dict[str, Any] = {"picture": CAT, "row": 34, "column": 67, "reach": 2, "bandwidth": 0.1, "noise": 0.1}
 
 
 @cache
@@ -36,7 +36,7 @@ def _preset(name: str, notice: str, **state: Any) -> dict[str, Any]:
 PRESETS = [
     _preset(
         "An eye",
-        "Places in the cat's other eye count for this one, each more than any fur ten pixels beside it, and the mean "
+        "What weighs most lies far off: in the dark corner at the top and in the iris of the cat's other eye. The mean "
         "is nearer to the true colour than what the noise left.",
     ),
     _preset(
@@ -49,10 +49,15 @@ PRESETS = [
     _preset(
         "A pixel alone",
         "Patches of one pixel compare a noisy colour with noisy colours, and those win whose noise is like its own: "
-        "the mean is farther off than with patches of 5 × 5.",
+        "the mean is farther off than the noisy colour. With patches of 5 × 5 it is nearer.",
         reach=0,
     ),
-    _preset("Too narrow", "Only the place itself counts: nothing is averaged, and the noise stays.", bandwidth=0.04),
+    _preset(
+        "Too narrow",
+        "Only the place itself counts: nothing is averaged, and the noise stays. With h = 0.10 noise of 0.40 does the "
+        "same.",
+        bandwidth=0.04,
+    ),
     _preset(
         "Too wide",
         "All places count alike: move the place, and the mean stays that of the whole picture.",
@@ -156,5 +161,6 @@ class SimilarPlaces(PresetWidget):
         named, place = self.pictures[self.picture]["name"], f"row {self.row}, column {self.column}"
         side = 2 * self.reach + 1
         off = f"off by {number(self.off('seen'))} with noise, by {number(self.off('mean'))} in the mean"
+        count = self.count()
         words = f"patches {side} × {side}, h = {number(self.bandwidth)}, noise {number(self.noise)}"
-        return f"{named}, {place}, {words}: {number(self.count(), 1)} places count; {off}"
+        return f"{named}, {place}, {words}: {number(count, 1 if count < 100 else 0)} places count; {off}"

@@ -71,7 +71,10 @@ def test_preset_an_eye():
     widget = similar("An eye")
     found = weights(widget)
     apart = (torch.arange(72)[:, None] - widget.row).abs().maximum((torch.arange(96) - widget.column).abs())
-    assert found[22:42, 30:46].max() > found[(apart >= 9) & (apart <= 11)].max()
+    listed = [divmod(int(n), 96) for n in found.flatten().topk(6).indices][1:]  # the place itself is the first
+    assert sum(i < 5 and j > 90 for i, j in listed) >= 2
+    assert any(22 <= i < 42 and 30 <= j < 46 for i, j in listed)
+    assert found[22:42, 30:46].max() > 10 * found[(apart >= 9) & (apart <= 11)].max()
     assert widget.off("mean") < widget.off("seen")
 
 
@@ -82,11 +85,14 @@ def test_preset_a_rocket():
 
 
 def test_preset_a_pixel_alone():
-    assert similar("A pixel alone").off("mean") > similar("An eye").off("mean")
+    alone, eye = similar("A pixel alone"), similar("An eye")
+    shown = [round(off, 2) for off in (alone.off("mean"), alone.off("seen"), eye.off("mean"))]
+    assert shown == sorted(set(shown), reverse=True)
 
 
 def test_presets_too_narrow_and_too_wide():
     assert similar("Too narrow").count() < 1.1
+    assert similar("An eye", noise=0.4).count() < 1.1
     one, other = (similar("Too wide", row=row, column=10) for row in (5, 60))
     assert one.mean == pytest.approx(other.mean, abs=0.02)
     assert one.count() > 0.98 * 72 * 96
@@ -133,7 +139,8 @@ def test_page_shows_the_numbers_of_attnlib():
         assert itself[1:] == [str(row), str(column), share(widget.weights[row][column])]
         for _, i, j, weight in others:
             assert weight == share(widget.weights[int(i)][int(j)])
-        assert f"As much as {number(widget.count(), 1)} places" in text(view)
+        count = widget.count()
+        assert f"as much as {number(count, 1 if count < 100 else 0)} places" in text(view)
 
 
 @pytest.mark.browser
@@ -142,12 +149,12 @@ def test_the_place_moves_by_keys_and_by_a_press(show):
     first = lambda: [  # noqa: E731
         int(page.locator(".attnlib-similar-places tbody tr").first.locator("td").nth(k).inner_text()) for k in (0, 1)
     ]
-    assert first() == [32, 67]
+    assert first() == [34, 67]
     page.get_by_role("slider", name="Place").focus()
     for key in ("ArrowDown", "Shift+ArrowLeft"):
         page.keyboard.press(key)
     frame(page)
-    assert first() == [33, 62]
+    assert first() == [35, 62]
     board = page.locator(".attnlib-similar-board").first
     box = board.bounding_box()
     board.click(position={"x": box["width"] * 10.5 / 96, "y": box["height"] * 20.5 / 72})
