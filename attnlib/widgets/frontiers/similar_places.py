@@ -36,8 +36,8 @@ def _preset(name: str, notice: str, **state: Any) -> dict[str, Any]:
 PRESETS = [
     _preset(
         "An eye",
-        "What weighs most lies far off: in the dark corner at the top and in the iris of the cat's other eye. The mean "
-        "is nearer to the true colour than what the noise left.",
+        "What weighs most lies far off, in the dark corner at the top and in the iris of the cat's other eye, and the "
+        "mean is nearer to the true colour than what the noise left.",
     ),
     _preset(
         "A rocket",
@@ -49,13 +49,12 @@ PRESETS = [
     _preset(
         "A pixel alone",
         "Patches of one pixel compare a noisy colour with noisy colours, and those win whose noise is like its own: "
-        "the mean is farther off than the noisy colour. With patches of 5 × 5 it is nearer.",
+        "the mean is farther off than the noisy colour, and with patches of 5 × 5 it is nearer.",
         reach=0,
     ),
     _preset(
         "Too narrow",
-        "Only the place itself counts: nothing is averaged, and the noise stays. With h = 0.10 noise of 0.40 does the "
-        "same.",
+        "Only the place itself counts: nothing is averaged, and the noise stays; at h = 0.10 noise of 0.40 does this.",
         bandwidth=0.04,
     ),
     _preset(
