@@ -80,7 +80,7 @@ PRESETS = [
 class FactorMixer(PresetWidget):
     """The map of weights that up to four terms of the energy make, over words whose kinds are all their content.
 
-    Vectors are made by hand and nothing is trained. ``wants`` has a row for each of :data:`KINDS`: how much a word of
+    Vectors are made by hand and nothing is trained. ``wants`` has a row for each of ``KINDS``: how much a word of
     this kind wants each kind, what stands before it, and what stands behind it; the wish for a place halves with each
     further place. Outputs are computed in float64 by :func:`attnlib.frontiers.factors.factors`.
 
