@@ -11,7 +11,7 @@ them the page says how far count times constant is off. A way leaves out a size 
 A way that holds a matrix of all pairs is fitted where it has at most ``matrix`` bytes: a number of a larger one takes
 longer. The sizes between which each way was fitted are stored with its constants.
 
-Some four minutes of one core. Times differ from machine to machine, and their ratios do too; nothing is asserted of
+Some three minutes of one core. Times differ from machine to machine, and their ratios do too; nothing is asserted of
 them. What is done lies in ``runs/costs``: a script that was killed goes on; who changes a setting empties that folder.
 """
 
