@@ -1,7 +1,7 @@
 """What the book's ways to attend cost: multiply-adds, numbers made and memory held, counted for plain programs.
 
 A count is a sum of products, written as ``{"nnd": 2}`` for two times length, length and width; where it is the largest
-of several sums it is a list of them. The letters are those of :data:`LETTERS`. The widget evaluates the same table in
+of several sums it is a list of them. The letters are those of ``LETTERS``. The widget evaluates the same table in
 the page, so a count is written once. How long a count takes is measured by ``book/experiments/costs.py``, whose ways
 in plain operations these counts are of: attention alone, without the layer's projections, and without a mask but for
 the window, the chunks and the delta rule, which look back only.
@@ -86,7 +86,7 @@ def counted(
     .. math:: 2 n^2 d \; \text{(softmax)}, \qquad n d (2 d + 1) \; \text{(linear)}, \qquad \dots
 
     Args:
-        name: a name of :data:`MECHANISMS`.
+        name: a name of ``MECHANISMS``.
         length: as many queries as keys.
         heads: how many; each has ``width`` numbers a query, key and value.
         width: of a head.
@@ -148,7 +148,7 @@ def below(first: Sequence[float], second: Sequence[float], lengths: Sequence[int
 
 
 def longest(name: str, memory: float, **options: Any) -> int:
-    """The most tokens, up to :data:`MOST`, for which no more than ``memory`` bytes are held; 0 if not one.
+    """The most tokens, up to ``MOST``, for which no more than ``memory`` bytes are held; 0 if not one.
 
     >>> longest("softmax (matrix)", 128)  # two matrices of four bytes a number
     4
