@@ -1,0 +1,256 @@
+"""Heads that learn how far to look: do lower layers keep short spans and upper ones long, and is that worth anything?
+
+    python book/experiments/spans.py [--smoke]
+
+A small language model reads the English New Testament by characters: three layers of four heads, each of which sees at
+most 32 characters, its own included. Where a character stands is told by a number that each head learns for each
+distance. *Learned*: each head has a span of its own, half of the view at the start, of which each place adds a cost to
+the loss; four costs make a grid. Chosen is the highest cost whose bits a character, on a book that is neither trained
+nor tested with, lie within a hundredth of the lowest of the grid. At that cost the spans are learned once more, from
+nothing. Then models are trained anew whose spans stand still: at those that were learned; at those, with the layers in
+the other order; all at their mean; and with the full view for all. The rate of learning is the same everywhere, and was
+not searched. Seeds stand side by side on the first axis, and each has its own texts, which are the same for all arms.
+What is done lies in ``runs/spans``, so that a script that was killed goes on where it was.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from attnlib.data import new_testament
+from attnlib.frontiers.adaptive import adaptive_span
+from attnlib.output_representations.parts import join, split
+from attnlib.training import descend
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from book._tools import provenance
+from book._tools.kept import kept
+
+HERE = Path(__file__).parent
+RUNS, RESULTS = HERE / "runs" / "spans", HERE / "results" / "spans"
+SETTING: dict[str, Any] = {
+    "seeds": 3,
+    "costs": [0.00001, 0.00003, 0.0001, 0.0003],
+    "within": 0.01,
+    "start": 0.5,
+    "rate": 0.004,
+    "warm": 50,
+    "steps": 800,
+    "clip": 1.0,
+    "batch": 8,
+    "time": 64,
+    "farthest": 32,
+    "ramp": 4.0,
+    "layers": 3,
+    "heads": 4,
+    "size": 64,
+    "choose by": 200,
+    "tested": 400,
+}
+LAYERS, HEADS, SIZE, FARTHEST = (SETTING[name] for name in ("layers", "heads", "size", "farthest"))
+BEFORE = LAYERS * FARTHEST  # so many characters before one that is tested: all that can reach it
+LETTERS = " abcdefghijklmnopqrstuvwxyz.,;:?!'"
+State = dict[str, Tensor]
+SIZES: dict[str, tuple[int, ...]] = {
+    "embed": (SIZE, len(LETTERS)),
+    "answer": (len(LETTERS), SIZE),
+    "answer bias": (len(LETTERS),),
+    "last gain": (SIZE,),
+}
+for layer in range(LAYERS):
+    SIZES |= {f"{layer} {name}": (SIZE, SIZE) for name in ("query", "key", "value", "output")}
+    SIZES |= {f"{layer} wide": (2 * SIZE, SIZE), f"{layer} wide bias": (2 * SIZE,), f"{layer} narrow": (SIZE, 2 * SIZE)}
+    SIZES |= {f"{layer} {name} gain": (SIZE,) for name in ("look", "think")} | {f"{layer} far": (HEADS, FARTHEST)}
+
+
+def start() -> State:
+    """By seed: uniform with a variance of one over what comes in; distances and biases of zero."""
+    made = {}
+    for name, size in SIZES.items():
+        drawn = []
+        for seed in range(SETTING["seeds"]):
+            g = torch.Generator().manual_seed(1000 * seed + sum(map(ord, name)))
+            bound = 0.0 if len(size) == 1 or "far" in name else (3 / size[-1]) ** 0.5
+            drawn.append((2 * torch.rand(size, generator=g) - 1) * bound + ("gain" in name))
+        made[name] = torch.stack(drawn).requires_grad_()
+    return made
+
+
+def linear(p: State, name: str, x: Tensor) -> Tensor:
+    """The last axis through a matrix of each seed's own."""
+    found = x.flatten(1, -2) @ p[name].mT
+    if (bias := p.get(f"{name} bias")) is not None:
+        found = found + bias.unsqueeze(1)
+    return found.view(*x.shape[:-1], -1)
+
+
+def normed(p: State, name: str, x: Tensor) -> Tensor:
+    return F.layer_norm(x, (SIZE,)) * p[f"{name} gain"][:, None, None]
+
+
+def said(p: State, text: Tensor) -> Tensor:
+    """What each seed says comes next, ``(seed, text, time, letter)``; ``p["share"]`` is span over farthest."""
+    far = torch.arange(text.shape[-1]).unsqueeze(-1) - torch.arange(text.shape[-1])
+    x = linear(p, "embed", F.one_hot(text, len(LETTERS)).float()) * SIZE**0.5
+    for layer in range(LAYERS):
+        inputs = normed(p, f"{layer} look", x)
+        asked = (split(linear(p, f"{layer} {name}", inputs), HEADS) for name in ("query", "key", "value"))
+        found = adaptive_span(
+            *asked,
+            span=p["share"][:, layer, :, None, None].unsqueeze(1) * FARTHEST,
+            ramp=SETTING["ramp"],
+            max_span=FARTHEST,
+            bias=p[f"{layer} far"][:, :, far.clamp(0, FARTHEST - 1)].unsqueeze(1),
+            is_causal=True,
+            need_weights=False,
+        )
+        x = x + linear(p, f"{layer} output", join(found.context))
+        x = x + linear(p, f"{layer} narrow", linear(p, f"{layer} wide", normed(p, f"{layer} think", x)).relu())
+    return linear(p, "answer", normed(p, "last", x))
+
+
+def texts() -> dict[str, Tensor]:
+    """The numbers of the characters, in lower case: trained with 25 books, chosen by one, tested with one."""
+    parts = new_testament.split_by_book(new_testament.load(punctuation=True))
+    names = {"trained": parts.train, "choose by": parts.dev, "tested": parts.test}
+    found = {}
+    for name, verses in names.items():
+        text = " ".join(word.lower().replace("’", "'") for verse in verses for word in verse.words)
+        for mark in ".,;:?!":
+            text = text.replace(f" {mark}", mark)
+        found[name] = torch.tensor([LETTERS.index(c) for c in text if c in LETTERS])
+    return found
+
+
+def train(trained: Tensor, shares: Tensor, cost: float | None) -> tuple[State, list[list[list[float]]]]:
+    """Weights, and the mean span of each seed and layer on the way; without a cost spans stand still."""
+    p, g = start() | {"share": shares.clone().requires_grad_(cost is not None)}, torch.Generator().manual_seed(1)
+    way: list[list[list[float]]] = []
+
+    def loss(step: int) -> Tensor:
+        first = torch.randint(len(trained) - SETTING["time"], (SETTING["seeds"], SETTING["batch"], 1), generator=g)
+        text = trained[first + torch.arange(SETTING["time"] + 1)]
+        each = F.cross_entropy(said(p, text[..., :-1]).flatten(0, -2), text[..., 1:].flatten(), reduction="none")
+        each = each.view(SETTING["seeds"], -1).mean(-1)
+        return each if cost is None else each + cost * FARTHEST * p["share"].sum((1, 2))
+
+    @torch.no_grad()
+    def after(step: int) -> None:
+        p["share"].clamp_(0, 1)
+        if (step + 1) % max(1, SETTING["steps"] // 20) == 0:
+            way.append(rounded(p["share"].mean(-1) * FARTHEST, 2))
+
+    def rate(step: int) -> float:
+        warm, falling = (step + 1) / SETTING["warm"], (1 + math.cos(math.pi * step / SETTING["steps"])) / 2
+        return float(min(1.0, warm) * (0.05 + 0.95 * falling))
+
+    descend(
+        [part for part in p.values() if part.requires_grad],
+        loss,
+        steps=SETTING["steps"],
+        rate=SETTING["rate"],
+        clip=SETTING["clip"],
+        schedule=lambda optimizer: LambdaLR(optimizer, rate),
+        after=after,
+    )
+    return {name: part.detach() for name, part in p.items()}, way
+
+
+@torch.no_grad()
+def bits(p: State, part: Tensor, most: int) -> list[float]:
+    """Bits a character of each seed, where all that may reach a character is in sight."""
+    size = SETTING["time"]
+    windows = part.unfold(0, BEFORE + size + 1, size)[:most]
+    total = torch.zeros(SETTING["seeds"])
+    for several in torch.split(windows, 20):
+        given = several.expand(SETTING["seeds"], -1, -1)
+        logits, right = said(p, given[..., :-1])[..., BEFORE:, :], given[..., BEFORE + 1 :]
+        each = F.cross_entropy(logits.flatten(0, -2), right.flatten(), reduction="none")
+        total += each.view(SETTING["seeds"], -1).sum(-1)
+    found: list[float] = rounded(total / (len(windows) * size * math.log(2)), 5)
+    return found
+
+
+def rounded(numbers: Tensor, digits: int) -> Any:
+    """Numbers as lists, rounded."""
+    if numbers.ndim:
+        return [rounded(number, digits) for number in numbers]
+    return round(numbers.item(), digits)
+
+
+def run(parts: dict[str, Tensor], shares: Tensor, cost: float | None) -> dict[str, Any]:
+    started = time.process_time()
+    p, way = train(parts["trained"], shares, cost)
+    found = {name: bits(p, parts[name], SETTING[name]) for name in ("choose by", "tested")}
+    spans = rounded(p["share"] * FARTHEST, 3)
+    return {**found, "spans": spans, "way": way, "seconds": round(time.process_time() - started)}
+
+
+def floors(parts: dict[str, Tensor]) -> dict[str, float]:
+    """Bits a character from counts of the text trained with: of one character, and of pairs, each count plus one."""
+    trained, tested = parts["trained"], parts["tested"]
+    n = len(LETTERS)
+    one = torch.bincount(trained, minlength=n).double() + 1
+    two = torch.bincount(trained[:-1] * n + trained[1:], minlength=n * n).double().view(n, n) + 1
+    shares = one / one.sum(), two / two.sum(1, keepdim=True)
+    found = {"one": shares[0][tested[1:]], "pairs": shares[1][tested[:-1], tested[1:]]}
+    return {name: round(-share.log2().mean().item(), 4) for name, share in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="a few steps of each, and nothing is kept")
+    smoke = parser.parse_args().smoke
+    torch.set_num_threads(1)
+    if smoke:
+        SETTING.update(steps=2, tested=5, **{"choose by": 5})
+    parts, runs = texts(), dict[str, Any]()
+    even = torch.ones(SETTING["seeds"], LAYERS, HEADS)
+
+    def done(name: str, shares: Tensor, cost: float | None = None) -> Tensor:
+        runs[name] = run(parts, shares, cost) if smoke else kept(RUNS / f"{name}.pt", lambda: run(parts, shares, cost))
+        spans = torch.tensor(runs[name]["spans"])
+        layers = ", ".join(f"{span:.1f}" for span in spans.mean((0, 2)).tolist())
+        tested = runs[name]["tested"]
+        print(
+            f"{name}: {min(tested):.3f} to {max(tested):.3f} bits, spans {layers}, {runs[name]['seconds']} s",
+            flush=True,
+        )
+        return torch.div(spans, FARTHEST)
+
+    found = {cost: done(f"learned, {cost}", even * SETTING["start"], cost) for cost in SETTING["costs"]}
+    means = {cost: sum(runs[f"learned, {cost}"]["choose by"]) / SETTING["seeds"] for cost in found}
+    chosen = max(cost for cost, mean in means.items() if mean <= min(means.values()) + SETTING["within"])
+    learned = found[chosen]
+    done("full view", even)
+    done("kept", learned)
+    done("turned over", learned.flip(1))
+    done("mean", learned.mean((1, 2), keepdim=True).expand_as(even))
+    done("from nothing", even * 0, chosen)
+    if smoke:
+        return
+    metrics = {
+        **provenance.stamp(Path(__file__)),
+        "setting": SETTING,
+        "chosen": chosen,
+        "characters": {name: len(part) for name, part in parts.items()},
+        "floors": floors(parts),
+        "versions": {"torch": torch.__version__},
+        "device": "cpu",
+        "runs": runs,
+    }
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "metrics.json").write_text(json.dumps(metrics, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
