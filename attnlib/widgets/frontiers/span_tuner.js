@@ -13,7 +13,7 @@ const FORMS = {
   paper: ["Span: the paper", "Each exp(energy) is multiplied by its share m, then all are divided by their sum."],
   "not divided": ["Span: softmax, then cut", "The softmax is taken over all keys, then cut, and nothing is divided again."],
   code: ["Span: the authors' code", "The softmax over all keys is cut, then divided by its sum plus 0.00000001."],
-  halting: ["Halting", "Each step has a halting probability h; the step at which their sum reaches 0.99 is the last."],
+  halting: ["Halting", "Each step has a halting probability h; the last is the step at which their sum reaches 0.99, or the last there is."],
 };
 const [LEFT, RIGHT] = [46, 430];
 const UPPER = { top: 12, height: 100 };

@@ -93,7 +93,7 @@ class SpanTuner(PresetWidget):
     weights = Output("one number a key, or a step")
     cost = Output("the ponder cost, or the keys that are let through")
 
-    sample: ClassVar = {"energies": [0.25, 0.5, 0.75]}
+    sample: ClassVar = {"span": 0.25}
     presets_of = ("energies", "halting")
 
     def _compute(self) -> None:
