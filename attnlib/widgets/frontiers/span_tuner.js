@@ -69,7 +69,7 @@ function picture(onMove) {
     node,
     update(state, { upper, before, weights, shown }) {
       [n, halts] = [weights.length, state.form === "halting"];
-      write(curve, { points: line(corners(state, upper)) });
+      write(curve, { points: line(corners(state, halts ? upper.filter((_, i) => shown[i]) : upper)) });
       const top = [0.25, 0.5].find((each) => Math.max(...before, ...weights) <= each) ?? 1;
       const half = Math.min(15, 0.42 * wide());
       draw(weights.map((value, i) => ({ x: x(i), half, value, outline: before[i], name: halts ? i + 1 : i, strong: shown[i] })), top);
@@ -86,7 +86,7 @@ function picture(onMove) {
 
 /** A slider that says which of a list, and one for its number, which the reader may change. */
 function chooser(view, { trait, noun, value, first, ...range }) {
-  let [chosen, all] = [0, []];
+  let [chosen, all, most] = [0, [], range.max];
   const offset = first ?? 0;
   const which = slider({ label: noun, min: offset, max: offset + 1, step: 1, text: whole, onInput: (at) => {
     chosen = at - offset;
@@ -96,7 +96,8 @@ function chooser(view, { trait, noun, value, first, ...range }) {
   function show() {
     chosen = Math.min(chosen, all.length - 1);
     which.update(chosen + offset, { most: all.length - 1 + offset });
-    amount.update(all[chosen], { label: `${value} of ${noun.toLowerCase()} ${chosen + offset}` });
+    most = Math.max(most, ...all);
+    amount.update(all[chosen], { label: `${value} of ${noun.toLowerCase()} ${chosen + offset}`, most });
   }
   return {
     nodes: [which.node, amount.node],
@@ -153,12 +154,12 @@ function build(view, first) {
       sums: ["Sum", "", "", halts ? "" : number(total(before), 3), number(total(weights), 3)],
     });
     view.news(told(state, found), halts
-      ? "Dashed bars are the halting probabilities, filled bars the weights; the line above is the sum so far."
+      ? "Dashed bars are the halting probabilities, filled bars the weights; the line above is the sum so far, at most 1, up to the last step."
       : "Dashed bars are the softmax over all keys, filled bars the weights; the line above is the share m.");
   };
 }
 
-const unnamed = "Your own row";
-const hint = "Drag z along the row: when does the weight of a key begin to move?";
+const unnamed = "Your own numbers";
+const hint = "Change one number: which weights begin to move, and which stay as they are?";
 
 export default { build, unnamed, hint };

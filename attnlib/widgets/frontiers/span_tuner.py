@@ -63,7 +63,7 @@ PRESETS = [
     _preset(
         "Halting: a jump",
         "The first two sum to 0.98, just short of the 0.99 that is enough: raise the second by 0.01 and the cost "
-        "falls by more than a half.",
+        "falls from 3.02 to 2.5.",
         form="halting",
         halting=[0.5, 0.48, 0.4, 0.4, 0.4, 0.4],
     ),
