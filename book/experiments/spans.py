@@ -1,15 +1,17 @@
 """Heads that learn how far to look: do lower layers keep short spans and upper ones long, and is that worth anything?
 
-    python book/experiments/spans.py [--smoke]
+    python book/experiments/spans.py [--smoke] [--jobs 2]
 
 A small language model reads the English New Testament by characters: three layers of four heads, each of which sees at
 most 32 characters, its own included. Where a character stands is told by a number that each head learns for each
-distance. *Learned*: each head has a span of its own, half of the view at the start, of which each place adds a cost to
-the loss; there are three costs, the first of them nought. Where the layers' mean spans come to differ most, models are
-trained anew whose spans stand still: at those that were learned; at those, with the layers in the other order; and all
-at their mean. One has the full view for all heads. The rate of learning is the same everywhere, and was not searched.
-Seeds stand side by side on the first axis, and each has its own texts, which are the same for all arms. What is done
-lies in ``runs/spans``, so that a script that was killed goes on where it was.
+distance; these numbers start with a slope, so that what is near weighs more from the first step on, or *flat*, at
+nought. *Learned*: each head has a span of its own, half of the view at the start, of which each place adds a cost to
+the loss; there are two costs, the first of them nought. *Full view*: all heads see all. Where the layers' mean spans
+come to differ most, models are trained anew whose spans stand still: at those that were learned; at those, with the
+layers in the other order; and all at their mean. Each arm is trained at each rate of one grid, with fewer steps and the
+first two seeds, and keeps the one that is best on a book that is neither trained nor tested with. Seeds stand side by
+side on the first axis, and each has its own texts, which are the same for all arms. What is done lies in
+``runs/spans``, so that a script that was killed goes on where it was.
 """
 
 import argparse
@@ -17,8 +19,9 @@ import json
 import math
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -37,14 +40,16 @@ from book._tools.kept import kept
 HERE = Path(__file__).parent
 RUNS, RESULTS = HERE / "runs" / "spans", HERE / "results" / "spans"
 SETTING: dict[str, Any] = {
-    "seeds": 3,
-    "costs": [0.0, 0.0000001, 0.00001],
+    "seeds": 5,
+    "costs": [0.0, 0.00001],
     "start": 0.5,
-    "rate": 0.004,
+    "rates": [0.004, 0.008, 0.016],
+    "search": {"seeds": 2, "steps": 300},
+    "slope": 0.5,
     "warm": 50,
-    "steps": 800,
+    "steps": 900,
     "clip": 1.0,
-    "batch": 8,
+    "batch": 16,
     "time": 64,
     "farthest": 32,
     "ramp": 4.0,
@@ -57,6 +62,16 @@ LAYERS, HEADS, SIZE, FARTHEST = (SETTING[name] for name in ("layers", "heads", "
 BEFORE = LAYERS * FARTHEST  # so many characters before one that is tested: all that can reach it
 LETTERS = " abcdefghijklmnopqrstuvwxyz.,;:?!'"
 State = dict[str, Tensor]
+
+
+class Arm(NamedTuple):
+    """Spans over the farthest, ``(seed, layer, head)``; what a place costs, ``None`` where spans stand still."""
+
+    shares: Tensor
+    cost: float | None
+    slope: float
+
+
 SIZES: dict[str, tuple[int, ...]] = {
     "embed": (SIZE, len(LETTERS)),
     "answer": (len(LETTERS), SIZE),
@@ -69,16 +84,17 @@ for layer in range(LAYERS):
     SIZES |= {f"{layer} {name} gain": (SIZE,) for name in ("look", "think")} | {f"{layer} far": (HEADS, FARTHEST)}
 
 
-def start() -> State:
-    """By seed: uniform with a variance of one over what comes in; distances and biases of zero."""
+def start(seeds: int, slope: float) -> State:
+    """By seed: uniform with a variance of one over what comes in; biases of zero, and a slope over the distances."""
     made = {}
     for name, size in SIZES.items():
         drawn = []
-        for seed in range(SETTING["seeds"]):
+        for seed in range(seeds):
             g = torch.Generator().manual_seed(1000 * seed + sum(map(ord, name)))
             bound = 0.0 if len(size) == 1 or "far" in name else (3 / size[-1]) ** 0.5
             drawn.append((2 * torch.rand(size, generator=g) - 1) * bound + ("gain" in name))
-        made[name] = torch.stack(drawn).requires_grad_()
+        made[name] = torch.stack(drawn) - ("far" in name) * slope * torch.arange(size[-1])
+        made[name].requires_grad_()
     return made
 
 
@@ -116,9 +132,9 @@ def said(p: State, text: Tensor) -> Tensor:
 
 
 def texts() -> dict[str, Tensor]:
-    """The numbers of the characters, in lower case: trained with 25 books, tested with one."""
+    """The numbers of the characters, in lower case: of 25 books to train with, one to choose by, one to test with."""
     parts = new_testament.split_by_book(new_testament.load(punctuation=True))
-    names = {"trained": parts.train, "tested": parts.test}
+    names = {"trained": parts.train, "choose by": parts.dev, "tested": parts.test}
     found = {}
     for name, verses in names.items():
         text = " ".join(word.lower().replace("’", "'") for verse in verses for word in verse.words)
@@ -128,33 +144,36 @@ def texts() -> dict[str, Tensor]:
     return found
 
 
-def train(trained: Tensor, shares: Tensor, cost: float | None) -> tuple[State, list[list[list[float]]]]:
+def train(trained: Tensor, arm: Arm, most: float, steps: int) -> tuple[State, list[list[list[float]]]]:
     """Weights, and the mean span of each seed and layer on the way; without a cost spans stand still."""
-    p, g = start() | {"share": shares.clone().requires_grad_(cost is not None)}, torch.Generator().manual_seed(1)
+    seeds, cost, g = len(arm.shares), arm.cost, torch.Generator().manual_seed(1)
+    p = start(seeds, arm.slope) | {"share": arm.shares.clone().requires_grad_(cost is not None)}
     way: list[list[list[float]]] = []
 
     def loss(step: int) -> Tensor:
-        first = torch.randint(len(trained) - SETTING["time"], (SETTING["seeds"], SETTING["batch"], 1), generator=g)
+        first = torch.randint(len(trained) - SETTING["time"], (SETTING["seeds"], SETTING["batch"], 1), generator=g)[
+            :seeds
+        ]
         text = trained[first + torch.arange(SETTING["time"] + 1)]
         each = F.cross_entropy(said(p, text[..., :-1]).flatten(0, -2), text[..., 1:].flatten(), reduction="none")
-        each = each.view(SETTING["seeds"], -1).mean(-1)
+        each = each.view(seeds, -1).mean(-1)
         return each if cost is None else each + cost * FARTHEST * p["share"].sum((1, 2))
 
     @torch.no_grad()
     def after(step: int) -> None:
         p["share"].clamp_(0, 1)
-        if (step + 1) % max(1, SETTING["steps"] // 20) == 0:
+        if (step + 1) % max(1, steps // 20) == 0:
             way.append(rounded(p["share"].mean(-1) * FARTHEST, 2))
 
     def rate(step: int) -> float:
-        warm, falling = (step + 1) / SETTING["warm"], (1 + math.cos(math.pi * step / SETTING["steps"])) / 2
+        warm, falling = (step + 1) / SETTING["warm"], (1 + math.cos(math.pi * step / steps)) / 2
         return float(min(1.0, warm) * (0.05 + 0.95 * falling))
 
     descend(
         [part for part in p.values() if part.requires_grad],
         loss,
-        steps=SETTING["steps"],
-        rate=SETTING["rate"],
+        steps=steps,
+        rate=most,
         clip=SETTING["clip"],
         schedule=lambda optimizer: LambdaLR(optimizer, rate),
         after=after,
@@ -165,14 +184,14 @@ def train(trained: Tensor, shares: Tensor, cost: float | None) -> tuple[State, l
 @torch.no_grad()
 def bits(p: State, part: Tensor) -> list[float]:
     """Bits a character of each seed, where all that may reach a character is in sight."""
-    size = SETTING["time"]
+    size, seeds = SETTING["time"], len(p["share"])
     windows = part.unfold(0, BEFORE + size + 1, size)[: SETTING["tested"]]
-    total = torch.zeros(SETTING["seeds"])
+    total = torch.zeros(seeds)
     for several in torch.split(windows, 20):
-        given = several.expand(SETTING["seeds"], -1, -1)
+        given = several.expand(seeds, -1, -1)
         logits, right = said(p, given[..., :-1])[..., BEFORE:, :], given[..., BEFORE + 1 :]
         each = F.cross_entropy(logits.flatten(0, -2), right.flatten(), reduction="none")
-        total += each.view(SETTING["seeds"], -1).sum(-1)
+        total += each.view(seeds, -1).sum(-1)
     found: list[float] = rounded(total / (len(windows) * size * math.log(2)), 5)
     return found
 
@@ -184,11 +203,18 @@ def rounded(numbers: Tensor, digits: int) -> Any:
     return round(numbers.item(), digits)
 
 
-def run(parts: dict[str, Tensor], shares: Tensor, cost: float | None) -> dict[str, Any]:
+def run(arm: Arm) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    parts, searched, few = texts(), dict[str, list[float]](), SETTING["search"]
     started = time.process_time()
-    p, way = train(parts["trained"], shares, cost)
+    for rate in SETTING["rates"]:
+        p, _ = train(parts["trained"], arm._replace(shares=arm.shares[: few["seeds"]]), rate, few["steps"])
+        searched[str(rate)] = bits(p, parts["choose by"])
+    best = min(searched, key=lambda rate: sum(searched[rate]))
+    p, way = train(parts["trained"], arm, float(best), SETTING["steps"])
     tested, spans = bits(p, parts["tested"]), rounded(p["share"] * FARTHEST, 3)
-    return {"tested": tested, "spans": spans, "way": way, "seconds": round(time.process_time() - started)}
+    seconds = round(time.process_time() - started)
+    return {"search": searched, "best": float(best), "tested": tested, "spans": spans, "way": way, "seconds": seconds}
 
 
 def floors(parts: dict[str, Tensor]) -> dict[str, float]:
@@ -202,37 +228,46 @@ def floors(parts: dict[str, Tensor]) -> dict[str, float]:
     return {name: round(-share.log2().mean().item(), 4) for name, share in found.items()}
 
 
+def made(name: str, arm: Arm, smoke: bool) -> dict[str, Any]:
+    """One arm, kept unless only tried; a process of its own has its own settings."""
+    if smoke:
+        SETTING.update(steps=2, tested=5, search={"seeds": 2, "steps": 2})
+    found: dict[str, Any] = run(arm) if smoke else kept(RUNS / f"{name}.pt", lambda: run(arm))
+    layers = ", ".join(f"{span:.1f}" for span in torch.tensor(found["spans"]).mean((0, 2)).tolist())
+    took = f"bits at {found['best']}, {found['seconds']} s"
+    print(f"{name}: {min(found['tested']):.3f} to {max(found['tested']):.3f} {took}, spans {layers}", flush=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="a few steps of each, and nothing is kept")
-    smoke = parser.parse_args().smoke
-    torch.set_num_threads(1)
-    if smoke:
-        SETTING.update(steps=2, tested=5)
-    parts, runs = texts(), dict[str, Any]()
-    even = torch.ones(SETTING["seeds"], LAYERS, HEADS)
+    parser.add_argument("--jobs", type=int, default=1, help="how many arms are trained at once")
+    options = parser.parse_args()
+    even, slope, runs = torch.ones(SETTING["seeds"], LAYERS, HEADS), SETTING["slope"], dict[str, Any]()
 
-    def done(name: str, shares: Tensor, cost: float | None = None) -> Tensor:
-        runs[name] = run(parts, shares, cost) if smoke else kept(RUNS / f"{name}.pt", lambda: run(parts, shares, cost))
-        spans = torch.tensor(runs[name]["spans"])
-        layers = ", ".join(f"{span:.1f}" for span in spans.mean((0, 2)).tolist())
-        tested = runs[name]["tested"]
-        print(
-            f"{name}: {min(tested):.3f} to {max(tested):.3f} bits, spans {layers}, {runs[name]['seconds']} s",
-            flush=True,
-        )
-        return torch.div(spans, FARTHEST)
+    def train_all(arms: dict[str, Arm]) -> None:
+        with ProcessPoolExecutor(options.jobs) as pool:
+            waiting = {name: pool.submit(made, name, arm, options.smoke) for name, arm in arms.items()}
+            runs.update({name: each.result() for name, each in waiting.items()})
 
-    found = {cost: done(f"learned, {cost}", even * SETTING["start"], cost) for cost in SETTING["costs"]}
-    apart = {cost: (shares.mean(-1).max(-1)[0] - shares.mean(-1).min(-1)[0]).mean() for cost, shares in found.items()}
-    chosen = max(apart, key=lambda cost: float(apart[cost]))
+    half = even * SETTING["start"]
+    arms = {f"learned, {cost}": Arm(half, cost, slope) for cost in SETTING["costs"]}
+    train_all(arms | {"full view": Arm(even, None, slope)})
+    train_all({"flat, learned": Arm(half, 0.0, 0.0), "flat, full view": Arm(even, None, 0.0)})
+    found = {name: torch.tensor(runs[name]["spans"]) / FARTHEST for name in arms}
+    apart = {name: (each.mean(-1).max(-1)[0] - each.mean(-1).min(-1)[0]).mean() for name, each in found.items()}
+    chosen = max(apart, key=lambda name: float(apart[name]))
     learned = found[chosen]
-    done("full view", even)
-    done("kept", learned)
-    done("turned over", learned.flip(1))
-    done("mean", learned.mean((1, 2), keepdim=True).expand_as(even))
-    if smoke:
+    still = {
+        "kept": learned,
+        "turned over": learned.flip(1),
+        "mean": learned.mean((1, 2), keepdim=True).expand_as(even),
+    }
+    train_all({name: Arm(shares, None, slope) for name, shares in still.items()})
+    if options.smoke:
         return
+    parts = texts()
     metrics = {
         **provenance.stamp(Path(__file__)),
         "setting": SETTING,
