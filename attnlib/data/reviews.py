@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from .packages import DataError, Package, fetch
 
-__all__ = ["PACKAGE", "Review", "Sentence", "films", "load", "tokenise"]
+__all__ = ["PACKAGE", "Review", "Sentence", "films", "lexicon", "load", "tokenise"]
 
 PACKAGE = Package(
     "vaderSentiment",
@@ -31,6 +31,7 @@ PACKAGE = Package(
 )
 ARCHIVE = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 FOLDER = "hutto_ICWSM_2014"
+WORDS = "vaderSentiment-3.3.2/vaderSentiment/vader_lexicon.txt"
 
 _TOKEN = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
 
@@ -100,6 +101,25 @@ def films(path: Path | str | None = None) -> list[Review]:
         DataError: the package could not be fetched, or a file in it is not as expected.
     """
     return [Review(f"film {name}", (sentence,)) for name, sentence in _rated(path, "movieReviewSnippets")]
+
+
+def lexicon(path: Path | str | None = None) -> dict[str, tuple[int, ...]]:
+    """Single words and signs such as ``:-)``, each with what ten people gave it, read by itself, from -4 to 4.
+
+    A few stand in the file twice; the later ratings count.
+
+    Args:
+        path: as of :func:`load`.
+
+    Raises:
+        DataError: the package could not be fetched, or a file in it is not as expected.
+    """
+    path = fetch(PACKAGE) if path is None else Path(path)
+    try:
+        with tarfile.open(path) as archive:
+            return {word: tuple(map(int, ast.literal_eval(given))) for word, _, _, given in _rows(archive, WORDS, 4)}
+    except (tarfile.TarError, OSError, EOFError, KeyError, TypeError, ValueError, SyntaxError) as error:
+        raise DataError(f"{path}: expected rated words in {WORDS}, got: {error}") from error
 
 
 def _rated(path: Path | str | None, stem: str) -> list[tuple[str, Sentence]]:

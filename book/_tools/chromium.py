@@ -10,7 +10,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+# The first draws and does the same as the second, without windows, and starts in less time.
+PACKAGES = ("chromium-headless-shell", "chromium")
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -51,15 +53,18 @@ def started() -> Iterator[Browser]:
 
 
 def install_chromium() -> None:
-    """Debian's package, where this user may install one."""
+    """The first of Debian's packages that there is, where this user may install one."""
     if shutil.which("apt-get") is None:
         return
     as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if as_root and (shutil.which("sudo") is None or subprocess.run([*as_root, "true"], check=False).returncode):
         return
     quiet = {"stdout": subprocess.DEVNULL, "env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}}
-    for words in (["update"], ["install", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core"]):
-        subprocess.run([*as_root, "apt-get", *words], check=False, **quiet)
+    subprocess.run([*as_root, "apt-get", "update"], check=False, **quiet)
+    for package in PACKAGES:
+        words = ["install", "-y", "--no-install-recommends", package, "fonts-dejavu-core"]
+        if subprocess.run([*as_root, "apt-get", *words], check=False, **quiet).returncode == 0:
+            return
 
 
 def main() -> int:

@@ -46,7 +46,6 @@ OVER: dict[tuple[str, str], int] = {
     ("page", "book/taxonomy/softness/soft-and-hard"): 11,
     ("page", "book/taxonomy/softness/global-and-local"): 11,
     ("tests", "deep-learning"): 103,
-    ("tests", "frontiers"): 30,  # its library stands before five of its six chapters; goes when they come
 }
 # Tests of the ground floor, on which section 2 stands. Those of other parts lie in folders named as in the book.
 GROUND = dict.fromkeys(("attention", "masks", "distributions", "structured", "scores", "recurrent"), "deep-learning")

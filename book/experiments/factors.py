@@ -37,7 +37,7 @@ HERE = Path(__file__).parent
 RUNS, RESULTS = HERE / "runs" / "factors", HERE / "results" / "factors"
 SETTING: dict[str, Any] = {
     "seeds": 5,
-    "rates": [0.005, 0.015],
+    "rates": [0.0025, 0.005, 0.015],
     "steps": 400,
     "batch": 32,
     "clip": 1.0,

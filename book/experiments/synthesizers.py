@@ -37,7 +37,7 @@ HERE = Path(__file__).parent
 RUNS, RESULTS = HERE / "runs" / "synthesizers", HERE / "results" / "synthesizers"
 SETTING: dict[str, Any] = {
     "seeds": 5,
-    "rates": [0.005, 0.02],
+    "rates": [0.00125, 0.005, 0.02],
     "steps": 400,
     "batch": 32,
     "clip": 1.0,

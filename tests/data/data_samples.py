@@ -126,8 +126,8 @@ def opinions() -> dict[str, str]:
     return files
 
 
-def source_archive(folder: Path, files: dict[str, str]) -> Path:
-    """An archive with an archive in it that holds the files."""
+def source_archive(folder: Path, files: dict[str, str], words: str = "") -> Path:
+    """An archive with an archive in it that holds the files; beside that the rated words, where there are any."""
     inside = io.BytesIO()
     with tarfile.open(fileobj=inside, mode="w:gz") as archive:
         for name, text in files.items():
@@ -135,6 +135,8 @@ def source_archive(folder: Path, files: dict[str, str]) -> Path:
     path = folder / reviews.PACKAGE.file
     with tarfile.open(path, "w:gz") as archive:
         _add(archive, reviews.ARCHIVE, inside.getvalue())
+        if words:
+            _add(archive, reviews.WORDS, words.encode())
     return path
 
 

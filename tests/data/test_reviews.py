@@ -72,3 +72,13 @@ def test_what_is_no_archive_is_refused(sample, tmp_path):
     (tmp_path / "text").write_text("no archive")
     with pytest.raises(DataError, match="text: expected"):
         reviews.load(tmp_path / "text")
+
+
+def test_words_have_the_ratings_of_ten_people(tmp_path):
+    words = ":-)\t1.3\t0.5\t[1, 2, 1]\nawful\t-2.0\t0.9\t[-2, -3, -1]\nawful\t-2.5\t0.5\t[-2, -3]\n"
+    assert reviews.lexicon(source_archive(tmp_path, {}, words)) == {":-)": (1, 2, 1), "awful": (-2, -3)}
+    for bad, message in (("awful\t-2.0\n", "with 2 of 4"), (words.replace("[1, 2", "[one, 2"), "rated words in")):
+        with pytest.raises(DataError, match=message):
+            reviews.lexicon(source_archive(tmp_path, {}, bad))
+    with pytest.raises(DataError, match="vader_lexicon"):
+        reviews.lexicon(source_archive(tmp_path, {}))

@@ -272,7 +272,10 @@ def test_the_build_gathers(book):
 @pytest.mark.slow
 def test_what_is_wrong_with_a_piece_stops_the_build(book):
     notebook(book / "book/two.ipynb", STORED | {"id": "one-claim"}, place="Soft.", title="On two")
-    (book / "book/api.md").write_text("# The library\n\n```{library}\n```\n\n```{library} nowhere\n```\n")
+    (book / "book/api.md").write_text(
+        "# The library\n\n```{library}\n```\n\n```{library} nowhere\n```\n\n```{outcomes} likely\n```\n\n"
+        "{supported}`it stood <claim-one-claim>`, {refuted}`gone <claim-no-one>`\n"
+    )
     done = build(book)
     assert done.returncode == 1
     for words in (
@@ -282,5 +285,8 @@ def test_what_is_wrong_with_a_piece_stops_the_build(book):
         "attnlib.softness.local is on no page of the reference: which page holds {library} softness?",
         "attnlib.softness.local.local is offered and not shown",
         "undefined label: 'claim-two-claim'",
+        "claim-one-claim is said to be supported and is mixed",
+        "there is no claim with the label 'claim-no-one'",
+        "'likely' is no verdict; there are supported, mixed, refuted, undecided",
     ):
         assert words in done.stdout, words
