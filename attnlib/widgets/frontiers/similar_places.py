@@ -113,7 +113,7 @@ class SimilarPlaces(PresetWidget):
     >>> halves = torch.tensor([0.0] * 4 + [1.0] * 4).expand(3, 8, 8)
     >>> widget = SimilarPlaces(pictures=[{"name": "halves", "image": packed(halves)}], picture=0, row=3, column=1,
     ...                        reach=0, bandwidth=0.1, noise=0)
-    >>> widget.mean, widget.weights[3][0]  # the 32 black places, each alike
+    >>> [round(colour, 6) for colour in widget.mean], widget.weights[3][0]  # the 32 black places, each alike
     ([0.0, 0.0, 0.0], 0.03125)
     """
 

@@ -20,7 +20,7 @@ def packed_machine(machine: TuringMachine) -> dict[str, Any]:
 
     >>> machine = TuringMachine(3, 2, rows=7, size=5, hidden=11)
     >>> unpacked_machine(packed_machine(machine)).heads.weight.shape
-    torch.Size([18, 11])
+    torch.Size([22, 11])
     """
     found = dict(machine.named_modules())
     layers = {name: packed(cast(nn.Linear, found[place])) for name, place in LAYERS.items()}
