@@ -38,14 +38,7 @@ OVER: dict[tuple[str, str], int] = {
     ("notebook", "book/deep-learning/scores"): 56,
     ("notebook", "book/deep-learning/distributions"): 47,
     ("notebook", "book/taxonomy/softness/global-and-local"): 41,
-    ("page", "book/deep-learning/rnnsearch"): 17,
-    ("page", "book/deep-learning/keys-queries-values"): 11,
-    ("page", "book/deep-learning/scores"): 16,
     ("page", "book/deep-learning/distributions"): 22,
-    ("page", "book/taxonomy/index"): 12,
-    ("page", "book/taxonomy/softness/soft-and-hard"): 11,
-    ("page", "book/taxonomy/softness/global-and-local"): 11,
-    ("tests", "deep-learning"): 103,
 }
 # Tests of the ground floor, on which section 2 stands. Those of other parts lie in folders named as in the book.
 GROUND = dict.fromkeys(("attention", "masks", "distributions", "structured", "scores", "recurrent"), "deep-learning")

@@ -14,6 +14,8 @@ const TRAINED = "a trained machine";
 const [LEFT, WIDE] = [34, 330]; // of the time that runs to the right
 const [BITS, BIT] = [22, 13]; // top of the pattern, height of a bit
 const [HEADS, TALL, CELLS, CELL] = [108, 246, 380, 12]; // top and height of the memory, left edge of its numbers
+const KEPT = 64; // patterns whose steps are kept
+const SHADES = 20; // of a bit, of a weight, and of a number of the memory on either side of nought
 const SEEN = 0.05; // the least weight that is drawn: spread evenly over 41 rows it is less
 const CONTROLS = {
   key: { label: "Key's direction", min: 0, max: 360, step: 15, text: (value) => `${value}°` },
@@ -28,10 +30,10 @@ const letters = (pattern) => pattern.map((bits) => parseInt(bits.join(""), 2).to
 const bitsOf = (letter, count) => [...parseInt(letter, 16).toString(2).padStart(count, "0")].map(Number);
 const direction = (degrees) => [Math.cos((degrees * Math.PI) / 180), Math.sin((degrees * Math.PI) / 180)];
 
-/** All steps of the machine of a state, made once for each pattern. */
+/** All steps of the machine of a state; those of the patterns that were shown last are kept. */
 function run({ machines, machine: chosen, pattern }) {
   const [known, name] = [runs(machines[chosen]), letters(pattern)];
-  if (!known.has(name)) known.clear();
+  if (!known.has(name) && known.size === KEPT) known.clear();
   return known.get(name) ?? known.set(name, copied(nets(machines[chosen]), pattern)).get(name);
 }
 
@@ -63,6 +65,18 @@ function hand(view) {
   };
 }
 
+const box = (x, y, width, height) => `M${x.toFixed(1)} ${y.toFixed(1)}h${width.toFixed(1)}v${height.toFixed(1)}h${(-width).toFixed(1)}z`;
+
+/** One path for all boxes of a shade, so that a frame changes few nodes: `[{ level, d }]`, levels from -SHADES to SHADES. */
+function shades(items, part, drawn) {
+  const found = new Map();
+  for (const item of items) {
+    const level = Math.round(SHADES * part(item));
+    found.set(level, (found.get(level) ?? "") + drawn(item));
+  }
+  return [...found].map(([level, d]) => ({ level, d }));
+}
+
 /** Time to the right: the pattern and what comes out above, below it the rows of the memory and where the heads look. */
 function tape(get, put) {
   const plan = chart({ label: "Pattern, output, and where the heads look over time", width: 480, height: 372, kind: "attnlib-tape" });
@@ -70,18 +84,18 @@ function tape(get, put) {
   write(frame(), { x: LEFT, width: WIDE });
   const held = write(frame(), { x: CELLS });
   const layer = (name, make) => pool(plan.layer(name), make);
-  const bits = layer("attnlib-tape-bits", () => ({ node: svg("rect", { height: BIT - 2 }) }));
-  const wrong = layer("attnlib-tape-wrong", () => ({ node: svg("path") }));
-  const write_ = layer("attnlib-tape-write", () => ({ node: svg("rect") }));
-  const read = layer("attnlib-tape-read", () => ({ node: svg("rect") }));
-  const cells = layer("attnlib-tape-cells", () => ({ node: svg("rect", { width: CELL - 1 }) }));
+  const path = () => ({ node: svg("path") });
+  const bits = layer("attnlib-tape-bits", path);
+  const wrong = plan.layer("attnlib-tape-wrong").appendChild(svg("path"));
+  const write_ = layer("attnlib-tape-write", path);
+  const read = layer("attnlib-tape-read", path);
+  const cells = layer("attnlib-tape-cells", path);
   const now = plan.layer("attnlib-tape-now").appendChild(svg("rect", { y: BITS - 2, height: HEADS + TALL - BITS + 4 }));
   const words = plan.layer("attnlib-numerals");
   const [intake, mark, out] = ["in", "mark", "out"].map((text) => words.appendChild(svg("text", { y: BITS - 8, "text-anchor": "middle", text })));
   words.append(svg("text", { x: CELLS, y: HEADS - 8, text: "memory" }), svg("text", { x: LEFT, y: HEADS - 8, text: "row, by the head’s weight" }),
     svg("text", { x: LEFT + WIDE, y: HEADS + TALL + 17, "text-anchor": "end", text: "time" }));
   const names = pool(words, () => ({ node: svg("text", { x: LEFT - 6, "text-anchor": "end" }) }));
-  let known = ""; // the shape of the memory whose numbers have their places
   plan.node.addEventListener("click", (event) => {
     const { pattern } = get();
     const [x, y] = plan.under(event);
@@ -104,34 +118,25 @@ function tape(get, put) {
       const said = done.slice(length + 1).flatMap(({ output }, t) =>
         output.map((part, b) => ({ t: t + length + 1, b, part, right: part > 0.5 === (pattern[t][b] === 1) })));
       const strip = [...given, ...said];
-      bits(strip.length).forEach(({ node }, i) => {
-        const { t, b, part } = strip[i];
-        write(node, { x: x(t) + 0.5, y: BITS + b * BIT, width: wide - 1, style: `--part:${part.toFixed(3)}` });
-      });
-      const faults = strip.filter(({ right }) => !right);
-      wrong(faults.length).forEach(({ node }, i) => {
-        const [from, top] = [x(faults[i].t) + 0.5, BITS + faults[i].b * BIT];
-        write(node, { d: `M${from.toFixed(1)} ${top}l${(wide - 1).toFixed(1)} ${BIT - 2}m0 ${2 - BIT}l${(1 - wide).toFixed(1)} ${BIT - 2}` });
-      });
+      const inked = shades(strip, ({ part }) => part, ({ t, b }) => box(x(t) + 0.5, BITS + b * BIT, wide - 1, BIT - 2));
+      bits(inked.length).forEach(({ node }, i) => write(node, { d: inked[i].d, style: `--part:${inked[i].level / SHADES}` }));
+      const crosses = strip.filter(({ right }) => !right).map(({ t, b }) =>
+        `M${(x(t) + 0.5).toFixed(1)} ${BITS + b * BIT}l${(wide - 1).toFixed(1)} ${BIT - 2}m0 ${2 - BIT}l${(1 - wide).toFixed(1)} ${BIT - 2}`);
+      write(wrong, { d: crosses.join("") });
       const marks = (head) => done.flatMap(({ weights }, t) => weights[head].flatMap((weight, row) => (weight < SEEN ? [] : [{ t, row, weight }])));
       for (const [made, head] of [[read, 0], [write_, 1]]) {
-        const found = marks(head);
-        made(found.length).forEach(({ node }, i) => {
-          const { t, row, weight } = found[i];
-          const half = wide / 2 - 0.5;
-          write(node, { x: x(t) + (head ? 0 : wide / 2), y: HEADS + row * high + 0.5, width: half, height: high - 1, opacity: weight });
-        });
+        const found = shades(marks(head), ({ weight }) => weight, ({ t, row }) =>
+          box(x(t) + (head ? 0 : wide / 2), HEADS + row * high + 0.5, wide / 2 - 0.5, high - 1));
+        made(found.length).forEach(({ node }, i) => write(node, { d: found[i].d, opacity: found[i].level / SHADES }));
       }
       const memory = done.at(-1)?.memory ?? [];
       const flat = memory.flatMap((row, i) => row.map((value, j) => ({ i, j, value })));
-      const shape = memory.length ? `${count} ${flat.length}` : "";
-      cells(flat.length).forEach(({ node }, n) => {
-        const { i, j, value } = flat[n];
-        if (known !== shape) write(node, { x: CELLS + j * CELL, y: HEADS + i * high, height: high - 0.5 });
-        write(node, { class: value < 0 ? "attnlib-below" : "attnlib-above",
-          style: `--part:${Math.min(50 * Math.abs(value), 100).toFixed(1)}%` });
+      const coloured = shades(flat, ({ value }) => Math.max(-1, Math.min(value / 2, 1)),
+        ({ i, j }) => box(CELLS + j * CELL, HEADS + i * high, CELL - 1, high - 0.5));
+      cells(coloured.length).forEach(({ node }, n) => {
+        const { level, d } = coloured[n];
+        write(node, { d, class: level < 0 ? "attnlib-below" : "attnlib-above", style: `--part:${(100 * Math.abs(level)) / SHADES}%` });
       });
-      known = shape;
       write(now, { x: x(step - 1), width: wide, visibility: step ? null : "hidden" });
       write(held, { width: all[0].memory[0].length * CELL });
     },
