@@ -164,7 +164,7 @@ function trained(view, get) {
   const drawing = tape(get, put);
   const legend = html("p", { class: "attnlib-legend" }, html("span", {}, html("span", { class: "attnlib-tape-key" }), "head that writes"),
     html("span", {}, html("span", { class: "attnlib-tape-key attnlib-tape-hollow" }), "head that reads"),
-    html("span", { text: "a bit of 1 is dark; a cross: came out wrong; click a bit of the pattern to turn it; memory: one colour above 0, another below" }));
+    html("span", { text: "a filled bit is 1; a cross: came out wrong; click a bit of the pattern to turn it; memory: one colour above 0, another below" }));
   const numbers = table({ columns: ["Head", "Row", "Weight", "β", "g", "s, mean", "γ"] });
   return {
     node: html("div", {}, html("div", { class: "attnlib-controls" }, which.node, field, size.node, moment.node), drawing.node, legend, numbers.node),
