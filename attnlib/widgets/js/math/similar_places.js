@@ -34,8 +34,12 @@ export function similar({ height, width, data }, { row, column, reach, bandwidth
       let sum = 0;
       for (let a = 0; a < side; a += 1) {
         for (let b = 0; b < side; b += 1) {
-          const [here, there] = [rows[i + a] + columns[j + b], rows[row + a] + columns[column + b]];
-          for (let c = 0; c < 3; c += 1) sum += (data[here + c] - data[there + c]) ** 2;
+          const here = rows[i + a] + columns[j + b];
+          const there = rows[row + a] + columns[column + b];
+          for (let c = 0; c < 3; c += 1) {
+            const apart = data[here + c] - data[there + c];
+            sum += apart * apart;
+          }
         }
       }
       energies[n] = -sum / (3 * side * side * bandwidth ** 2);
