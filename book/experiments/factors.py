@@ -28,6 +28,7 @@ from attnlib.frontiers.factors import factors
 from attnlib.frontiers.relative_positions import distance_features
 from attnlib.output_representations.parts import join, split
 from attnlib.training import descend
+from attnlib.training.side_by_side import linear, normed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from book._tools import provenance
@@ -121,18 +122,6 @@ def start(arm: Arm) -> State:
             drawn.append((2 * torch.rand(size, generator=g) - 1) * bound + ("gain" in name))
         made[name] = torch.stack(drawn).requires_grad_()
     return made
-
-
-def linear(p: State, name: str, x: Tensor) -> Tensor:
-    """The last axis through a matrix of each seed's own."""
-    found = x.flatten(1, -2) @ p[name].mT
-    if (bias := p.get(f"{name} bias")) is not None:
-        found = found + bias.unsqueeze(1)
-    return found.view(*x.shape[:-1], -1)
-
-
-def normed(p: State, name: str, x: Tensor) -> Tensor:
-    return F.layer_norm(x, (SIZE,)) * p[f"{name} gain"][:, None, None]
 
 
 def attended(p: State, arm: Arm, site: str, inputs: Tensor, memory: Tensor, **options: Any) -> Tensor:

@@ -30,6 +30,7 @@ from attnlib.output_representations import disagreement
 from attnlib.output_representations.multihead import multihead
 from attnlib.output_representations.parts import split
 from attnlib.training import descend
+from attnlib.training.side_by_side import linear
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from book._tools import provenance
@@ -125,14 +126,6 @@ def wanted(arm: Arm, text: Tensor) -> Tensor:
 
 
 # --- the network, all seeds at once: parameters (seed, ...), texts (seed, text, time) ---------------------------------
-
-
-def linear(p: State, name: str, x: Tensor) -> Tensor:
-    """The last axis through a matrix of each seed's own."""
-    found = x.flatten(1, -2) @ p[name].mT
-    if (bias := p.get(f"{name} bias")) is not None:
-        found = found + bias.unsqueeze(1)
-    return found.view(*x.shape[:-1], -1)
 
 
 def run(arm: Arm, p: State, text: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:

@@ -25,6 +25,7 @@ from torch import Tensor, vmap
 
 from attnlib import attend
 from attnlib.training import descend
+from attnlib.training.side_by_side import linear
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from book._tools import provenance
@@ -98,14 +99,6 @@ def counted(shape: tuple[int, ...], length: int, g: torch.Generator) -> Sequence
 
 
 # --- networks, all seeds at once: parameters (seed, ...), inputs (seed, batch, time, feature) -------------------------
-
-
-def linear(p: State, name: str, x: Tensor) -> Tensor:
-    """The last axis through a matrix of each seed's own."""
-    found = x.flatten(1, -2) @ p[name].mT
-    if (bias := p.get(f"{name} bias")) is not None:
-        found = found + bias.unsqueeze(1)
-    return found.view(*x.shape[:-1], -1)
 
 
 def states(p: State, x: Tensor, name: str = "") -> Tensor:

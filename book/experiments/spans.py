@@ -32,6 +32,7 @@ from attnlib.data import new_testament
 from attnlib.frontiers.adaptive import adaptive_span
 from attnlib.output_representations.parts import join, split
 from attnlib.training import descend
+from attnlib.training.side_by_side import linear, normed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from book._tools import provenance
@@ -96,18 +97,6 @@ def start(seeds: int, slope: float) -> State:
         made[name] = torch.stack(drawn) - ("far" in name) * slope * torch.arange(size[-1])
         made[name].requires_grad_()
     return made
-
-
-def linear(p: State, name: str, x: Tensor) -> Tensor:
-    """The last axis through a matrix of each seed's own."""
-    found = x.flatten(1, -2) @ p[name].mT
-    if (bias := p.get(f"{name} bias")) is not None:
-        found = found + bias.unsqueeze(1)
-    return found.view(*x.shape[:-1], -1)
-
-
-def normed(p: State, name: str, x: Tensor) -> Tensor:
-    return F.layer_norm(x, (SIZE,)) * p[f"{name} gain"][:, None, None]
 
 
 def said(p: State, text: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from attnlib.frontiers.synthesizer import cut, dense, factorised_dense, factoris
 from attnlib.input_representations.positions import sinusoidal
 from attnlib.output_representations.parts import join, split
 from attnlib.training import descend
+from attnlib.training.side_by_side import linear
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from book._tools import provenance
@@ -110,14 +111,6 @@ def start(arm: str) -> State:
                 drawn.append((2 * torch.rand(size, generator=g) - 1) * bound)
         made[name] = torch.stack(drawn).requires_grad_("fixed" not in name)
     return made
-
-
-def linear(p: State, name: str, x: Tensor) -> Tensor:
-    """The last axis through a matrix of each seed's own."""
-    found = x.flatten(1, -2) @ p[name].mT
-    if (bias := p.get(f"{name} bias")) is not None:
-        found = found + bias.unsqueeze(1)
-    return found.view(*x.shape[:-1], -1)
 
 
 def energies(p: State, kind: str, x: Tensor) -> Tensor:
