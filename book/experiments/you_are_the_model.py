@@ -79,7 +79,7 @@ def paragraph(key: str, of: list[script.Text], reader: script.Reader, chosen: li
         "longest": places(top(length, len(length) // 5)),
         "source": (
             f"“{key.rpartition(', ')[0]}”, OneStopQA, CC BY-SA 4.0; gaze OneStop, CC BY 4.0; "
-            f"model: SmolLM2, layer {layer + 1}, head {head + 1}, chosen on other paragraphs."
+            f"model: SmolLM2, layer {layer + 1}, head {head + 1}, chosen on other paragraphs as nearest to gaze."
         ),
     }
 
