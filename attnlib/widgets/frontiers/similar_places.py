@@ -36,8 +36,8 @@ def _preset(name: str, notice: str, **state: Any) -> dict[str, Any]:
 PRESETS = [
     _preset(
         "An eye",
-        "What weighs most lies far off, in the dark corner at the top and in the iris of the cat's other eye, and the "
-        "mean is nearer to the true colour than what the noise left.",
+        "Apart from the place itself, what weighs most lies far off, in the dark corner at the top and in the iris of "
+        "the cat's other eye, and the mean is nearer to the true colour than what the noise left.",
     ),
     _preset(
         "A rocket",
@@ -48,8 +48,9 @@ PRESETS = [
     ),
     _preset(
         "A pixel alone",
-        "Patches of one pixel compare a noisy colour with noisy colours, and those win whose noise is like its own: "
-        "the mean is farther off than the noisy colour, and with patches of 5 × 5 it is nearer.",
+        "Patches of one pixel compare a noisy colour with noisy colours. This dark pixel came out about the colour of "
+        "fur, so fur counts, which truly is about that colour: the mean is farther off than the noisy colour, and "
+        "with patches of 5 × 5 it is nearer.",
         reach=0,
     ),
     _preset(

@@ -71,9 +71,11 @@ def test_preset_an_eye():
     widget = similar("An eye")
     found = weights(widget)
     apart = (torch.arange(72)[:, None] - widget.row).abs().maximum((torch.arange(96) - widget.column).abs())
-    listed = [divmod(int(n), 96) for n in found.flatten().topk(6).indices][1:]  # the place itself is the first
+    itself, *listed = (divmod(int(n), 96) for n in found.flatten().topk(6).indices)
+    assert itself == (widget.row, widget.column)
     assert sum(i < 5 and j > 90 for i, j in listed) >= 2
     assert any(22 <= i < 42 and 30 <= j < 46 for i, j in listed)
+    assert found[apart > 10].sum() > 0.8
     assert found[22:42, 30:46].max() > 10 * found[(apart >= 9) & (apart <= 11)].max()
     assert widget.off("mean") < widget.off("seen")
 
@@ -88,6 +90,12 @@ def test_preset_a_pixel_alone():
     alone, eye = similar("A pixel alone"), similar("An eye")
     shown = [round(off, 2) for off in (alone.off("mean"), alone.off("seen"), eye.off("mean"))]
     assert shown == sorted(set(shown), reverse=True)
+    cat = unpacked(alone.pictures[alone.picture]["image"])
+    clean, taken = cat.flatten(1).T, noisy(cat, alone.noise).flatten(1).T
+    found, at = weights(alone).flatten(), alone.row * cat.shape[2] + alone.column
+    assert (found @ clean - clean[at]).min() > 0.1  # those that count are truly of another colour,
+    assert (found @ clean - taken[at]).abs().max() < 0.1  # about that of the pixel with noise,
+    assert (found @ (taken - clean)).abs().max() < 0.05  # and are not so by their own noise
 
 
 def test_presets_too_narrow_and_too_wide():
