@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 from xml.etree import ElementTree
 
 import ipywidgets
@@ -51,6 +52,14 @@ def test_each_is_found_by_its_name_and_none_before():
         attnlib.widgets.LokalWindow  # noqa: B018
     code = "import sys, attnlib.widgets; print([name for name in sys.modules if 'query_tuner' in name])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_each_stands_in_the_table_of_families():
+    guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text("utf-8").partition("**A widget.**")[2]
+    rows = [line for line in guide.partition("\n\n**")[0].splitlines() if line.startswith("|")]
+    named = {name for row in rows for name in re.findall(r"\w+", row)}
+    assert len(rows) > 3
+    assert [name for name in attnlib.widgets.__all__ if name not in named] == []
 
 
 # ------------------------------------------------------------------------------------------------------------- bundle
