@@ -164,10 +164,12 @@ function trained(view, get) {
   const drawing = tape(get, put);
   const legend = html("p", { class: "attnlib-legend" }, html("span", {}, html("span", { class: "attnlib-tape-key" }), "head that writes"),
     html("span", {}, html("span", { class: "attnlib-tape-key attnlib-tape-hollow" }), "head that reads"),
-    html("span", { text: "a filled bit is 1; a cross: came out wrong; click a bit of the pattern to turn it; memory: one colour above 0, another below" }));
+    html("span", {}, html("span", { class: "attnlib-tape-key attnlib-tape-above" }), "memory: above 0"),
+    html("span", {}, html("span", { class: "attnlib-tape-key attnlib-tape-below" }), "memory: below 0"),
+    html("span", { text: "a filled bit is 1; a cross: came out wrong; click a bit of the pattern to turn it" }));
   const numbers = table({ columns: ["Head", "Row", "Weight", "β", "g", "s, mean", "γ"] });
   return {
-    node: html("div", {}, html("div", { class: "attnlib-controls" }, which.node, field, size.node, moment.node), drawing.node, legend, numbers.node),
+    node: html("div", {}, html("div", { class: "attnlib-controls attnlib-tape-controls" }, which.node, field, size.node, moment.node), drawing.node, legend, numbers.node),
     update(state) {
       const { pattern, step, machines } = state;
       const all = run(state);
@@ -219,6 +221,6 @@ function build(view, first) {
 }
 
 const unnamed = "Your own";
-const hint = "Step through it, and watch which row each head is on.";
+const hint = "Go back and forth through the steps, and watch which row each head is on.";
 
 export default { build, unnamed, hint, inSight: true };
