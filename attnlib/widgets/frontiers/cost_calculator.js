@@ -76,9 +76,14 @@ function settings(view, names) {
 function worked(state, data, ways) {
   const { mechanisms, constants, measured, lengths, block, most } = data;
   const options = { ...state, both: Number(state.passes === "both"), size: state.precision === "half" ? 2 : 4, block };
+  const known = new Map(); // the same lengths are asked for again and again
   const cost = (name, length) => {
-    const count = counted(mechanisms[name], { ...options, length });
-    return { ...count, time: time(count, constants[name][state.passes]) };
+    const key = `${length} ${name}`;
+    if (!known.has(key)) {
+      const count = counted(mechanisms[name], { ...options, length });
+      known.set(key, { ...count, time: time(count, constants[name][state.passes]) });
+    }
+    return known.get(key);
   };
   const base = cost(state.second, state.length).time;
   const within = (name, length) => {
