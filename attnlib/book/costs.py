@@ -7,10 +7,11 @@ in plain operations these counts are of: attention alone, without the layer's pr
 the window, the chunks and the delta rule, which look back only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
-__all__ = ["BLOCK", "LETTERS", "MECHANISMS", "MOST", "Counted", "Mechanism", "below", "counted", "longest", "time"]
+__all__ = ["BLOCK", "LETTERS", "MECHANISMS", "MOST", "Counted", "Mechanism", "counted", "longest", "time", "where"]
 
 BLOCK = 64  # queries or keys that are taken together, in a window and in chunks
 MOST = 2**20  # the longest length that is asked for
@@ -125,26 +126,25 @@ def time(found: Counted, constants: Sequence[float]) -> float:
     return found.multiply_adds * constants[0] + found.numbers * constants[1] + found.steps * constants[2]
 
 
-def below(first: Sequence[float], second: Sequence[float], lengths: Sequence[int]) -> list[tuple[float, float]]:
-    """From where to where the first is below the second: the geometric means of the lengths at each change.
+def where(holds: Callable[[int], bool], lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """From where to where it holds, both included: tried at these lengths, and by halving between two that differ.
 
-    A run from the first length on begins at 0; one up to the last length ends there.
-
-    >>> below([5, 4, 3, 2], [1, 5, 2, 1], [1, 4, 16, 64])
-    [(2.0, 8.0)]
-    >>> below([1, 1], [2, 2], [1, 2])  # always
-    [(0, 2)]
+    >>> where(lambda length: 3 <= length <= 9 or length > 40, [1, 4, 16, 64])
+    [(3, 9), (41, 64)]
     """
-    runs: list[tuple[float, float]] = []
-    start: float | None = None
-    for i, (a, b) in enumerate(zip(first, second, strict=True)):
-        edge = (lengths[i - 1] * lengths[i]) ** 0.5 if i else 0
-        if a < b:
-            start = edge if start is None else start
-        elif start is not None:
-            runs.append((start, edge))
-            start = None
-    return runs if start is None else [*runs, (start, lengths[-1])]
+    runs: list[tuple[int, int]] = []
+    start = lengths[0] if lengths and holds(lengths[0]) else 0
+    for low, high in pairwise(lengths):
+        now = holds(high)
+        if now == bool(start):
+            continue
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if holds(middle) == now else (middle, high)
+        if not now:
+            runs.append((start, low))
+        start = high if now else 0
+    return [*runs, (start, lengths[-1])] if start else runs
 
 
 def longest(name: str, memory: float, **options: Any) -> int:

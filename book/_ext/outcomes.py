@@ -1,15 +1,18 @@
 """The conclusion, gathered from the claims: how many came out how, and each in a row of a table.
 
 * `{outcomes}` says how many claims there are and how many have each verdict.
-* `{outcomes} refuted` says how many are refuted, and has a table of them in the order of the book.
+* `{outcomes} refuted` says how many are refuted, and has a table of them in the order of the book. With the option
+  `class: dropdown` the table is folded, under the verdict and the count.
 * The roles `{supported}`, `{mixed}`, `{refuted}` and `{undecided}` refer to a claim's card, as `{ref}` does. A sentence
   that says how a claim came out uses them: where its verdict is another, the build stops.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -66,6 +69,7 @@ class Outcomes(SphinxDirective):
     """How many claims came out how; with a verdict, which."""
 
     optional_arguments = 1
+    option_spec: ClassVar = {"class": directives.class_option}
 
     def run(self) -> list[nodes.Node]:
         found = gathered(self.env)
@@ -75,7 +79,13 @@ class Outcomes(SphinxDirective):
         if verdict not in VERDICTS:
             raise self.error(f"{verdict!r} is no verdict; there are {', '.join(VERDICTS)}")
         said = nodes.paragraph("", counted(found, verdict))
-        return [said, self._table(verdict)] if having(found, verdict) else [said]
+        if not (count := len(having(found, verdict))):
+            return [said]
+        table = self._table(verdict)
+        if "class" not in self.options:
+            return [said, table]
+        named = nodes.title("", f"{verdict.capitalize()} ({count})")
+        return [said, nodes.admonition("", named, table, classes=self.options["class"])]
 
     def _table(self, verdict: str) -> nodes.table:
         group = nodes.tgroup("", *(nodes.colspec(colwidth=width) for width in WIDTHS), cols=len(WIDTHS))

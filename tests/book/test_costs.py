@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from attnlib import attend
-from attnlib.book.costs import BLOCK, MECHANISMS, below, counted, longest, time
+from attnlib.book.costs import BLOCK, MECHANISMS, counted, longest, time, where
 from attnlib.frontiers.delta_rule import delta_rule
 from attnlib.frontiers.linear import linear_attention
 
@@ -97,11 +97,16 @@ def test_longest_is_the_last_that_fits():
     assert longest("softmax (matrix)", 1.0) == 0
 
 
-def test_below_either_way():
-    first, second, lengths = [3, 2, 3, 1], [2, 3, 2, 2], [1, 4, 16, 64]
-    assert below(first, second, lengths) == [(2, 8), (32, 64)]
-    assert below(second, first, lengths) == [(0, 2), (8, 32)]
-    assert below([2, 2], [2, 2], [1, 2]) == []
+def test_where_is_found_to_the_token():
+    lengths = [1, 4, 16, 64, 200]
+    for runs in ([], [(1, 200)], [(1, 1)], [(200, 200)], [(1, 3), (9, 30)], [(2, 7), (20, 200)], [(64, 64)]):
+        holds = lambda n, runs=runs: any(low <= n <= high for low, high in runs)  # noqa: E731
+        assert where(holds, lengths) == runs
+    assert where(lambda n: n > 0, []) == where(lambda n: n > 300, [7]) == []
+    assert where(lambda n: n > 0, [7]) == [(7, 7)]
+
+
+def test_time_of_a_count():
     assert time(counted("softmax (matrix)", length=4, width=3), [0, 0, 5.0]) == 5.0
 
 

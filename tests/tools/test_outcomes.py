@@ -14,7 +14,14 @@ from book._ext.claims import Found, gather
 from book._tools import toc
 
 ANSWERS = {"supported": ["holds"], "refuted": ["fails"], "undecided": ["open"], "mixed": ["holds", "fails"]}
-PAGE = "\n\n".join(["# A page", *("```{outcomes}" + f" {name}".rstrip() + "\n```" for name in ("", *VERDICTS))])
+FOLDED = [verdict for verdict in VERDICTS if verdict != "refuted"]
+PAGE = "\n\n".join(
+    ["# A page"]
+    + [
+        "```{outcomes}" + f" {name}".rstrip() + "\n:class: dropdown" * (name in FOLDED) + "\n```"
+        for name in ("", *VERDICTS)
+    ]
+)
 
 
 def stored(name, verdict):
@@ -75,6 +82,11 @@ def test_the_page_has_each_claim_once_under_its_verdict(book):
     assert re.search(r'href="one.html#claim-one-b"[^>]*><span[^>]*>it fell</span>', page)
     assert re.search(r'href="two.html#claim-two-a"[^>]*><span[^>]*>supported</span>', page)
     assert ">On one<" in page  # the title up to its colon
+    for verdict, count in (("supported", 2), ("undecided", 1)):
+        named = rf'<p class="admonition-title">{verdict.capitalize()} \({count}\)</p>'
+        opened = rf'<div class="[^"]*\bdropdown\b[^"]*">\s*{named}'
+        assert re.search(rf"{opened}(?:(?!</table>).)*\boutcomes-{verdict}\b", page, re.S)
+    assert 'admonition-title">Refuted' not in page
     for name, (right, wrong, said) in WRONG.items():
         changed = re.sub(right, wrong, page, flags=re.S)
         assert changed != page, name
@@ -98,6 +110,7 @@ def test_the_conclusion_shows_every_verdict():
     """Whatever the claims come to: each verdict has its table on the page, once."""
     page = (toc.ROOT / "book/conclusion.md").read_text("utf-8")
     assert sorted(re.findall(r"^```\{outcomes\} ?(.*)$", page, re.M)) == sorted(["", *VERDICTS])
+    assert re.findall(r"^```\{outcomes\} (.*)\n:class: dropdown\n```$", page, re.M) == FOLDED
     said = re.findall(rf"\{{({'|'.join(VERDICTS)})\}}`[^`]*?<([^`>]*)>`", page)
     found = gather(toc.notebooks())[0]
     assert len(said) > 10

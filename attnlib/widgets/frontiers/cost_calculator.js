@@ -2,12 +2,12 @@
 
 import { choice, slider } from "../js/controls.js";
 import { html, write } from "../js/dom.js";
-import { below, counted, longest, time } from "../js/math/costs.js";
+import { counted, longest, time, where } from "../js/math/costs.js";
 import { table } from "../js/table.js";
 import { number } from "../js/text.js";
 
 const PASSES = [["forward", "forwards"], ["both", "both passes"]];
-const PRECISIONS = [["float32", "float32, 4 bytes"], ["half", "2 bytes (time unchanged)"]];
+const PRECISIONS = [["float32", "4 bytes, float32"], ["half", "2 bytes"]];
 const DECADES = 3; // of time on each side of the second mechanism
 
 const whole = (value) => String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ",");
@@ -56,7 +56,7 @@ function settings(view, names) {
   const pick = (label, trait, options) => [trait, choice({ label, options, onInput: (value) => view.set({ [trait]: value }) })];
   const choices = [
     pick("Passes", "passes", PASSES),
-    pick("Numbers held", "precision", PRECISIONS),
+    pick("Numbers held (time unchanged)", "precision", PRECISIONS),
     pick("Compare", "first", names.map((name) => [name, name])),
     pick("against", "second", names.map((name) => [name, name])),
   ];
@@ -76,39 +76,54 @@ function settings(view, names) {
 function worked(state, data, ways) {
   const { mechanisms, constants, measured, lengths, block, most } = data;
   const options = { ...state, both: Number(state.passes === "both"), size: state.precision === "half" ? 2 : 4, block };
+  const known = new Map(); // the same lengths are asked for again and again
   const cost = (name, length) => {
-    const count = counted(mechanisms[name], { ...options, length });
-    return { ...count, time: time(count, constants[name][state.passes]) };
+    const key = `${length} ${name}`;
+    if (!known.has(key)) {
+      const count = counted(mechanisms[name], { ...options, length });
+      known.set(key, { ...count, time: time(count, constants[name][state.passes]) });
+    }
+    return known.get(key);
   };
   const base = cost(state.second, state.length).time;
-  const within = (name) => {
-    const sizes = [state.length, state.heads, state.width, name.startsWith("window") ? state.window : null, cost(name, state.length).numbers];
+  const within = (name, length) => {
+    const sizes = [length, state.heads, state.width, name.startsWith("window") ? state.window : null, cost(name, length).numbers];
     return measured[name][state.passes].every(([low, high], i) => sizes[i] === null || (sizes[i] >= low && sizes[i] <= high));
   };
   const rows = ways.map((name) => {
     const found = cost(name, state.length);
-    return { name, ...found, times: found.time / base, far: !(within(name) && within(state.second)), fits: longest(mechanisms[name], state.memory * 2 ** 30, options, most) };
+    return { name, ...found, times: found.time / base, far: !(within(name, state.length) && within(state.second, state.length)), fits: longest(mechanisms[name], state.memory * 2 ** 30, options, most) };
   });
-  const [first, second] = [state.first, state.second].map((name) => lengths.map((length) => cost(name, length)));
-  const crossings = ["products", "time", "held"].map((part) => below(first.map((each) => each[part]), second.map((each) => each[part]), lengths));
-  return { rows, crossings };
+  const { first, second } = state;
+  const between = where((length) => within(first, length) && within(second, length), lengths).flat();
+  const inner = lengths.filter((length) => length > between[0] && length < between.at(-1));
+  const timed = [...new Set([...between.slice(0, 1), ...inner, ...between.slice(-1)])];
+  const below = (part, tried) => where((length) => cost(first, length)[part] < cost(second, length)[part], tried);
+  return { rows, between, crossings: [below("products", lengths), below("time", timed), below("held", lengths)] };
 }
 
-/** Where it is so, in words: two figures, for the lengths that are tried stand apart. */
-function about(runs, most) {
-  const told = (length) => `about ${whole(Number(length.toPrecision(2)))}`;
+const tokens = (length) => `${whole(length)} ${length === 1 ? "token" : "tokens"}`;
+
+/** Where it is so between two lengths, in words; many short runs, as blocks make them, are told as one. */
+function told(runs, [low, high], { all, none, near = "" }) {
   const one = ([start, end]) => {
-    if (end === most) return start ? `from ${told(start)} tokens on` : "at every length";
-    return start ? `from ${told(start)} to ${told(end)} tokens` : `up to ${told(end)} tokens`;
+    if (start === end && start > low) return `at ${near}${tokens(start)}`;
+    if (end === high) return start === low ? all : `from ${near}${tokens(start)} on`;
+    return start === low ? `up to ${near}${tokens(end)}` : `from ${near}${whole(start)} to ${near}${tokens(end)}`;
   };
-  return runs.map(one).join(" and ") || "at no length up to a million tokens";
+  if (runs.length <= 3) return runs.map(one).join(" and ") || none;
+  return `at some lengths ${one([runs[0][0], runs.at(-2)[1]])} and ${one(runs.at(-1))}`;
 }
 
 /** At which lengths the first needs less than the second. */
-function compared({ first, second }, crossings, most) {
+function compared({ first, second }, { crossings, between }, most) {
   if (first === second) return `${first} is compared with itself.`;
-  const told = ["multiply-adds", "time", "memory"].map((what, i) => `${what} ${about(crossings[i], most)}`);
-  return `${first} needs less than ${second}: ${told.join("; ")}.`;
+  const [products, time, held] = crossings;
+  const counts = (runs) => told(runs, [1, most], { all: "at every length", none: "at no length up to a million tokens" });
+  const timed = between.length
+    ? `time, of the ${whole(between[0])} to ${tokens(between[1])} fitted, ${told(time, between, { all: "at all", none: "at none", near: "about " })}`
+    : "time unknown, for no length was fitted with these sizes";
+  return `${first} needs less than ${second}: multiply-adds ${counts(products)}; ${timed}; memory ${counts(held)}.`;
 }
 
 function build(view, first) {
@@ -120,7 +135,8 @@ function build(view, first) {
   const foot = html("p", { class: "attnlib-caption" });
   view.root.append(html("div", { class: "attnlib-costs-both" }, controls.near, html("div", { class: "attnlib-side" }, costs.node, view.caption), controls.rest, foot));
   return (state) => {
-    const { rows, crossings } = worked(state, data, ways);
+    const found = worked(state, data, ways);
+    const { rows } = found;
     controls.update(state);
     const part = (times) => Math.min(Math.max((Math.log10(times) + DECADES) / (2 * DECADES), 0), 1);
     const fits = (length) => (length >= data.most ? "1 M +" : many(length));
@@ -130,7 +146,7 @@ function build(view, first) {
         name, { text: `${far ? "~ " : ""}${ratio(times)}`, part: part(times) }, many(products), `${held > room ? "✗ " : ""}${bytes(held)}`, fits(most),
       ]),
       {
-        caption: `Time over that of ${state.second}: bars on a logarithmic scale, 1 in the middle; ~ lies beyond the sizes that constants were fitted to. ✗ is more than ${Number(state.memory.toPrecision(4))} GiB, Longest the most tokens that fit.`,
+        caption: `Time over that of ${state.second}: bars on a logarithmic scale, 1 in the middle; ~ lies beyond the sizes that constants were fitted to. ✗: more than ${Number(state.memory.toPrecision(4))} GiB. Longest: the most tokens that fit.`,
         shown: (i) => rows[i].name === state.first || rows[i].name === state.second,
       },
     );
@@ -138,8 +154,8 @@ function build(view, first) {
       text: `Ways marked (causal) look back only; the others see all keys. Multiply-adds and memory are counted for plain programs, a window and chunks in blocks of ${data.block} tokens, memory beyond inputs and parameters. Time is counts times constants that were measured on one processor, ${data.device}, in float32; on another the ratios are others.`,
     });
     const [one, other] = [state.first, state.second].map((name) => rows.find((row) => row.name === name));
-    const made = `with ${ratio(one.products / other.products)} times the multiply-adds and ${ratio(one.numbers / other.numbers)} times the numbers made one by one (exponentials, features, copies)`;
-    view.news(compared(state, crossings, data.most), `At ${whole(state.length)} tokens it takes ${one.far ? "about " : ""}${ratio(one.times)} times as long, ${made}.`);
+    const made = `with ${ratio(one.products / other.products)} times the multiply-adds and ${ratio(one.numbers / other.numbers)} times the numbers made one by one forwards (exponentials, features, copies)`;
+    view.news(`${compared(state, found, data.most)} At ${tokens(state.length)} it takes ${one.far ? "about " : ""}${ratio(one.times)} times as long, ${made}.`);
   };
 }
 

@@ -1,5 +1,6 @@
 """CostCalculator: its arithmetic, what its presets promise, and its page. test_widgets*.py has the rest."""
 
+import json
 import random
 
 import pytest
@@ -9,6 +10,9 @@ from drawn import arithmetic, draw, rows, text
 from attnlib.book import costs
 from attnlib.widgets import CostCalculator, KernelSmoother
 from attnlib.widgets.frontiers.cost_calculator import LENGTHS
+from book._tools import toc
+
+MEASURED = json.loads((toc.ROOT / "book/experiments/results/costs/metrics.json").read_text("utf-8"))
 
 
 def calculator(preset, **state):
@@ -44,20 +48,21 @@ def test_arithmetic_is_that_of_attnlib():
         assert one == pytest.approx(other, rel=1e-12)
 
 
-def test_where_one_is_below_is_that_of_attnlib():
+def test_where_it_holds_is_that_of_attnlib():
     rng = random.Random(1)
-    cases = [[[rng.randint(0, 3) for _ in range(5)] for _ in range(2)] for _ in range(200)]
-    made = arithmetic("costs")("(cases) => cases.map(([a, b]) => math.below(a, b, [1, 2, 4, 8, 16]))", cases)
-    wanted = [costs.below(a, b, [1, 2, 4, 8, 16]) for a, b in cases]
+    cases = [[rng.randint(0, 3) == 0 for _ in range(17)] for _ in range(200)] + [[False] * 17, [True] * 17]
+    made = arithmetic("costs")("(cases) => cases.map((holds) => math.where((n) => holds[n], [1, 2, 4, 8, 16]))", cases)
+    wanted = [costs.where(holds.__getitem__, [1, 2, 4, 8, 16]) for holds in cases]
     assert [[tuple(run) for run in runs] for runs in made] == wanted
     assert [] in wanted
     assert {len(runs) for runs in wanted} == {0, 1, 2, 3}
 
 
 def test_preset_a_page_of_text():
-    products, time, _ = (runs and runs[-1] for runs in calculator("A page of text").crossings)
+    widget = calculator("A page of text")
+    products, time, _ = (runs and runs[-1] for runs in widget.crossings)
     assert 2 * products[0] < time[0]  # fewer multiply-adds long before less time
-    assert products[1] == time[1] == costs.MOST
+    assert (products[1], time[1]) == (costs.MOST, widget.between[1])
 
 
 def test_preset_one_matrix_two_routines():
@@ -66,6 +71,16 @@ def test_preset_one_matrix_two_routines():
     assert 6 * fused[0] == 7 * matrix[0]
     assert fused[2] < matrix[2] / 20
     assert not {widget.first, widget.second} & set(widget.extrapolated)
+    ratios = {}  # measured, both passes, by length
+    for size, ways in MEASURED["seconds"].items():
+        fused, matrix = (ways[name].get("both") for name in ("softmax (fused)", "softmax (matrix)"))
+        if fused and matrix:
+            ratios.setdefault(json.loads(size)[0], []).append(min(fused) / min(matrix))
+    large = [ratio for length, found in ratios.items() if length >= 4096 for ratio in found]
+    notice = next(each["notice"] for each in widget.presets if each["name"] == widget.preset)
+    assert f"from 4,096 tokens on was measured as {min(large):.2f} to {max(large):.2f} of it" in notice
+    for nearly in (widget.times["softmax (fused)"], *ratios[2048]):
+        assert 0.85 < nearly < 1.15
 
 
 def test_preset_half_the_products():
@@ -76,9 +91,10 @@ def test_preset_half_the_products():
 
 
 def test_preset_wide_heads():
-    wide, narrow = calculator("Wide heads"), calculator("Wide heads", width=64)
-    for one, other in zip(wide.crossings[:2], narrow.crossings[:2], strict=True):
-        assert one[0][0] > other[0][0]
+    wide, narrow, page = calculator("Wide heads"), calculator("Wide heads", width=64), calculator("A page of text")
+    assert (wide.first, wide.second) == (page.first, page.second)
+    for one, *others in zip(wide.crossings[:2], narrow.crossings[:2], page.crossings[:2], strict=True):
+        assert all(one[0][0] > other[0][0] and one[-1][0] > other[-1][0] for other in others)
 
 
 def test_preset_a_weight_for_each_feature():
@@ -121,19 +137,48 @@ def test_sentence_is_true_either_way_round():
         CostCalculator(**pair), CostCalculator(first=pair["second"], second=pair["first"]),
         CostCalculator(first="softmax (fused)"),
     )  # fmt: skip
-    [(start, end)] = CostCalculator(**pair).crossings[1]
+    widget = CostCalculator(**pair)
+    products, time, held = widget.crossings
+    assert (widget.between, time, held) == ([256, 1152], [(431, 448), (459, 1152)], [])
+    assert "time, of the 256 to 1,152 tokens fitted, from about 431 to about 448 tokens and from about 459" in text(one)
+    assert "fitted, up to about 430 tokens and from about 449 to about 458 tokens;" in text(other)
+    (a, b), (c, end) = products  # a block that is full, and one that has just begun
     assert end == costs.MOST
-    told = f"{float(f'{start:.2g}'):,.0f} tokens"
-    assert f"time from about {told} on" in text(one)
-    assert f"time up to about {told}" in text(other)
-    two = CostCalculator(**pair).crossings[0]  # a block that is full, and one that has just begun
-    assert len(two) == 2
-    told = [f"about {float(f'{each:.2g}'):,.0f}" for run in two for each in run]
-    assert f"multiply-adds from {told[0]} to {told[1]} tokens and from {told[2]} tokens on" in text(one)
-    assert f"multiply-adds up to {told[0]} tokens and from {told[1]} to {told[2]} tokens" in text(other)
+    assert f"multiply-adds from {a} to {b} tokens and from {c} tokens on" in text(one)
+    assert f"multiply-adds up to {a - 1} tokens and from {b + 1} to {c - 1} tokens" in text(other)
     assert "memory at no length up to a million tokens" in text(one)
     assert "memory at every length" in text(other)
     assert "compared with itself" in text(same)
+
+
+def test_what_is_told_of_lengths_is_so_at_each_of_them():
+    rng = random.Random(2)
+    for _ in range(20):
+        first, second = rng.sample(list(costs.MECHANISMS), 2)
+        sizes = {"heads": rng.choice([1, 2, 4]), "width": rng.randint(32, 128), "window": rng.randint(64, 128)}
+        widget = CostCalculator(first=first, second=second, passes=rng.choice(["forward", "both"]), **sizes)
+        for length in range(1, 1500, 7):
+            one, other = widget.cost(first, length), widget.cost(second, length)
+            fitted = widget.fitted(first, length) and widget.fitted(second, length)
+            assert fitted is bool(widget.between and widget.between[0] <= length <= widget.between[1])
+            for part, runs in enumerate(widget.crossings):
+                told = any(start <= length <= end for start, end in runs)
+                assert told is (one[part] < other[part] and (part != 1 or fitted))
+
+
+def test_time_is_told_only_of_lengths_that_were_fitted():
+    delta, near, far, many, one = draw(
+        CostCalculator(first="delta rule (causal, loop)", passes="forward"),
+        CostCalculator(first="synthesizer (random)", second="softmax (matrix)"),
+        CostCalculator(heads=8),
+        CostCalculator(first="window (causal)", second="linear (all keys)", window=1),
+        CostCalculator(length=1),
+    )
+    assert "time, of the 256 to 1,024 tokens fitted, at none;" in text(delta)
+    assert "time, of the 256 to 1,024 tokens fitted, at all;" in text(near)
+    assert "time unknown, for no length was fitted with these sizes;" in text(far)
+    assert "multiply-adds at some lengths from 64 to " in text(many)
+    assert "At 1 token it takes about " in text(one)
 
 
 def test_a_ratio_is_marked_where_its_own_way_was_not_fitted():

@@ -19,19 +19,23 @@ export function counted({ multiply_adds: products, numbers, held, steps }, { len
 /** Count times constant, in picoseconds of the processor that the constants were measured on. */
 export const time = ({ products, numbers, steps }, [one, other, last]) => products * one + numbers * other + steps * last;
 
-/** From where to where the first is below the second: geometric means at each change; 0 and the last length at the ends. */
-export function below(first, second, lengths) {
+/** From where to where it holds, both included: tried at these lengths, and by halving between two that differ. */
+export function where(holds, lengths) {
   const runs = [];
-  let start = null;
-  first.forEach((value, i) => {
-    const edge = i ? Math.sqrt(lengths[i - 1] * lengths[i]) : 0;
-    if (value < second[i]) start ??= edge;
-    else if (start !== null) {
-      runs.push([start, edge]);
-      start = null;
+  let start = lengths.length && holds(lengths[0]) ? lengths[0] : 0;
+  for (let i = 1; i < lengths.length; i++) {
+    let [low, high] = [lengths[i - 1], lengths[i]];
+    const now = holds(high);
+    if (now === Boolean(start)) continue;
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2);
+      if (holds(middle) === now) high = middle;
+      else low = middle;
     }
-  });
-  return start === null ? runs : [...runs, [start, lengths.at(-1)]];
+    if (!now) runs.push([start, low]);
+    start = now ? high : 0;
+  }
+  return start ? [...runs, [start, lengths.at(-1)]] : runs;
 }
 
 /** The most tokens, up to `most`, for which no more than so many bytes are held; 0 if not one. */
