@@ -48,9 +48,9 @@ PRESETS = [
     ),
     _preset(
         "A pixel alone",
-        "Patches of one pixel compare a noisy colour with noisy colours. This dark pixel came out about the colour of "
-        "fur, so fur counts, which truly is about that colour: the mean is farther off than the noisy colour, and "
-        "with patches of 5 × 5 it is nearer.",
+        "Patches of one pixel compare noisy colours alone, and as this dark pixel came out about the colour of fur, "
+        "which truly has that colour, fur counts: the mean is farther off than the noisy colour, and with patches of "
+        "5 × 5 it is nearer.",
         reach=0,
     ),
     _preset(
