@@ -5,6 +5,7 @@ The unified model, :func:`attend`, is here. A mechanism stands in the folder of 
 """
 
 from .attention import Attend, Attention, attend
+from .fused import explain
 
-__all__ = ["Attend", "Attention", "attend"]
+__all__ = ["Attend", "Attention", "attend", "explain"]
 __version__ = "0.1.0"

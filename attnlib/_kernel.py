@@ -8,21 +8,29 @@ from torch import Tensor
 
 from ._checks import HALF, may_look
 from ._rows import bad_rows, is_ordinary, nan_where, sees_any, without
-from ._work import Work, is_masked, lengths, visible_pairs
+from ._work import Distribution, Score, Work, is_masked, lengths, visible_pairs
+from .distributions import softmax
+from .scores import dot, scaled_dot
 
 PAIRS = 2**22  # so many pairs of query and key have their mask in memory at a time
 
 
-def kernel_context(work: Work) -> Tensor | None:
-    """The context of scaled dot products under a softmax; None where the kernel would not give the same.
+def kernel_context(work: Work, score: Score, distribution: Distribution) -> Tensor | str:
+    """The context of scaled dot products under a softmax; why not, where the kernel would not give the same.
 
     The kernel multiplies what is hidden by zero. So the vectors are looked over first: on the CPU whether all is
     ordinary, which costs one pass; elsewhere, where looking would stop the program, what is not finite is taken out.
     """
-    if not (all(lengths(work)) and work.query.shape[-1]):
-        return None
+    if score not in (dot, scaled_dot):
+        return "the score is not a dot product"
+    if distribution is not softmax:
+        return "the distribution is not softmax"
+    if work.query.shape[-1] != work.key.shape[-1] or not (all(lengths(work)) and work.query.shape[-1]):
+        return "there is nothing to multiply"
     if isinstance(work.scale, Tensor) and work.query.dtype in HALF:
-        return None  # the product with the query would be rounded
+        return "the product of a learned scale with the query would be rounded"
+    if score is dot and work.scale is None:
+        work = work._replace(scale=1.0)
     if not is_masked(work):
         return _sdpa(_folded(work))
     return _masked(_folded(work)) if is_ordinary(*work[:3], scale=work.scale) else _guarded(work)
@@ -72,8 +80,8 @@ def _run(work: Work, start: int, end: int) -> Work:
     )
 
 
-def _guarded(work: Work) -> Tensor | None:
-    """What is not finite, or nobody sees, is taken out, and a NaN put back where seen; None if that is too little."""
+def _guarded(work: Work) -> Tensor | str:
+    """What is not finite, or nobody sees, is taken out, and a NaN put back where seen, if that is enough."""
     bad_query, bad_key, bad_value = (bad_rows(part) for part in (work.query, work.key, work.value))
     n_query, n_key = lengths(work)
     if work.mask is None and work.bias is None:
@@ -88,7 +96,7 @@ def _guarded(work: Work) -> Tensor | None:
         without(bad_value | unseen, work.value),
     )
     if may_look(*clean) and not is_ordinary(*clean, scale=work.scale):
-        return None  # a number seen by some is so large that hidden energies, or their gradients, may overflow
+        return "a number seen by some is so large that hidden energies, or their gradients, may overflow"
     work = _folded(work._replace(query=clean[0], key=clean[1], value=clean[2]))
     if work.mask is None and work.bias is None:
         context = _sdpa(work, is_causal=True)

@@ -13,6 +13,8 @@ from ._rows import as_autocast, inner_product, wide
 from .scores import dot, scaled_dot
 
 Scale = float | Tensor | None
+Score = Callable[[Tensor, Tensor], Tensor]
+Distribution = Callable[[Tensor], Tensor]
 
 
 class Work(NamedTuple):

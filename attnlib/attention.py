@@ -1,6 +1,5 @@
 """The unified model: energies = score(query, key), weights = distribution(energies), context = weights @ value."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -10,14 +9,15 @@ from torch import Tensor, nn
 
 from ._kernel import kernel_context
 from ._rows import bad_rows, burst_rows, is_burst, is_ordinary, nan_where, sees_any, times, without
-from ._work import Scale, Work, energies_of, is_masked, lengths, prepared, visible_pairs
+from ._work import Distribution, Scale, Score, Work, energies_of, is_masked, lengths, prepared, visible_pairs
 from .distributions import softmax
+from .fused.paths import first, refuse
 from .scores import dot, scaled_dot
 
 __all__ = ["Attend", "Attention", "attend"]
 
-Score = Callable[[Tensor, Tensor], Tensor]
-Distribution = Callable[[Tensor], Tensor]
+# Without the weights: by name, the fastest first. Each gives the context of the work, or says why it cannot.
+PATHS = {"kernel of torch": kernel_context}
 
 
 class Attention(NamedTuple):
@@ -183,9 +183,10 @@ def _attention(
     value = key if value is None else value
     work, shape = prepared(query, key, value, enable_gqa=enable_gqa, **options)
     context, weights, energies = None, None, None
-    is_kernel = score in (dot, scaled_dot) and distribution is softmax and query.shape[-1] == key.shape[-1]
-    if is_kernel and not need_weights:
-        context = kernel_context(work._replace(scale=1.0) if score is dot and work.scale is None else work)
+    if need_weights:
+        refuse("attend", PATHS, "the weights are asked for")
+    else:
+        context = first("attend", PATHS, work, score, distribution)
     if context is None:
         energies, weights, context = _reference(work, score, distribution)
     if enable_gqa:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from .._checks import as_computed, check_bias, check_mask, check_vectors, fits, is_traced
 from .._rows import wide, without
-from ..attention import Attention, Score, attend
+from .._work import Score
+from ..attention import Attention, attend
 from ..masks import Alignment
 from ..scores import scaled_dot
 from ._bands import Bands

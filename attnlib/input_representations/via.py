@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .._checks import check_boolean, check_tensor, fits, may_look
-from ..attention import Attention, Score, attend
+from .._work import Score
+from ..attention import Attention, attend
 from ..scores import Additive, scaled_dot
 
 __all__ = ["AttentionViaAttention", "WordsAndLetters", "by_word", "owners", "via"]

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from .._checks import check_mask, check_parameter, check_tensor, check_vector, check_vectors
 from .._rows import as_autocast, bad_rows, burst_rows, nan_where, product, times, without
-from .._work import energies_of
-from ..attention import Attention, Score
+from .._work import Score, energies_of
+from ..attention import Attention
 from ..distributions import softmax
 from ..scores import scaled_dot
 

@@ -1,0 +1,10 @@
+"""Fast paths: the same functions as the mechanisms' own, in less time or memory, and what they are built of.
+
+Nothing here is called by name. A mechanism's public function takes a path where it gives the same context and the
+weights are not asked for; :func:`explain` says which one, and why not another.
+"""
+
+from .native import build_kernels
+from .paths import Choice, Explanation, explain, reference_only
+
+__all__ = ["Choice", "Explanation", "build_kernels", "explain", "reference_only"]

@@ -1,0 +1,120 @@
+"""Kernels in C++, built on demand where there is a compiler, and never needed."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import torch
+
+__all__ = ["build_kernels", "built", "why_not"]
+
+SOURCES = Path(__file__).parent / "csrc"
+# What the compiler may use, by what torch found this processor able to do: nothing is tied to one machine but its own.
+_ABILITIES = {
+    "AVX512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx2", "-mfma"],
+    "AVX2": ["-mavx2", "-mfma", "-mf16c"],
+}
+_loaded: set[str] = set()
+
+
+def build_kernels(*names: str, verbose: bool = False) -> list[str]:
+    """Build and load kernels in C++, so that fast paths use them from here on, in this process.
+
+    They are kept in the folder ``ATTNLIB_KERNELS``, else in ``~/.cache/attnlib/kernels``, and built again when source,
+    torch, compiler or kind of processor changes: the first time takes about half a minute a kernel, later ones a
+    moment. Without this call, and without a compiler, the paths in plain torch are taken.
+
+    Args:
+        names: which; none for all of them.
+        verbose: print what the compiler prints.
+
+    Returns:
+        The names of what is loaded.
+
+    Raises:
+        ValueError: there is no kernel of such a name.
+        RuntimeError: there is no compiler, no ``ninja``, or they fail.
+    """
+    known = sorted(path.stem for path in SOURCES.glob("*.cpp"))
+    for name in names:
+        if name not in known:
+            raise ValueError(f"names must be among {', '.join(known)}, got {name!r}")
+    for name in names or known:
+        if name not in _loaded:
+            _load(name, verbose=verbose)
+            _loaded.add(name)
+    return sorted(_loaded)
+
+
+def built(name: str) -> bool:
+    """Whether the kernel is loaded."""
+    return name in _loaded
+
+
+def why_not(name: str) -> str | None:
+    """Why the kernel cannot be used, in a few words; None if it can."""
+    if name in _loaded:
+        return None
+    return missing() or "not built: call attnlib.fused.build_kernels()"
+
+
+@cache
+def missing() -> str | None:
+    """What a build would lack on this machine; None if nothing."""
+    if sys.platform == "win32":
+        return "not written for this system"
+    if compiler() is None:
+        return "there is no C++ compiler"
+    beside = Path(sys.executable).parent / "ninja"
+    return None if shutil.which("ninja") or beside.exists() else "there is no ninja"
+
+
+def compiler() -> str | None:
+    """The compiler that torch would take."""
+    return shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++") or shutil.which("clang++")
+
+
+def flags() -> list[str]:
+    """What the compiler is told: torch's vector code for what this processor can do."""
+    ability = torch.backends.cpu.get_cpu_capability()
+    plain = ["-O3", "-std=c++20", "-fno-math-errno", "-fopenmp"]
+    if ability not in _ABILITIES:
+        return [*plain, "-DCPU_CAPABILITY=DEFAULT", "-DCPU_CAPABILITY_DEFAULT"]
+    return [*plain, f"-DCPU_CAPABILITY={ability}", f"-DCPU_CAPABILITY_{ability}", *_ABILITIES[ability]]
+
+
+def _load(name: str, *, verbose: bool) -> None:
+    reason = missing()
+    if reason is not None:
+        raise RuntimeError(f"kernels cannot be built: {reason}")
+    from torch.utils import cpp_extension
+
+    source = SOURCES / f"{name}.cpp"
+    version = subprocess.run([str(compiler()), "--version"], capture_output=True, text=True, check=False).stdout
+    asked = [source.read_text("utf-8"), torch.__version__, sys.version, version, *flags()]
+    mark = hashlib.sha256("\n".join(asked).encode()).hexdigest()[:16]
+    kept = Path(os.environ.get("ATTNLIB_KERNELS", Path.home() / ".cache" / "attnlib" / "kernels"))
+    folder = kept / f"{name}-{mark}"
+    done = folder / f"attnlib_{name}.so"
+    if not done.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path = os.environ.get("PATH", "")
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}"  # where ninja may be
+        try:
+            cpp_extension.load(
+                f"attnlib_{name}",
+                [str(source)],
+                extra_cflags=flags(),
+                extra_ldflags=["-fopenmp"],
+                build_directory=str(folder),
+                is_python_module=False,
+                verbose=verbose,
+            )
+        finally:
+            os.environ["PATH"] = path
+    else:
+        torch.ops.load_library(str(done))  # type: ignore[no-untyped-call]
