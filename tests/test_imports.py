@@ -58,7 +58,7 @@ def floor(module):
 
 MAY = {
     "ground": {"ground", "fused"},
-    "fused": {"ground"},
+    "fused": {"fused", "ground"},
     "mechanism": {"ground", "mechanism", "fused"},
     "tool": {"ground", "mechanism", "tool"},
 }
