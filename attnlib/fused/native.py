@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["build_kernels", "built", "why_not"]
+__all__ = ["build_kernels"]
 
 SOURCES = Path(__file__).parent / "csrc"
 # What the compiler may use, by what torch found this processor able to do: nothing is tied to one machine but its own.

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-__all__ = ["Choice", "Explanation", "explain", "first", "reference_only", "refuse"]
+__all__ = ["Choice", "Explanation", "explain", "reference_only"]
 
 REFERENCE = "reference"
 Result = TypeVar("Result")

@@ -20,6 +20,7 @@ SYNONYMS = {r"\{(aligned|gathered)\}": "{split}", r"\\arg(?![a-z])": r"\\operato
 ITEM = re.compile(r'(?P<start><item id="[^"]+" href="(?P<href>[^"]+\.xhtml)" media-type="application/xhtml\+xml") />')
 LATE = ("exercise.css", "mystnb.")
 COVER = ("_static/cover/social-card.png", "")  # a page of its own has no template here
+SUMMARY = re.compile(r'<summary>\s*<p class="collapsed ([^"]*)">(.*?)</p>.*?</summary>', re.DOTALL)
 TAG = re.compile(r"\\tag\{([^}]*)\}")
 
 
@@ -52,14 +53,29 @@ def visit_block(self: HTML5Translator, node: nodes.math_block) -> None:
 
 
 class Book(Epub3Builder):
-    """Sphinx's own, whose list of files also says which pages hold formulas or drawings, and which is the cover."""
+    """Sphinx's own, whose list of files also says which pages hold formulas or drawings, and which is the cover.
+
+    And in whose pages a folded cell has one line for a title: there is no style sheet here that would hide the second.
+    """
 
     def build_content(self) -> None:
+        for page in Path(self.outdir).rglob("*.xhtml"):
+            page.write_text(
+                SUMMARY.sub(r'<summary><span class="\1">\2</span></summary>', page.read_text("utf-8")), "utf-8"
+            )
         super().build_content()
         manifest = Path(self.outdir, "content.opf")
         text = ITEM.sub(self._with_properties, manifest.read_text("utf-8"))
         cover = f'href="{COVER[0]}" media-type="image/png"'
         manifest.write_text(text.replace(cover, f'{cover} properties="cover-image"'), "utf-8")
+
+    def build_toc(self) -> None:
+        super().build_toc()
+        contents = Path(self.outdir, "toc.ncx")  # which Sphinx gives the name of the identifier, for the identifier
+        text = contents.read_text("utf-8").replace(
+            f'content="{self.config.epub_uid}"', f'content="{self.config.epub_identifier}"'
+        )
+        contents.write_text(text, "utf-8")
 
     def _with_properties(self, item: re.Match[str]) -> str:
         page = Path(self.outdir, unquote(unescape(item["href"]))).read_text("utf-8")
