@@ -18,6 +18,8 @@ def look_into(path: Path, pages: list[str]) -> set[str]:
         assert "unknown" not in package
         assert 'properties="cover-image"' in package
         assert [page for page in pages if f"{page}.xhtml" not in contents] == []
+        identifier = ElementTree.fromstring(package).findtext(".//{http://purl.org/dc/elements/1.1/}identifier")
+        assert f'<meta name="dtb:uid" content="{identifier}"/>' in book.read("toc.ncx").decode()
         kinds = properties(ElementTree.fromstring(package))
         for name in sorted(names):
             if name.endswith(".xhtml"):
@@ -45,5 +47,7 @@ def check_page(name: str, tree: ElementTree.Element, names: set[str]) -> None:
         place = os.path.normpath(Path(name).parent / image.attrib["src"])
         assert place in names, f"{name}: no {place}"
         assert len(image.attrib.get("alt", "").split()) > 2, f"{name}: {place} is not described"
+    for title in tree.iter(f"{tag}summary"):
+        assert title.find(f"{tag}p") is None, f"{name}: a folded cell has a paragraph for a title"
     for formula in tree.iter(f"{tag}span"):
         assert "\\(" not in (formula.text or ""), f"{name}: a formula as plain TeX"

@@ -1,6 +1,8 @@
 """The built site in a real browser: one visit a page, wide and narrow, light and dark; three pages from a folder."""
 
 import re
+import shutil
+import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -352,6 +354,16 @@ def test_nothing_in_the_book_file_asks_for_more_than_it_brings() -> None:
     assert EPUB.exists(), "there is no EPUB: run `make epub`"
     with_formulas = look_into(EPUB, [source.relative_to(toc.ROOT).with_suffix("").as_posix() for source in SOURCES])
     assert "book/deep-learning/distributions.xhtml" in with_formulas
+
+
+@pytest.mark.nightly
+def test_the_book_file_is_valid() -> None:
+    """By the checker that shops use (Debian's package epubcheck), where it is."""
+    checker = shutil.which("epubcheck")
+    if checker is None:
+        pytest.skip("EPUBCheck is not here")
+    done = subprocess.run([checker, str(EPUB)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
 
 
 def test_widgets_stand_on_the_site() -> None:
