@@ -133,14 +133,26 @@ def names() -> list[str]:
 
 
 def trials_of(kind: rnnsearch.Kind, runs: Path) -> dict[str, dict[str, float]]:
-    """Loss on dev verses after the trial's steps, by trial: those of RNNsearch were made by ``rnnsearch.py``."""
+    """Loss on dev verses after the trial's steps, by trial: those of RNNsearch were made by ``rnnsearch.py``.
+
+    Those of RNNencdec are read from their runs, or from the results where the runs are no longer here.
+    """
     if kind is RNNsearch:
         found: dict[str, dict[str, float]] = {
             name: _last(told)
             for name, told in json.loads((rnnsearch.RESULTS / "metrics.json").read_text("utf-8"))["trials"].items()
         }
         return found
+    if not all((runs / f"trial {name}" / "record.json").exists() for name in TRIALS):
+        stored: dict[str, dict[str, float]] = _stored()["trials"][kind.__name__]
+        return stored
     return {name: _last(Record.load(runs / f"trial {name}" / "record.json").metrics) for name in TRIALS}
+
+
+def _stored() -> dict[str, Any]:
+    """What was gathered before."""
+    found: dict[str, Any] = json.loads((RESULTS / "metrics.json").read_text("utf-8"))
+    return found
 
 
 def _last(told: Any) -> dict[str, float]:
@@ -175,7 +187,7 @@ def run(name: str, runs: Path, steps: int) -> None:
 
 
 def write_results(runs: Path, results: Path) -> None:
-    """Gather the runs that are done; an arm counts when all its seeds are."""
+    """Gather the runs that are done; an arm counts when all its seeds are, and stays when its runs are gone."""
     done = {
         arm: [f"{arm}-{seed}" for seed in SEEDS]
         for arm in ARMS
@@ -183,7 +195,8 @@ def write_results(runs: Path, results: Path) -> None:
     }
     trials = {kind.__name__: trials_of(kind, runs) for kind in (RNNsearch, RNNencdec)}
     known = json.loads((rnnsearch.RESULTS / "metrics.json").read_text("utf-8"))
-    told = {
+    before = _stored()["arms"] if (RESULTS / "metrics.json").exists() else {}
+    told = {arm: before[arm] for arm in ARMS if arm in before} | {
         arm: [rnnsearch.of_run(Record.load(runs / name / "record.json"), runs / name) for name in found]
         for arm, found in done.items()
     }
