@@ -6,15 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._checks import may_look
+from .._checks import HALF, may_look
 from .._rows import bad_rows, is_ordinary, product, wide, without
 from .._work import Distribution, Score, Work, lengths
 from ..distributions import softmax
 from ..scores import Additive, Concat, additive, concat
 from .additive_attention import additive_attention
-from .additive_energies import flat, is_tanh, why_not_here
+from .additive_energies import flat, is_tanh, too_few, why_not_here
 
 __all__ = ["additive_context"]
+
+NEEDED = {additive: {"vector", "query_weight", "key_weight"}, concat: {"vector", "weight"}}
 
 
 def additive_context(work: Work, score: Score, distribution: Distribution) -> Tensor | str:
@@ -30,14 +32,15 @@ def additive_context(work: Work, score: Score, distribution: Distribution) -> Te
         return "the scale is not one for all queries"
     if not _fit(work, given):
         return "the parameters do not fit"
+    few = too_few(work.batch, *lengths(work), given["vector"].numel())
+    if few is not None:
+        return few
     tensors = [*work[:3], *(each for each in (*given.values(), work.scale, work.bias) if isinstance(each, Tensor))]
     reason = why_not_here(*tensors)
     if reason is not None:
         return reason
-    if len({wide(each[..., :0]).dtype for each in tensors if each is not work.bias}) > 1:
+    if len({torch.float32 if each.dtype in HALF else each.dtype for each in tensors if each is not work.bias}) > 1:
         return "the dtypes differ"
-    if not (all(work.batch) and all(lengths(work)) and given["vector"].numel()):
-        return "there is nothing to add"
     return _context(work, given)
 
 
@@ -45,9 +48,9 @@ def _parameters(score: Score) -> dict[str, Any] | str:
     """The additive score's, by name; in a few words why it is none."""
     if isinstance(score, partial):
         function, given = score.func, dict(score.keywords)
-        known = function in (additive, concat) and not score.args and "vector" in given
+        known = function in (additive, concat) and not score.args and given.keys() >= NEEDED[function]
     else:
-        function, given = additive if type(score) is Additive else concat, {}
+        given = {}
         known = type(score) in (Additive, Concat)
         if known:
             names = ("vector", "bias", "activation", "weight", "query_weight", "key_weight")

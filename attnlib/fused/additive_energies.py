@@ -1,5 +1,6 @@
 """The additive score's energies through the kernel in C++: the same numbers, and no tensor of all hidden units."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,10 +10,12 @@ from torch.nn import functional as F
 
 from .._checks import batch_of, may_look
 from .._rows import bad_rows, without
-from .native import why_not
+from .native import built, why_not
 from .tanh_sums import parts, sums_of
 
-__all__ = ["PATHS", "again", "flat", "is_tanh", "kernel_energies", "plain_energies", "why_not_here"]
+__all__ = ["PATHS", "again", "flat", "is_tanh", "kernel_energies", "plain_energies", "too_few", "why_not_here"]
+
+SIDE, UNITS = 4, 2**19  # queries and keys, and hidden units of all pairs, from which on the operation is the quicker
 
 
 def kernel_energies(left: Tensor, right: Tensor, vector: Tensor, activation: Callable[..., Any]) -> Tensor | str:
@@ -22,14 +25,14 @@ def kernel_energies(left: Tensor, right: Tensor, vector: Tensor, activation: Cal
     """
     if not is_tanh(activation):
         return "the activation is not tanh"
-    reason = why_not("additive") or why_not_here(left, right, vector)
+    if not built("additive"):
+        return "the kernel is not built" if torch.compiler.is_compiling() else str(why_not("additive"))
+    batch = batch_of(left, right)
+    reason = too_few(batch, left.shape[-2], *right.shape[-2:]) or why_not_here(left, right, vector)
     if reason is not None:
         return reason
-    if not all((*left.shape, *right.shape)):
-        return "there is nothing to add"
     if not left.dtype == right.dtype == vector.dtype:
         return "the dtypes differ"
-    batch = batch_of(left, right)
     found: Tensor = additive_energies(flat(left, batch), flat(right, batch), vector)
     return found.view(*batch, *found.shape[-2:])
 
@@ -40,6 +43,13 @@ PATHS = {"kernel in C++": kernel_energies}
 def is_tanh(activation: Callable[..., Any]) -> bool:
     """Whether it is torch's."""
     return activation in (torch.tanh, F.tanh, Tensor.tanh)
+
+
+def too_few(batch: Sequence[int], n_query: int, n_key: int, size: int) -> str | None:
+    """Whether the tables cost more than they save: they hold a number for each feature of each query and key."""
+    if min(n_query, n_key) < SIDE:
+        return "there are so few queries or keys that nothing is saved"
+    return "there are so few pairs that nothing is saved" if math.prod(batch) * n_query * n_key * size < UNITS else None
 
 
 def why_not_here(*tensors: Tensor) -> str | None:
