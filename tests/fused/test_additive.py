@@ -131,7 +131,9 @@ def test_one_number_far_out(way):
     compared(parts, score)
 
 
-@pytest.mark.parametrize(("tile", "pairs"), [(1, 1), (7 * D_W, 3), (70 * D_W, 9 * N_KEY), (2**18, 3 * N_QUERY * N_KEY)])
+@pytest.mark.parametrize(
+    ("tile", "pairs"), [(3 * D_W, N_KEY), (7 * D_W, 3), (70 * D_W, 9 * N_KEY), (2**18, 3 * N_QUERY * N_KEY)]
+)
 def test_tiles_and_parts_of_any_size(way, tile, pairs, monkeypatch):
     monkeypatch.setattr(tanh_sums, "TILE", tile)
     monkeypatch.setattr(tanh_sums, "PAIRS", pairs)
