@@ -11,13 +11,14 @@ from ._kernel import kernel_context
 from ._rows import bad_rows, burst_rows, is_burst, is_ordinary, nan_where, sees_any, times, without
 from ._work import Distribution, Scale, Score, Work, energies_of, is_masked, lengths, prepared, visible_pairs
 from .distributions import softmax
+from .fused.additive import additive_context
 from .fused.paths import first, refuse
 from .scores import dot, scaled_dot
 
 __all__ = ["Attend", "Attention", "attend"]
 
 # Without the weights: by name, the fastest first. Each gives the context of the work, or says why it cannot.
-PATHS = {"kernel of torch": kernel_context}
+PATHS = {"kernel of torch": kernel_context, "additive without pairs": additive_context}
 
 
 class Attention(NamedTuple):

@@ -20,6 +20,8 @@ from torch import Tensor
 
 from .._checks import batch_of, check_parameter, check_same_size, check_vector, may_look
 from .._rows import activated, all_finite, bad_rows, inner_product, magnitude, mapped, product, times, wide, without
+from ..fused.additive_energies import PATHS
+from ..fused.paths import first
 
 __all__ = [  # noqa: RUF022 - the order of the tables
     "similarity",
@@ -323,7 +325,8 @@ def additive(
         activation: elementwise function.
 
     Returns:
-        Energies. Memory is ``query x key x d_w``: the nonlinearity stands between the two sums.
+        Energies. Memory is ``query x key x d_w``: the nonlinearity stands between the two sums. With tanh and the
+        kernel in C++ (:func:`attnlib.fused.build_kernels`) it is that of the energies alone.
 
     Raises:
         ValueError: a size of a parameter does not fit.
@@ -336,7 +339,11 @@ def additive(
     tensor([[15.,  0.]])
     """
     check_vector(vector)
-    inner, bad = _sums(query, key, query_weight, key_weight, bias, d_w=vector.shape[0])
+    left, right = _halves(query, key, query_weight, key_weight, bias, d_w=vector.shape[0])
+    energies = first("additive score", PATHS, left, right, vector, activation)
+    if energies is not None:
+        return energies
+    inner, bad = _sums(left, right)
     hidden, burst = activated(activation, inner, tame=True)
     return _spoilt(times(hidden, vector), bad, burst)
 
@@ -384,7 +391,7 @@ def deep(
     >>> deep(one, one, **start, layers=[(one, torch.tensor([2.0]))], **end)
     tensor([[11.]])
     """
-    inner, bad = _sums(query, key, query_weight, key_weight, bias, d_w=bias.numel())
+    inner, bad = _sums(*_halves(query, key, query_weight, key_weight, bias, d_w=bias.numel()))
     hidden, *bursts = activated(activation, inner, tame=True)
     for index, (layer_weight, layer_bias) in enumerate(layers):
         check_parameter(f"layers[{index}] weight", layer_weight, d_out=layer_bias.shape[-1], d_in=hidden.shape[-1])
@@ -522,16 +529,21 @@ def gaussian(
     return _spoilt(without(bad.unsqueeze(-1), steps).square().sum(-1) / -2, bad)
 
 
-def _sums(
+def _halves(
     query: Tensor, key: Tensor, query_weight: Tensor, key_weight: Tensor, bias: Tensor | None, *, d_w: int
-) -> tuple[Tensor, Tensor | None]:
-    """``W_q q + W_k k + b`` for every pair, ``(*batch, query, key, d_w)``, finite; and which pairs do not count."""
+) -> tuple[Tensor, Tensor]:
+    """``W_q q + b``, ``(*batch, query, d_w)``, and ``W_k k``, ``(*batch, key, d_w)``."""
     check_parameter("query_weight", query_weight, d_w=d_w, d_q=query.shape[-1])
     check_parameter("key_weight", key_weight, d_w=d_w, d_k=key.shape[-1])
     left, right = product(query, query_weight), product(key, key_weight)
     if bias is not None:
         check_parameter("bias", bias, d_w=d_w)
         left = left + bias
+    return left, right
+
+
+def _sums(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Their sum for every pair, ``(*batch, query, key, d_w)``, finite; and which pairs do not count."""
     limit = torch.finfo(left.dtype).max / 2  # two numbers below it have a finite sum
     if may_look(left, right) and magnitude(left) < limit and magnitude(right) < limit:
         return left.unsqueeze(-2) + right.unsqueeze(-3), None

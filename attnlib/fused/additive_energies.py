@@ -1,0 +1,135 @@
+"""The additive score's energies through the kernel in C++: the same numbers, and no tensor of all hidden units."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .._checks import batch_of, may_look
+from .._rows import bad_rows, without
+from .native import built, why_not
+from .tanh_sums import parts, sums_of
+
+__all__ = ["PATHS", "again", "flat", "is_tanh", "kernel_energies", "plain_energies", "too_few", "why_not_here"]
+
+SIDE, UNITS = 4, 2**19  # queries and keys, and hidden units of all pairs, from which on the operation is the quicker
+
+
+def kernel_energies(left: Tensor, right: Tensor, vector: Tensor, activation: Callable[..., Any]) -> Tensor | str:
+    """``v . tanh(left + right)`` of all pairs; in a few words why not.
+
+    Only with the kernel, so that without it what the score returns stays as it is to the last bit.
+    """
+    if not is_tanh(activation):
+        return "the activation is not tanh"
+    if not built("additive"):
+        return "the kernel is not built" if torch.compiler.is_compiling() else str(why_not("additive"))
+    batch = batch_of(left, right)
+    reason = too_few(batch, left.shape[-2], *right.shape[-2:]) or why_not_here(left, right, vector)
+    if reason is not None:
+        return reason
+    if not left.dtype == right.dtype == vector.dtype:
+        return "the dtypes differ"
+    found: Tensor = additive_energies(flat(left, batch), flat(right, batch), vector)
+    return found.view(*batch, *found.shape[-2:])
+
+
+PATHS = {"kernel in C++": kernel_energies}
+
+
+def is_tanh(activation: Callable[..., Any]) -> bool:
+    """Whether it is torch's."""
+    return activation in (torch.tanh, F.tanh, Tensor.tanh)
+
+
+def too_few(batch: Sequence[int], n_query: int, n_key: int, size: int) -> str | None:
+    """Whether the tables cost more than they save: they hold a number for each feature of each query and key."""
+    if min(n_query, n_key) < SIDE:
+        return "there are so few queries or keys that nothing is saved"
+    return "there are so few pairs that nothing is saved" if math.prod(batch) * n_query * n_key * size < UNITS else None
+
+
+def why_not_here(*tensors: Tensor) -> str | None:
+    """What stands against an operation of one's own: transforms and tracers that see through torch's only."""
+    if torch.compiler.is_exporting():
+        return "the program is exported"
+    if any(tensor.device.type != "cpu" for tensor in tensors):
+        return "the tensors are not on the CPU"
+    if torch.autograd.forward_ad._current_level >= 0:
+        return "there is a derivative forwards"
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return "a transform of functorch runs the program"
+    return None if torch.compiler.is_compiling() or may_look(*tensors) else "a tracer runs the program"
+
+
+def flat(part: Tensor, batch: tuple[int, ...]) -> Tensor:
+    """With one leading axis in place of those that it is spread over."""
+    return part.expand(*batch, *part.shape[-2:]).reshape(-1, *part.shape[-2:])
+
+
+def plain_energies(left: Tensor, right: Tensor, vector: Tensor) -> Tensor:
+    """The same in operations of torch, all hidden units at once."""
+    limit = torch.finfo(left.dtype).max / 2
+    bad_left, bad_right = bad_rows(left, limit), bad_rows(right, limit)
+    units = torch.tanh(without(bad_left, left).unsqueeze(-2) + without(bad_right, right).unsqueeze(-3))
+    return torch.where(bad_left | bad_right.mT, torch.nan, units @ vector)
+
+
+def again(
+    function: Callable[..., Tensor], tensors: Sequence[Tensor | None], needed: Sequence[bool], grad: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Gradients that can be differentiated once more: those of an equal function in operations of torch."""
+    chosen = [tensor for tensor, need in zip(tensors, needed, strict=True) if need and tensor is not None]
+    found = iter(torch.autograd.grad(function(*tensors), chosen, grad, create_graph=True))
+    return tuple(
+        next(found) if need and tensor is not None else None for tensor, need in zip(tensors, needed, strict=True)
+    )
+
+
+@torch.library.custom_op("attnlib::additive_energies", mutates_args=())
+def additive_energies(left: Tensor, right: Tensor, vector: Tensor) -> Tensor:
+    """``(batch, query, size)`` and ``(batch, key, size)`` to ``(batch, query, key)``."""
+    sums = sums_of(left, right, vector)
+    found = left.new_empty(left.shape[0], left.shape[1], right.shape[1])
+    for part in parts(*found.shape):
+        found[part.pairs] = sums.energies(part)
+    return found
+
+
+@torch.library.custom_op("attnlib::additive_energies_backward", mutates_args=())
+def additive_energies_backward(
+    grad: Tensor, left: Tensor, right: Tensor, vector: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of left, right and vector."""
+    sums = sums_of(left, right, vector)
+    sums.start_gradients()
+    for part in parts(*grad.shape):
+        sums.add_gradients(part, grad[part.pairs])
+    return sums.gradients()
+
+
+@additive_energies.register_fake
+def _(left: Tensor, right: Tensor, vector: Tensor) -> Tensor:
+    return left.new_empty(left.shape[0], left.shape[1], right.shape[1])
+
+
+@additive_energies_backward.register_fake
+def _(grad: Tensor, left: Tensor, right: Tensor, vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(left), torch.empty_like(right), torch.empty_like(vector)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    if torch.is_grad_enabled():
+        return again(plain_energies, ctx.saved_tensors, ctx.needs_input_grad, grad)
+    found: tuple[Tensor, ...] = additive_energies_backward(grad, *ctx.saved_tensors)
+    return found
+
+
+additive_energies.register_autograd(_gradients, setup_context=_save)
