@@ -33,6 +33,8 @@ def newton(energies: Tensor, alpha: Number, temperature: Number, dim: int) -> Te
     """By Newton's method in plain torch."""
     if energies.numel() < FEWEST:
         return f"fewer than {FEWEST} energies"
+    if not isinstance(alpha, Tensor) and alpha > 2:
+        return "alpha is above 2, where Newton's method needs as many steps as the halving of the reference"
     reason = _unfit(energies, alpha, temperature)
     return reason if reason is not None else _weighed(_Newton, energies, alpha, temperature, dim)
 
@@ -198,21 +200,29 @@ def _threshold_two(x: Tensor) -> Tensor:
 
 
 def _log_largest(x: Tensor, order: float) -> Tensor:
-    """``rho``, the logarithm of the largest weight, for any alpha: Newton in a bracket, which is halved where it leaps."""
+    """``rho``, the logarithm of the largest weight, for any alpha; ``tau`` is ``-exp(order rho)``.
+
+    Newton on the norm again, ``(sum [x - tau]_+^q)^(1/q)`` with ``q = 1 / order``, in a bracket that is halved where it
+    leaps out, as it may for alpha above 2.
+    """
     high = x.new_zeros((*x.shape[:-1], 1))
     low = high - math.log(x.shape[-1])
-    rho, enough = high, 2 * torch.finfo(x.dtype).eps
+    rho, eps = high, torch.finfo(x.dtype).eps
     while True:
-        ratio = (x * (-order * rho).exp()).clamp_(min=-1.0)
+        share = (-order * rho).exp()
+        ratio = (x * share).clamp_(min=-1.0)
         weights = ratio.log1p().div_(order).exp_()
-        base = ratio.add_(1)
-        slope = weights.div(base.masked_fill_(base == 0, 1.0)).sum(-1, keepdim=True)
         total = weights.sum(-1, keepdim=True)
-        log_mass = rho + total.log()
+        base = ratio.add_(1)
+        slope = weights.div_(base.masked_fill_(base == 0, 1.0)).sum(-1, keepdim=True)
+        log_total = total.log()
+        log_mass = rho + log_total
         high, low = torch.where(log_mass >= 0, rho, high), torch.where(log_mass >= 0, low, rho)
-        guess = rho - log_mass * total / slope
-        guess = torch.where((guess > low) & (guess < high), guess, (low + high) / 2)
-        close = enough * rho.abs().clamp(min=1)
-        if bool((((guess - rho).abs() <= close) | (high - low <= close)).all()):
+        step = (order * log_mass).expm1() * ((1 - order) * log_total).exp() * share / slope
+        guess = rho + (-step).log1p() / order
+        guess = torch.where((guess >= low) & (guess <= high), guess, (low + high) / 2)
+        # Newton squares the error, up to a factor, and the step that is found to be so short is taken.
+        near = ((guess - rho).abs() <= eps**0.6) | (high - low <= 2 * eps * rho.abs().clamp(min=1))
+        if bool(near.all()):
             return guess
         rho = guess

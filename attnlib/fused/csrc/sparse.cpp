@@ -109,56 +109,70 @@ struct Same {
   }
 };
 
-// sum of (x - origin) and of its square
+struct Moments {
+  double first, second;
+  int64_t size;
+};
+
+// Over the entries above the origin: the sum of their distances, of the squares of these, and how many there are.
 template <typename T>
-std::pair<double, double> moments(const T* x, int64_t n, T origin) {
+Moments moments(const T* x, int64_t n, T origin) {
   constexpr int64_t step = Vec<T>::size();
-  Vec<T> first(0), second(0);
+  const Vec<T> origins(origin), zero(0);
+  Vec<T> first(0), second(0), size(0);
   int64_t i = 0;
   for (; i + step <= n; i += step) {
-    const auto u = Vec<T>::loadu(x + i) - Vec<T>(origin);
+    const auto here = Vec<T>::loadu(x + i);
+    const auto u = at::vec::maximum(here - origins, zero);
     first = first + u;
     second = at::vec::fmadd(u, u, second);
+    size = size + Vec<T>::blendv(zero, Vec<T>(1), here > origins);
   }
-  double one = total(first), two = total(second);
+  Moments sum{double(total(first)), double(total(second)), int64_t(total(size))};
   for (; i < n; ++i) {
+    if (!(x[i] > origin)) continue;
     const double u = x[i] - origin;
-    one += u;
-    two += u * u;
+    sum.first += u;
+    sum.second += u * u;
+    ++sum.size;
   }
-  return {one, two};
+  return sum;
+}
+
+// Drop what lies below a bound of the threshold, where that is worth the pass.
+template <typename T>
+int64_t narrowed(T* x, int64_t n, int64_t size, T bound) {
+  return n > 256 && 2 * size < n ? gather(x, n, bound, x, Same()) : n;
 }
 
 // tau where q = 1: the mean of the support less its share of one, until the support stands.
 template <typename T>
 double threshold_one(T* x, int64_t n) {
-  while (true) {
-    const double tau = (moments(x, n, T(0)).first - 1) / n;
-    const int64_t kept = gather(x, n, T(tau), x, Same());
-    if (kept == n || kept == 0) return tau;
-    n = kept;
+  double tau = -1;
+  for (int64_t before = -1;;) {
+    const auto sum = moments(x, n, T(tau));
+    const double next = T(tau) + (sum.first - 1) / sum.size;
+    if (sum.size == before || !(next > tau)) return next;
+    n = narrowed(x, n, sum.size, T(tau));
+    tau = next, before = sum.size;
   }
 }
 
-// tau where q = 2, by Newton on the norm; in closed form once all of the support lies above it.
+// tau where q = 2, by Newton on the norm; in closed form once the support stands and lies above it.
 template <typename T>
 double threshold_two(T* x, int64_t n) {
   double tau = -1;
-  while (true) {
-    const auto [one, two] = moments(x, n, T(tau));
-    const double norm = std::sqrt(two), next = tau + norm * (norm - 1) / one;
-    const int64_t kept = gather(x, n, T(std::max(tau, next)), x, Same());
-    if (kept == n || kept == 0) {
-      const double mean = moments(x, n, T(0)).first / n;
-      const double spread = moments(x, n, T(mean)).second;
-      if (spread <= 1) {
-        const double exact = mean - std::sqrt((1 - spread) / n);
-        if (kept == 0 || *std::min_element(x, x + n) > exact) return exact;
-      }
-      if (!(next > tau + std::numeric_limits<T>::epsilon() / 8)) return tau;
+  for (int64_t before = -1;;) {
+    const auto sum = moments(x, n, T(tau));
+    const double norm = std::sqrt(sum.second), next = T(tau) + norm * (norm - 1) / sum.first;
+    const bool stands = !(next > tau + std::numeric_limits<T>::epsilon() / 8);
+    if (sum.size == before || stands) {
+      const double mean = sum.first / sum.size, spread = sum.second - sum.first * mean;
+      const double exact = T(tau) + mean - std::sqrt(std::max(1 - spread, 0.0) / sum.size);
+      if (stands || moments(x, n, T(exact)).size == sum.size) return exact;
     }
-    if (kept > 0) n = kept;
-    tau = std::max(tau, next);
+    n = narrowed(x, n, sum.size, T(tau));
+    tau = next, before = sum.size;
   }
 }
 
@@ -202,11 +216,12 @@ std::pair<double, double> mass(const T* x, int64_t n, double rho, double power) 
   return {one, two};
 }
 
-// rho for any q: Newton on the logarithm of the mass, halving the bracket where it leaves it.
+// rho for any q: Newton on the norm, halving the bracket where it leaves it.
 template <typename T>
 double log_largest(T* x, int64_t n, double power) {
   double low = -std::log(double(n)), high = 0, rho = 0;
-  const double enough = 2 * std::numeric_limits<T>::epsilon();
+  // Where Newton squares the error the step that is found to be so short is taken; with q < 1 it need not.
+  const double eps = std::numeric_limits<T>::epsilon(), enough = power >= 1 ? std::pow(eps, 0.6) : 2 * eps;
   while (true) {
     const auto [one, two] = mass(x, n, rho, power);
     if (one >= 1) {
@@ -215,10 +230,14 @@ double log_largest(T* x, int64_t n, double power) {
     } else {
       low = rho;
     }
-    double next = rho - std::log(one) * one / two;
-    if (!(next > low && next < high)) next = (low + high) / 2;
-    const double close = enough * std::max(1.0, std::abs(rho));
-    if (std::abs(next - rho) <= close || high - low <= close) return next;
+    const double log_total = std::log(one) - rho;  // of (1 + x / s) ^ q, of which `two` over the largest is the slope
+    const double leap = std::expm1(std::log(one) / power) * std::exp((1 - 1 / power) * log_total) *
+        std::exp(rho * (1 - 1 / power)) / two;
+    double next = rho + power * std::log1p(-leap);
+    const double middle = (low + high) / 2;
+    if (!(next >= low && next <= high)) next = middle;
+    if (std::abs(next - rho) <= enough || high - low <= 2 * eps * std::max(1.0, std::abs(rho))) return next;
+    if (next == low || next == high) next = middle;
     rho = next;
   }
 }
