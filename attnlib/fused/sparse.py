@@ -20,7 +20,7 @@ __all__ = ["PATHS"]
 
 # Newton's own overhead, about 0.2 ms a call, is that of sorting so many energies. The last digits are not the sort's.
 FEWEST = 1 << 16
-LARGEST_ALPHA = 6.0  # exp((alpha - 1) log n) stays finite in float32 for rows of millions
+LARGEST_ALPHA = 4.0  # beyond it the weights themselves are badly conditioned
 
 
 def kernel(energies: Tensor, alpha: Number, temperature: Number, dim: int) -> Tensor | str:
@@ -141,7 +141,7 @@ def _weights(energies: Tensor, alpha: float, temperature: float) -> Tensor:
 
 
 def _candidates(x: Tensor) -> Tensor:
-    """Of each row the entries above -1, filled up to the longest with -2; the rows themselves if that is not shorter."""
+    """Of each row the entries above -1, filled up to the longest with -2; all of ``x`` where that is not shorter."""
     n = x.shape[-1]
     at = (x > -1).view(-1).nonzero().squeeze(-1)
     if at.numel() * 2 > x.numel():

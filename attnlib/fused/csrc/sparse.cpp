@@ -79,7 +79,8 @@ bool any_above(Vec<T> x, Vec<T> limit) {
   return (x > limit).zero_mask() != (1 << Vec<T>::size()) - 1;
 }
 
-// Those of x = f(in) that lie above the limit, in order; `out` may be `in`, or what stands behind it.
+// Those of x = f(in) that lie above the limit, in order, and a vector of -2 behind them, which has no weight: loops over
+// what is kept go by whole vectors. `out` may be `in`.
 template <typename T, typename F>
 int64_t gather(const T* in, int64_t n, T limit, T* out, F f) {
   constexpr int64_t step = Vec<T>::size();
@@ -99,6 +100,7 @@ int64_t gather(const T* in, int64_t n, T limit, T* out, F f) {
     out[kept] = f(in[i]);
     kept += out[kept] > limit;
   }
+  Vec<T>(-2).store(out + kept);
   return kept;
 }
 
@@ -120,23 +122,14 @@ Moments moments(const T* x, int64_t n, T origin) {
   constexpr int64_t step = Vec<T>::size();
   const Vec<T> origins(origin), zero(0);
   Vec<T> first(0), second(0), size(0);
-  int64_t i = 0;
-  for (; i + step <= n; i += step) {
+  for (int64_t i = 0; i < n; i += step) {
     const auto here = Vec<T>::loadu(x + i);
     const auto u = at::vec::maximum(here - origins, zero);
     first = first + u;
     second = at::vec::fmadd(u, u, second);
     size = size + Vec<T>::blendv(zero, Vec<T>(1), here > origins);
   }
-  Moments sum{double(total(first)), double(total(second)), int64_t(total(size))};
-  for (; i < n; ++i) {
-    if (!(x[i] > origin)) continue;
-    const double u = x[i] - origin;
-    sum.first += u;
-    sum.second += u * u;
-    ++sum.size;
-  }
-  return sum;
+  return {double(total(first)), double(total(second)), int64_t(total(size))};
 }
 
 // Drop what lies below a bound of the threshold, where that is worth the pass.
@@ -196,24 +189,14 @@ std::pair<double, double> mass(const T* x, int64_t n, double rho, double power) 
   constexpr int64_t step = Vec<T>::size();
   const T share = std::exp(-rho / power), largest = std::exp(rho);
   Vec<T> first(0), second(0);
-  int64_t i = 0;
-  double one = 0, two = 0;
-  for (; i + step <= n; i += step) {
+  for (int64_t i = 0; i < n; i += step) {
     const auto ratio = Vec<T>::loadu(x + i) * Vec<T>(share);
     const auto p = raised(ratio, largest, T(power));
     const auto inside = ratio > Vec<T>(-1);
     first = first + p;
     second = second + Vec<T>::blendv(Vec<T>(0), p / (Vec<T>(1) + ratio), inside);
   }
-  one = total(first), two = total(second);
-  for (; i < n; ++i) {
-    const T ratio = x[i] * share;
-    if (!(ratio > T(-1))) continue;
-    const T p = raised(ratio, largest, T(power));
-    one += p;
-    two += p / (1 + ratio);
-  }
-  return {one, two};
+  return {double(total(first)), double(total(second))};
 }
 
 // rho for any q: Newton on the norm, halving the bracket where it leaves it.
@@ -343,7 +326,7 @@ at::Tensor forward(const at::Tensor& energies, double alpha, double temperature)
     const auto* in = from.const_data_ptr<scalar_t>();
     auto* out = weights.mutable_data_ptr<scalar_t>();
     at::parallel_for(0, from.numel() / n, grain(n), [&](int64_t first, int64_t last) {
-      std::vector<scalar_t> buffer(n + 1);
+      std::vector<scalar_t> buffer(n + Vec<scalar_t>::size() + 1);
       for (int64_t i = first; i < last; ++i)
         weigh<scalar_t>(in + i * n, n, alpha, temperature, buffer.data(), out + i * n);
     });
