@@ -18,7 +18,7 @@ from .paths import Path
 
 __all__ = ["PATHS"]
 
-# Newton's own overhead, about 0.2 ms a call, is that of sorting so many energies. The last digits are not the sort's.
+# It is quicker from a quarter of this on, but its last digits are not those of the reference, which small calls keep.
 FEWEST = 1 << 16
 LARGEST_ALPHA = 4.0  # beyond it the weights themselves are badly conditioned
 
