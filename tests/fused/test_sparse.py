@@ -49,7 +49,7 @@ def taken(*args, **kwargs):
 # --- the standing tests, on each path ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("name", ["sparsemax", "entmax 1.5", "entmax 1.2"])
 def test_the_standing_tests(path, name):
     distribution, oracle = FAST[name], ORACLES[name]
     assert explain(distribution, torch.zeros(3)).choices[0].path == path
