@@ -20,6 +20,8 @@ from torch import Tensor
 
 from ._checks import Number, as_computed, checked_temperature, fits, may_look
 from ._entmax import entmax15_threshold, root_weights, sparsemax_threshold
+from .fused.paths import first
+from .fused.sparse import PATHS
 
 __all__ = [
     "entmax",
@@ -58,14 +60,18 @@ def softmax(energies: Float[Tensor, "..."], *, temperature: Number = 1.0, dim: i
     """
     if _without_entries(energies, temperature, dim):
         return energies.clone()
+    if not isinstance(temperature, Tensor) and may_look(energies):
+        z = as_computed(energies)
+        if temperature != 1:
+            z = (z - z.detach().amax(dim, keepdim=True)).div_(temperature)
+        weights = torch.softmax(z, dim)
+        # A row of nothing but -inf would be all NaN, its first weight too, and a sum keeps a NaN.
+        if not math.isnan(weights.detach().select(dim, 0).sum().item()):
+            return weights if weights.dtype == energies.dtype else weights.to(energies.dtype)
     if isinstance(temperature, Tensor) or temperature != 1:
         z, empty = _shifted(energies, temperature, dim, lowest=-1000.0)  # exp(-1000) is 0 in every precision
     else:
         z = as_computed(energies)
-        if may_look(z):
-            weights = torch.softmax(z, dim)
-            if not bool(weights.detach().select(dim, 0).isnan().any()):  # as all of a row of nothing but -inf would be
-                return weights.to(energies.dtype)
         empty = z.detach().amax(dim, keepdim=True) == -math.inf
     return torch.softmax(z.masked_fill(empty, 0.0), dim).masked_fill(empty, 0.0).to(energies.dtype)
 
@@ -99,6 +105,9 @@ def sparsemax(energies: Float[Tensor, "..."], *, temperature: Number = 1.0, dim:
     """
     if _without_entries(energies, temperature, dim):
         return energies.clone()
+    weights = first("sparsemax", PATHS, energies, 2.0, temperature, dim)
+    if weights is not None:
+        return weights
     z, empty = _shifted(energies, temperature, dim, lowest=-2.0)  # the threshold is never below -1
     found = sparsemax_threshold(z.detach(), dim)
     support = z > found
@@ -156,6 +165,9 @@ def entmax(
             return sparsemax(energies, temperature=temperature, dim=dim)
     if _without_entries(energies, temperature, dim):
         return energies.clone()
+    weights = first("entmax", PATHS, energies, alpha, temperature, dim)
+    if weights is not None:
+        return weights
     if isinstance(alpha, Tensor) or alpha != 1.5:
         alpha = _alpha_rows(alpha, as_computed(energies), dim)
         z, _ = _shifted(energies, temperature, dim, lowest=-2.0 / (alpha.detach() - 1))
