@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .._rows import wide
 
@@ -70,17 +69,19 @@ class Sequences(NamedTuple):
 
     def of(self, block: Block) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of a block, ``(rows, length, size)``, in the precision of the arithmetic."""
-        where = (block.queries, block.keys, block.keys)
-        return tuple(
-            wide(_flat(part[..., positions, :])[block.rows]) for part, positions in zip(self[:3], where, strict=True)
-        )  # type: ignore[return-value]
+        rows, queries, keys = block
+        return (
+            wide(_flat(self.query[..., queries, :])[rows]),
+            wide(_flat(self.key[..., keys, :])[rows]),
+            wide(_flat(self.value[..., keys, :])[rows]),
+        )
 
 
 class Slices(torch.autograd.Function):
     """The context ``(*batch, query, d_v)`` by a plan."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         query: Tensor,
         key: Tensor,
@@ -98,13 +99,37 @@ class Slices(torch.autograd.Function):
             return _forward(given, plan, form)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """A gradient for what asks for one."""
-        given = Sequences(*ctx.saved_tensors)
-        with torch.autocast(grad.device.type, enabled=False):
-            found = _backward(given, grad, ctx.plan, ctx.form, ctx.needs_input_grad)
+        asked = ctx.needs_input_grad[:4]
+        found = _Gradients.apply(grad, *ctx.saved_tensors, ctx.plan, ctx.form, asked)  # type: ignore[no-untyped-call]
         return (*found, None, None, None)
+
+
+class _Gradients(torch.autograd.Function):
+    """The gradients, which have none: who wants a second derivative is told, and gets no zeros."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        grad: Tensor,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        centre: Tensor,
+        mask: Tensor | None,
+        plan: Plan,
+        form: Form,
+        asked: tuple[bool, ...],
+    ) -> tuple[Tensor | None, ...]:
+        """Of query, key, value and centre, as far as asked for."""
+        with torch.autocast(grad.device.type, enabled=False):
+            return tuple(_backward(Sequences(query, key, value, centre, mask), grad, plan, form, asked))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> Tensor:
+        """No."""
+        raise RuntimeError("local attention without its weights has no second derivative: ask with need_weights=True")
 
 
 def _flat(tensor: Tensor) -> Tensor:
@@ -197,11 +222,11 @@ def _backward(given: Sequences, grad: Tensor, plan: Plan, form: Form, asked: tup
         if to_query is None and to_key is None and to_centre is None:
             continue
         slopes = _weighted(torch.bmm(part, value.mT), near)
-        if to_centre is not None and near.gaussian is not None:
-            _add_to_centre(to_centre, block, shares * slopes * near.slope)
+        if near.gaussian is not None:
+            _add_to_centre(to_centre, block, shares * slopes, near)
         slopes = torch._softmax_backward_data(slopes, shares, -1, shares.dtype)
-        if to_centre is not None and near.gaussian is None:
-            _add_to_centre(to_centre, block, slopes * near.slope)
+        if near.gaussian is None:
+            _add_to_centre(to_centre, block, slopes, near)
         if to_query is not None:
             torch.bmm(slopes, key, out=to_query[block.rows, block.queries]).mul_(form.scale)
         if to_key is not None:
@@ -209,8 +234,11 @@ def _backward(given: Sequences, grad: Tensor, plan: Plan, form: Form, asked: tup
     return [part if part is None else part.to(known.dtype) for part, known in zip(made, given[:4], strict=True)]
 
 
-def _add_to_centre(to_centre: Tensor, block: Block, slopes: Tensor) -> None:
-    found = slopes.sum(-1)
+def _add_to_centre(to_centre: Tensor | None, block: Block, slopes: Tensor, near: Near) -> None:
+    """What the logarithm of the Gaussian hands on to the centre."""
+    if to_centre is None or near.slope is None:
+        return
+    found = (slopes * near.slope).sum(-1)
     if len(to_centre) == 1:
         to_centre[0, block.queries] += found.sum(0)
     else:

@@ -24,8 +24,8 @@ __all__ = ["PATHS", "Windows", "held", "in_runs", "in_slices"]
 
 PAIRS = 2**20  # so many energies are in memory at a time
 ROOM = 2**21  # so many numbers of gathered keys and values, where they are gathered
-WASTE = 2**20  # multiplications in vain that cost as much as a run more
-GATHERED = 2**16  # numbers that are gathered in the time that a run costs, however small it is
+WASTE = 2**22  # multiplications in vain that take as long as what a run costs, however small it is
+GATHERED = 64  # multiplications that take as long as one number that is gathered
 
 
 class Windows(NamedTuple):
@@ -65,7 +65,7 @@ def in_slices(asked: Windows) -> Tensor | str:
         return "where the windows are may not steer the program here"
     if query.shape[-1] != asked.key.shape[-1] or 0 in (*asked.batch, *query.shape[-2:], *asked.value.shape[-2:]):
         return "there is nothing to multiply"
-    if any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
+    if any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):  # type: ignore[no-untyped-call]
         return "derivatives are taken forwards"
     centre = held(asked.centre, asked.half_width, asked.key.shape[-2], asked.query.dtype)
     if asked.gaussian and centre.dtype != wide(query).dtype:
@@ -111,7 +111,7 @@ def _as_dot(score: Score, query: Tensor) -> tuple[Tensor, float] | None:
     given: dict[str, Any] = {}
     if isinstance(score, functools.partial) and score.func in (general, biased_general) and not score.args:
         given = score.keywords
-    elif type(score) in (General, BiasedGeneral) and not (score._forward_hooks or score._forward_pre_hooks):
+    elif isinstance(score, (General, BiasedGeneral)) and _is_plain(score):
         given = dict(score.named_parameters())
     weight, bias = given.get("weight"), given.get("bias")
     if not isinstance(weight, Tensor) or len(given) != 1 + (bias is not None) or weight.ndim != 2:
@@ -121,6 +121,12 @@ def _as_dot(score: Score, query: Tensor) -> tuple[Tensor, float] | None:
         return None
     projected = times(query, weight)
     return projected if bias is None else projected + wide(bias), 1.0
+
+
+def _is_plain(score: General | BiasedGeneral) -> bool:
+    """Whether it does what its class does, and nothing besides."""
+    own = type(score).forward in (General.forward, BiasedGeneral.forward)
+    return own and not (score._forward_hooks or score._forward_pre_hooks)
 
 
 def _ordered(asked: Windows, scale: float) -> Tensor | str:
@@ -155,12 +161,12 @@ def _planned(centre: Tensor, asked: Windows, d_v: int) -> Plan | str:
     first = ((floor if asked.rounded else centre.ceil()).long() - half_width).clamp(0, n_key)
     last = (floor.long() + half_width).clamp(-1, n_key - 1)
     size, rows = asked.key.shape[-1] + d_v, math.prod(asked.batch)
-    gathered = rows * n_query * (2 * half_width + 1) * size
-    most = 16 + gathered // GATHERED
+    most = 16 * WASTE + GATHERED * rows * n_query * (2 * half_width + 1) * size
     blocks: list[Block] = []
     for block in _blocks(first.tolist(), last.tolist(), rows, 2 * half_width + 1, size):
         blocks.append(block)
-        if len(blocks) > most:
+        most -= WASTE + size * math.prod(where.stop - where.start for where in block)
+        if most < 0:
             return "the windows are too far apart to be taken together"
     return Plan(torch.stack([first, last]), blocks, bool((first <= last).all()))
 
@@ -168,7 +174,7 @@ def _planned(centre: Tensor, asked: Windows, d_v: int) -> Plan | str:
 def _blocks(first: list[list[int]], last: list[list[int]], rows: int, width: int, size: int) -> Iterator[Block]:
     """Cut rows and queries until no block is too large, or sees too many keys in vain."""
     shared, n_query = len(first) == 1, len(first[0])
-    step = min(128, max(32, 1 << (width // 4).bit_length()))
+    step = 1 << min(8, max(5, round(math.log2(WASTE / ((rows if shared else 1) * size)) / 2)))
     open_ = [(0, rows, a, min(a + step, n_query)) for a in range(0, n_query, step)][::-1]
     while open_:
         low, high, a, b = open_.pop()
@@ -179,7 +185,7 @@ def _blocks(first: list[list[int]], last: list[list[int]], rows: int, width: int
         alone = max(last[row][b - 1] - first[row][a] + 1 for row in own)
         vain = (b - a) * (right - left - width) * size
         is_large = (high - low) * (b - a) * (right - left) > PAIRS
-        if high - low > 1 and (is_large or (vain > WASTE / 4 and right - left > 2 * alone)):
+        if high - low > 1 and (is_large or (vain > WASTE and right - left > 2 * alone)):
             middle = (low + high) // 2
             open_ += [(middle, high, a, b), (low, middle, a, b)]
         elif b - a > 1 and (is_large or (vain > WASTE and right - left > 2 * width)):

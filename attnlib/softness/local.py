@@ -346,6 +346,8 @@ def _check_centre(centre: Tensor, batch: tuple[int, ...], n_query: int) -> tuple
         raise TypeError(f"centre must be of numbers, got dtype {centre.dtype}")
     if centre.ndim < 1 or centre.shape[-1] != n_query:
         raise ValueError(f"centre must have shape (*batch, query={n_query}), got shape {tuple(centre.shape)}")
+    if centre.shape[:-1] in ((), batch):  # torch's function takes as long as a small attention
+        return batch
     try:
         return tuple(torch.broadcast_shapes(centre.shape[:-1], batch))  # type: ignore[no-untyped-call]
     except RuntimeError:
