@@ -91,6 +91,10 @@ def window(
     ``left=3`` shows the query's own key and the two before it, ``right=1`` nothing after it; ``left + right - 1`` keys
     are visible in all, fewer at the ends. ``right=1`` makes a causal window.
 
+    The mask has a place for each pair. :func:`attnlib.softness.local.local` with ``need_weights=False`` and
+    ``gaussian=False`` sees the same keys without one: for a window ``w`` keys long that ends with the query's own, with
+    ``centre=torch.arange(n_query) - (w - 1) / 2`` and ``half_width=w // 2``.
+
     Args:
         n_query: number of queries.
         n_key: number of keys; as many as queries unless given.

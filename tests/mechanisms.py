@@ -207,7 +207,7 @@ MECHANISMS = {
     ),
 }
 # What has a path without weights.
-WITHOUT_WEIGHTS = [name for name in MECHANISMS if not name.startswith(("local", "pool", "hops"))]
+WITHOUT_WEIGHTS = [name for name in MECHANISMS if not name.startswith(("pool", "hops"))]
 COVERED = {
     adaptive_span,
     attend,

@@ -16,6 +16,8 @@ from .._rows import as_autocast, bad_rows, burst_rows, nan_where, product, times
 from .._work import Score, energies_of
 from ..attention import Attention
 from ..distributions import softmax
+from ..fused.paths import first, refuse
+from ..fused.windows import PATHS, Windows, held
 from ..scores import scaled_dot
 
 __all__ = [
@@ -40,6 +42,7 @@ def local(
     renormalise: bool = False,
     rounded: bool = False,
     mask: Bool[Tensor, "*#mask"] | None = None,
+    need_weights: bool = True,
 ) -> Attention:
     r"""Attend to the keys at most ``D`` places from a centre ``p``, the nearer the more.
 
@@ -66,6 +69,9 @@ def local(
         rounded: take the ``2 D + 1`` keys around :math:`\lfloor p \rfloor` for the window, as the authors' code does.
         mask: boolean, True = may attend, broadcastable to ``(*batch, query, key)``; for sequences of different length
             :func:`attnlib.masks.key_mask`.
+        need_weights: without the weights nothing is gathered where the score is a product of query and key and the
+            windows overlap, and memory is that of the context; the context is the same. There is no second derivative
+            then.
 
     Returns:
         Context ``(*batch, query, d_v)``; weights and energies ``(*batch, query, 2 D + 1)``, one column a place of the
@@ -90,15 +96,30 @@ def local(
     n_query, n_key = query.shape[-2], key.shape[-2]
     if mask is not None:
         check_mask(mask, (*batch, n_query, n_key))
+        mask = mask if mask.ndim > 1 else mask.reshape(1, -1)
     shared = value is key
     query, key, value = as_autocast(query, key, value)
+    value = key if shared else value
     _check_half_width(half_width, least=1 if gaussian else 0)
     batch = _check_centre(centre, batch, n_query)
+    form = (half_width, score, gaussian, renormalise, rounded)
+    asked = Windows(query, key, value, batch, centre, *form, mask, lambda part: _reference(part).context)
+    if need_weights:
+        refuse("local", PATHS, "the weights are asked for")
+        return _reference(asked)
+    context = first("local", PATHS, asked)
+    return Attention(_reference(asked).context if context is None else context, None, None)
+
+
+def _reference(asked: Windows) -> Attention:
+    """The windows of the keys gathered, and the equation."""
+    query, key, value, batch, centre, half_width, score, gaussian, renormalise, rounded, mask, _ = asked
+    n_query, n_key = query.shape[-2], key.shape[-2]
     lost = centre.isnan().unsqueeze(-1)
     if mask is not None:
         mask = mask.expand(*batch, n_query, n_key)
         lost = lost & mask.any(-1, keepdim=True)
-    centre = _held(centre, half_width, n_key, query.dtype).expand(*batch, n_query)
+    centre = held(centre, half_width, n_key, query.dtype).expand(*batch, n_query)
     positions = window_positions(centre, half_width)
     distance = positions - centre.unsqueeze(-1)
     visible = (positions >= 0) & (positions < n_key)
@@ -112,7 +133,7 @@ def local(
     bad_query, bad_key, bad_value = bad_rows(query), bad_rows(key), bad_rows(value)
     shown = visible.unsqueeze(-1)
     keys = without(~shown, _gathered(without(bad_key, key), places, batch))
-    values = keys if shared else without(~shown, _gathered(without(bad_value, value), places, batch))
+    values = keys if value is key else without(~shown, _gathered(without(bad_value, value), places, batch))
     sees_nothing = ~visible.any(-1, keepdim=True)
     energies = energies_of(score, without(bad_query | sees_nothing, query).unsqueeze(-2), keys).squeeze(-2)
     energies = torch.where(visible, energies, -torch.inf)
@@ -188,8 +209,8 @@ def full_weights(
     width = weights.shape[-1]
     if width % 2 == 0:
         raise ValueError(f"weights must have 2 D + 1 columns, an odd number, but have {width}")
-    held = _held(centre, width // 2, n_key).expand(weights.shape[:-1])
-    places = window_positions(held, width // 2) + width  # room on both sides for what lies outside
+    near = held(centre, width // 2, n_key).expand(weights.shape[:-1])
+    places = window_positions(near, width // 2) + width  # room on both sides for what lies outside
     full = weights.new_zeros((*weights.shape[:-1], n_key + 3 * width))
     return full.scatter(-1, places, weights)[..., width : width + n_key]
 
@@ -300,15 +321,6 @@ class PredictedCentre(nn.Module):
         return predicted_centres(query, lengths=lengths, weight=self.weight, vector=self.vector, to_last=self.to_last)
 
 
-def _held(centre: Tensor, half_width: int, n_key: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The centre as a number that fits an integer: NaN as 0; nearer, where the window is empty all the same.
-
-    Whole numbers take the precision of the rest; it is single at least, and that of the centre if this is higher.
-    """
-    centre = centre.to(torch.promote_types(torch.promote_types(centre.dtype, dtype), torch.float32))
-    return torch.where(centre.isnan(), 0.0, centre).clamp(-half_width - 1, n_key + half_width)
-
-
 def _gathered(vectors: Tensor, places: Tensor, batch: tuple[int, ...]) -> Tensor:
     """The vectors at the places: ``(*batch, query, window, size)``. By whole rows, which is what memory is quick at."""
     if vectors.shape[-2] == 0:  # nothing is visible then, but a place has to point at something
@@ -334,6 +346,8 @@ def _check_centre(centre: Tensor, batch: tuple[int, ...], n_query: int) -> tuple
         raise TypeError(f"centre must be of numbers, got dtype {centre.dtype}")
     if centre.ndim < 1 or centre.shape[-1] != n_query:
         raise ValueError(f"centre must have shape (*batch, query={n_query}), got shape {tuple(centre.shape)}")
+    if centre.shape[:-1] in ((), batch):  # torch's function takes as long as a small attention
+        return batch
     try:
         return tuple(torch.broadcast_shapes(centre.shape[:-1], batch))  # type: ignore[no-untyped-call]
     except RuntimeError:
