@@ -37,7 +37,7 @@ WIDEST = 256  # a tile of contexts stays in registers
 REACH = 20.0
 # The exponential form rounds each hidden unit near 1, however small it is: that much of the vector's sum of sizes.
 STEEP = 64.0
-SHARE = 2  # so many times the numbers of the arguments are in memory at a time as pairs
+SHARE = 1  # so many pairs for each number of the arguments are in memory at a time
 
 
 class Layer(NamedTuple):
@@ -249,8 +249,8 @@ def attention_backward(
             of_value += times(weights.mT, of_context)
             slopes = times(of_context, value.mT)
             # A hidden value may be so large that its product with a gradient overflows: no weight, no slope.
-            slopes = torch.where(weights == 0, 0.0, slopes)
-            slopes = weights * (slopes - (weights * slopes).sum(-1, keepdim=True))
+            slopes.masked_fill_(weights == 0, 0.0)
+            slopes.sub_((weights * slopes).sum(-1, keepdim=True)).mul_(weights)
             of_vector += _spread(slopes, forms, vector, gradients, run, is_causal=is_causal)
     return gradients[0], gradients[1], of_value.to(value.dtype), of_vector
 
