@@ -13,12 +13,17 @@ from ._work import Distribution, Scale, Score, Work, energies_of, is_masked, len
 from .distributions import softmax
 from .fused.additive import additive_context
 from .fused.paths import first, refuse
+from .fused.triton_additive import triton_context
 from .scores import dot, scaled_dot
 
 __all__ = ["Attend", "Attention", "attend"]
 
 # Without the weights: by name, the fastest first. Each gives the context of the work, or says why it cannot.
-PATHS = {"kernel of torch": kernel_context, "additive without pairs": additive_context}
+PATHS = {
+    "kernel of torch": kernel_context,
+    "additive in Triton": triton_context,
+    "additive without pairs": additive_context,
+}
 
 
 class Attention(NamedTuple):
