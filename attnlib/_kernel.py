@@ -25,7 +25,7 @@ def kernel_context(work: Work, score: Score, distribution: Distribution) -> Tens
         return "the score is not a dot product"
     if distribution is not softmax:
         return "the distribution is not softmax"
-    if work.query.shape[-1] != work.key.shape[-1] or not (all(lengths(work)) and work.query.shape[-1]):
+    if not (work.query.shape[-1] == work.key.shape[-1] and all(work.query.shape[-2:]) and work.key.shape[-2]):
         return "there is nothing to multiply"
     if isinstance(work.scale, Tensor) and work.query.dtype in HALF:
         return "the product of a learned scale with the query would be rounded"
