@@ -25,14 +25,14 @@ def wide(tensor: Tensor) -> Tensor:
 
 def as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Under autocast the tensors in its precision, as torch's kernel takes them; else as they are."""
-    if not _is_autocast(tensors[0]):
+    if not is_autocast(tensors[0]):
         return tensors
     kind = tensors[0].device.type
     dtype = torch.get_autocast_dtype(kind)
     return tuple(tensor if tensor.dtype == torch.float64 else tensor.to(dtype) for tensor in tensors)
 
 
-def _is_autocast(tensor: Tensor) -> bool:
+def is_autocast(tensor: Tensor) -> bool:
     """Whether arithmetic with the tensor is subject to autocast."""
     if tensor.is_cpu:
         return torch.is_autocast_enabled("cpu")
@@ -42,7 +42,7 @@ def _is_autocast(tensor: Tensor) -> bool:
 
 def times(left: Tensor, right: Tensor) -> Tensor:
     """``left @ right`` in single precision at least, under autocast too."""
-    if _is_autocast(left):
+    if is_autocast(left):
         with torch.autocast(left.device.type, enabled=False):
             return wide(left) @ wide(right)
     return wide(left) @ wide(right)
@@ -102,12 +102,7 @@ def is_ordinary(*tensors: Tensor, scale: float | Tensor | None = None) -> bool:
         tensors = (*tensors, scale)
     elif scale is not None and abs(scale) >= ORDINARY:
         return False
-    if not may_look(*tensors):
-        return False
-    for tensor in tensors:  # not a generator: this is called before each small attention
-        if not magnitude(tensor) < ORDINARY:
-            return False
-    return True
+    return may_look(*tensors) and all(magnitude(tensor) < ORDINARY for tensor in tensors)
 
 
 def magnitude(tensor: Tensor) -> float:

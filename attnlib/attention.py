@@ -12,12 +12,13 @@ from ._rows import bad_rows, burst_rows, is_burst, is_ordinary, nan_where, sees_
 from ._work import Distribution, Scale, Score, Work, energies_of, is_masked, lengths, prepared, visible_pairs
 from .distributions import softmax
 from .fused.paths import first, refuse
+from .fused.similar import similar_context
 from .scores import dot, scaled_dot
 
 __all__ = ["Attend", "Attention", "attend"]
 
 # Without the weights: by name, the fastest first. Each gives the context of the work, or says why it cannot.
-PATHS = {"kernel of torch": kernel_context}
+PATHS = {"kernel of torch": kernel_context, "kernel of torch, on other vectors": similar_context}
 
 
 class Attention(NamedTuple):
