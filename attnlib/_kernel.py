@@ -118,9 +118,10 @@ def _attn_mask(work: Work, visible: Tensor, sees_nothing: Tensor | None = None) 
 
 
 def _sdpa(work: Work, *, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-    """The kernel wants equal leading dimensions, and is fast with two of them only."""
+    """The kernel wants equal leading dimensions, is fast with two of them only, and with features side by side."""
     batch = work.batch
     tensors = [t if t.shape[:-2] == batch else t.expand(*batch, *t.shape[-2:]) for t in work[:3]]
+    tensors = [tensor if tensor.stride(-1) == 1 else tensor.contiguous() for tensor in tensors]
     if len(batch) > 2:
         tensors = [tensor.flatten(0, len(batch) - 2) for tensor in tensors]
         attn_mask = _two_leading(attn_mask, batch)

@@ -10,6 +10,7 @@ from checks import BATCH, D_K, D_Q, D_V, KEY, QUERY, mask_with_empty_row, randn,
 from mechanisms import parameters
 
 from attnlib import attend, explain, scores
+from attnlib.frontiers.kernels import kernel_smoother, log_exponential_kernel, log_rbf_kernel
 from attnlib.fused import reference_only, similar
 
 PATH = "kernel of torch, on other vectors"
@@ -100,6 +101,15 @@ def test_queries_and_keys_of_two_sizes_and_grouped_heads():
     run = functools.partial(attend, score=score, enable_gqa=True, is_causal=True, need_weights=False)
     assert explain(run, *parts).choices[0].path == PATH
     for got, wanted in zip(*both(run, parts, score), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("kernel", [log_rbf_kernel, log_exponential_kernel])
+def test_the_smoother_takes_it_too(kernel):
+    score = functools.partial(kernel, query_weight=randn(5, D_K))
+    run = functools.partial(kernel_smoother, log_kernel=score, is_causal=True, need_weights=False)
+    assert explain(run, *parts_of()).choices[0].path == PATH
+    for got, wanted in zip(*both(run, parts_of(), score), strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-11)
 
 
