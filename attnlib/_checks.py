@@ -22,8 +22,10 @@ def may_look(*tensors: Tensor) -> bool:
     """
     if is_traced():
         return False
-    plain = all(type(tensor) in (Tensor, nn.Parameter) and tensor.device.type == "cpu" for tensor in tensors)
-    return plain and not torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
+    for tensor in tensors:
+        if not tensor.is_cpu or type(tensor) not in (Tensor, nn.Parameter):
+            return False
+    return not torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
 
 
 def as_computed(tensor: Tensor, name: str = "energies") -> Tensor:
@@ -84,6 +86,8 @@ def check_parameter(name: str, parameter: Tensor, **sizes: int) -> None:
 
 def check_vectors(query: Tensor, key: Tensor, value: Tensor) -> tuple[int, ...]:
     """Check the three that every attention takes; return their leading dimensions, broadcast."""
+    if _are_alike(query, key, value):
+        return tuple(query.shape[:-2])
     named = {"query": query, "key": key, "value": value}
     for name, tensor in named.items():
         check_tensor(name, tensor)
@@ -103,6 +107,20 @@ def check_vectors(query: Tensor, key: Tensor, value: Tensor) -> tuple[int, ...]:
     except RuntimeError:
         shapes = ", ".join(f"{name} {tuple(tensor.shape[:-2])}" for name, tensor in named.items())
         raise ValueError(f"leading dimensions must broadcast, got {shapes}") from None
+
+
+def _are_alike(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    """Whether no closer look is needed, as in most calls: the checks cost as much as a small attention."""
+    if not (type(query) is type(key) is type(value) is Tensor):
+        return False
+    if not (query.dtype == key.dtype == value.dtype and query.ndim == key.ndim == value.ndim > 1):
+        return False
+    if query.is_nested or key.is_nested or value.is_nested or not query.is_floating_point():
+        return False
+    shape, key_shape, value_shape = query.shape, key.shape, value.shape
+    if key_shape != value_shape and key_shape[:-1] != value_shape[:-1]:
+        return False
+    return shape == key_shape or shape[:-2] == key_shape[:-2]
 
 
 def check_mask(mask: Tensor, shape: tuple[int, ...]) -> None:
@@ -132,9 +150,13 @@ def check_bias(bias: Tensor, query: Tensor, shape: tuple[int, ...]) -> None:
 
 
 def _check_spread(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    sizes = zip(reversed(tensor.shape), reversed(shape), strict=False)
-    if tensor.ndim <= len(shape) and all(size in (1, wanted) for size, wanted in sizes):
-        return
+    sizes = tuple(tensor.shape)
+    if len(sizes) <= len(shape):
+        for size, wanted in zip(reversed(sizes), reversed(shape), strict=False):
+            if size not in (1, wanted):
+                break
+        else:
+            return
     hint = ""
     if len(shape) > 2 and tuple(tensor.shape) == (shape[0], shape[-1]):
         ones = ", ".join(["None"] * (len(shape) - 2))

@@ -25,7 +25,7 @@ def kernel_context(work: Work, score: Score, distribution: Distribution) -> Tens
         return "the score is not a dot product"
     if distribution is not softmax:
         return "the distribution is not softmax"
-    if work.query.shape[-1] != work.key.shape[-1] or not (all(lengths(work)) and work.query.shape[-1]):
+    if not (work.query.shape[-1] == work.key.shape[-1] and all(work.query.shape[-2:]) and work.key.shape[-2]):
         return "there is nothing to multiply"
     if isinstance(work.scale, Tensor) and work.query.dtype in HALF:
         return "the product of a learned scale with the query would be rounded"
@@ -118,9 +118,10 @@ def _attn_mask(work: Work, visible: Tensor, sees_nothing: Tensor | None = None) 
 
 
 def _sdpa(work: Work, *, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-    """The kernel wants equal leading dimensions, and is fast with two of them only."""
+    """The kernel wants equal leading dimensions, is fast with two of them only, and with features side by side."""
     batch = work.batch
     tensors = [t if t.shape[:-2] == batch else t.expand(*batch, *t.shape[-2:]) for t in work[:3]]
+    tensors = [tensor if tensor.stride(-1) == 1 else tensor.contiguous() for tensor in tensors]
     if len(batch) > 2:
         tensors = [tensor.flatten(0, len(batch) - 2) for tensor in tensors]
         attn_mask = _two_leading(attn_mask, batch)

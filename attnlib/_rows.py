@@ -25,18 +25,25 @@ def wide(tensor: Tensor) -> Tensor:
 
 def as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Under autocast the tensors in its precision, as torch's kernel takes them; else as they are."""
-    kind = tensors[0].device.type
-    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+    if not is_autocast(tensors[0]):
         return tensors
+    kind = tensors[0].device.type
     dtype = torch.get_autocast_dtype(kind)
     return tuple(tensor if tensor.dtype == torch.float64 else tensor.to(dtype) for tensor in tensors)
 
 
+def is_autocast(tensor: Tensor) -> bool:
+    """Whether arithmetic with the tensor is subject to autocast."""
+    if tensor.is_cpu:
+        return torch.is_autocast_enabled("cpu")
+    kind = tensor.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+
+
 def times(left: Tensor, right: Tensor) -> Tensor:
     """``left @ right`` in single precision at least, under autocast too."""
-    kind = left.device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
-        with torch.autocast(kind, enabled=False):
+    if is_autocast(left):
+        with torch.autocast(left.device.type, enabled=False):
             return wide(left) @ wide(right)
     return wide(left) @ wide(right)
 
@@ -100,7 +107,13 @@ def is_ordinary(*tensors: Tensor, scale: float | Tensor | None = None) -> bool:
 
 def magnitude(tensor: Tensor) -> float:
     """The length of all numbers together, which none exceeds; NaN where one is NaN. Where one may look."""
-    return float(torch.linalg.vector_norm(wide(tensor.detach())).item())
+    fixed = tensor.detach() if tensor.requires_grad else tensor
+    # For many numbers it takes two thirds of the time; for few it slows the kernel that comes next.
+    if fixed.numel() > 2**16 and fixed.dtype == torch.float32 and fixed.is_contiguous():
+        flat = fixed.view(-1)
+        return math.sqrt(torch.dot(flat, flat).item())
+    length = torch.linalg.vector_norm(fixed, dtype=torch.float32 if fixed.dtype in HALF else None)
+    return float(length.item())
 
 
 def bad_rows(vectors: Tensor, limit: float = torch.inf) -> Tensor:

@@ -44,6 +44,8 @@ def is_masked(work: Work) -> bool:
 def visible_pairs(work: Work) -> Tensor:
     """Which pairs count, not expanded over the queries: ``(..., 1, key)`` for padding."""
     n_query, n_key = lengths(work)
+    if work.mask is not None and work.bias is None and not work.is_causal and work.mask.shape[-1] == n_key:
+        return work.mask
     parts = [] if work.mask is None else [work.mask]
     if work.bias is not None:
         parts.append(work.bias != -torch.inf)
@@ -77,7 +79,8 @@ def prepared(
     if scale is not None:
         _check_scale(scale, shape)
     query, key, value = as_autocast(query, key, value)
-    mask, bias = _two_axes(mask), _two_axes(bias)
+    if mask is not None or bias is not None:
+        mask, bias = _two_axes(mask), _two_axes(bias)
     if enable_gqa:
         groups = key.shape[-3]
         query = query.unflatten(-3, (groups, -1))  # type: ignore[no-untyped-call]
@@ -136,6 +139,6 @@ def energies_of(score: Callable[[Tensor, Tensor], Tensor], query: Tensor, key: T
     else:
         energies = wide(score(query, key))
     expected = (*batch_of(query, key), query.shape[-2], key.shape[-2])
-    if tuple(energies.shape) != expected:
+    if energies.shape != expected:
         raise ValueError(f"score must return energies of shape {expected}, got {tuple(energies.shape)}")
     return energies

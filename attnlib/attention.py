@@ -13,6 +13,7 @@ from ._work import Distribution, Scale, Score, Work, energies_of, is_masked, len
 from .distributions import softmax
 from .fused.additive import additive_context
 from .fused.paths import first, refuse
+from .fused.similar import similar_context
 from .fused.triton_additive import triton_context
 from .scores import dot, scaled_dot
 
@@ -21,6 +22,7 @@ __all__ = ["Attend", "Attention", "attend"]
 # Without the weights: by name, the fastest first. Each gives the context of the work, or says why it cannot.
 PATHS = {
     "kernel of torch": kernel_context,
+    "kernel of torch, on other vectors": similar_context,
     "additive in Triton": triton_context,
     "additive without pairs": additive_context,
 }
@@ -216,7 +218,7 @@ def _reference(work: Work, score: Score, distribution: Distribution) -> tuple[Te
     if not is_masked(work):
         energies = _scaled(score, energies_of(score, query, key, work.scale), work.scale)
         weights = _weights(distribution, energies, work.dropout)
-        return energies, weights.to(value.dtype), times(weights, value).to(value.dtype)
+        return energies, _as(value, weights), _as(value, times(weights, value))
     visible, is_dot = visible_pairs(work), score in (dot, scaled_dot)
     if not is_dot:  # a score of which nobody knows what it does shall not see what nobody sees
         query = without(~visible.any(-1, keepdim=True), query)
@@ -225,7 +227,7 @@ def _reference(work: Work, score: Score, distribution: Distribution) -> tuple[Te
         energies = _seen(work, score, energies_of(score, query, key, work.scale), visible)
         if (is_dot and work.bias is None) or not is_burst(energies):
             weights = _weights(distribution, energies, work.dropout)
-            return energies, weights.to(value.dtype), times(weights, value).to(value.dtype)
+            return energies, _as(value, weights), _as(value, times(weights, value))
     bad_query, bad_key, bad_value = (bad_rows(part) for part in (query, key, value))
     energies = energies_of(score, without(bad_query, query), without(bad_key, key), work.scale)
     energies = _seen(work, score, energies, visible)
@@ -238,7 +240,12 @@ def _reference(work: Work, score: Score, distribution: Distribution) -> tuple[Te
     # NaN goes in after the arithmetic, as a constant: a lost row must not spoil the gradients of the others.
     context = context + nan_where(lost | sees_any(visible, bad_value), context.dtype)
     weights = weights + nan_where(lost, weights.dtype)
-    return energies, weights.to(value.dtype), context.to(value.dtype)
+    return energies, _as(value, weights), _as(value, context)
+
+
+def _as(value: Tensor, part: Tensor) -> Tensor:
+    """In the precision of the values; to ask torch costs more than to look."""
+    return part if part.dtype == value.dtype else part.to(value.dtype)
 
 
 def _scaled(score: Score, energies: Tensor, scale: Scale) -> Tensor:

@@ -117,8 +117,8 @@ def test_kernel_is_taken_only_where_it_is_the_same_function(monkeypatch):
     fused(query, key, value, score=scores.dot, distribution=softmax, mask=some_mask(), is_causal=True)
     assert len(calls) == 2
     attend(query, key, value)
-    fused(query, key, value, score=scores.similarity)
-    fused(query, key, value, score=functools.partial(scores.scaled_dot, scale=2.0))
+    fused(query, key, value, score=lambda query, key: query @ key.mT)
+    fused(query, key, value, score=SCORES_ON_EQUAL_SIZES["additive"])
     fused(query, key, value, distribution=functools.partial(softmax, temperature=2.0))
     assert len(calls) == 2
 

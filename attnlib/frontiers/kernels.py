@@ -16,6 +16,7 @@ from torch import Tensor
 from .._checks import as_computed, check_parameter, check_same_size
 from .._rows import activated, product
 from ..attention import Attention, attend
+from ..fused.similar import FORMS
 from ..scores import gaussian, scaled_dot
 
 __all__ = [
@@ -291,3 +292,24 @@ def _mapped(
         key = product(key, key_weight)
     check_same_size(query, key)
     return query, key
+
+
+def _exponential_form(
+    query: Tensor, key: Tensor, *, query_weight: Tensor | None = None, key_weight: Tensor | None = None
+) -> tuple[Tensor, Tensor] | str:
+    return FORMS[scaled_dot](*_mapped(query, key, query_weight, key_weight))
+
+
+def _rbf_form(
+    query: Tensor,
+    key: Tensor,
+    *,
+    width: float = 1.0,
+    query_weight: Tensor | None = None,
+    key_weight: Tensor | None = None,
+) -> tuple[Tensor, Tensor] | str:
+    return FORMS[gaussian](*_mapped(query, key, query_weight, key_weight), width=width)
+
+
+# Without the weights these two go through torch's kernel, as the scores that they call do.
+FORMS[log_exponential_kernel], FORMS[log_rbf_kernel] = _exponential_form, _rbf_form

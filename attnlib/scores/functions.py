@@ -68,7 +68,7 @@ def similarity(
     tensor([[1., 0., 0.]])
     """
     check_same_size(query, key)
-    return product(_unit(query, eps), _unit(key, eps))
+    return product(unit(query, eps), unit(key, eps))
 
 
 def dot(
@@ -566,7 +566,7 @@ def _either(bad: Tensor | None, vectors: Tensor) -> Tensor:
     return torch.zeros_like(vectors[..., :1], dtype=torch.bool) if bad is None else bad
 
 
-def _unit(vectors: Tensor, eps: float) -> Tensor:
+def unit(vectors: Tensor, eps: float) -> Tensor:
     """Vectors of length one; those not longer than ``eps`` become zero, and so does their gradient."""
     vectors = wide(vectors)
     if vectors.shape[-1]:  # the squares of very large components overflow: make the largest 1
