@@ -30,8 +30,8 @@ __all__ = ["FORMS", "similar_context"]
 
 # Query and key of a score as two others whose inner products are its energies, or why not.
 Form = Callable[..., tuple[Tensor, Tensor] | str]
-# Products up to here lose no more of a float32 energy than the sum of squares does: about 1e-5 at worst.
-LONGEST = 512.0
+# Products up to here lose less than 1e-5 of a float32 energy.
+LONGEST = 128.0
 WIDTH = 16  # the kernel is fast where sizes are multiples of it
 
 
