@@ -10,7 +10,7 @@ further columns of the vectors take off the energies inside of their product, wi
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -198,7 +198,7 @@ def _inverted(energies: Tensor, uniforms: Tensor, block: int) -> tuple[Tensor, T
         found = torch.ops.attnlib.pick_keys(energies.flatten(0, -2), uniforms.flatten(0, -2), block)
         return tuple(part.view(*uniforms.shape[:-1], -1) for part in found)
     weights = energies.exp_()
-    sums = weights.unflatten(-1, (-1, block)).sum(-1)
+    sums = weights.view(*weights.shape[:-1], -1, block).sum(-1)
     reached = sums.cumsum(-1, dtype=torch.float64)
     total = reached[..., -1:]
     goal = (uniforms.clamp(max=BELOW_ONE) * total).contiguous()
@@ -269,14 +269,14 @@ def _(
     return torch.empty_like(query), torch.empty_like(key)
 
 
-def _keep(ctx, inputs, output) -> None:
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     query, key, _, ctx.mask, ctx.owner, ctx.is_causal = inputs
     position, _, log_sum = output
     ctx.mark_non_differentiable(position, log_sum)
     ctx.save_for_backward(query, key, position, log_sum)
 
 
-def _gradient(ctx, _position, upstream, _log_sum):
+def _gradient(ctx: Any, _position: Tensor, upstream: Tensor, _log_sum: Tensor) -> tuple[Tensor | None, ...]:
     query, key, position, log_sum = ctx.saved_tensors
     given = (upstream, query, key, position, log_sum, ctx.mask, ctx.owner, ctx.is_causal)
     return *torch.ops.attnlib.draw_keys_backward(*given), None, None, None, None

@@ -4,12 +4,13 @@ The weights of all pairs are needed for nothing but the draw. So they are comput
 again going backwards: memory grows with the number of queries and keys, not with their product.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from .._rows import wide
 from .._work import Work, prepared
 from ..attention import attend
 from ..fused.drawn import drawn_in_runs
@@ -99,9 +100,9 @@ def attend_sampled(
 
 def _reference(work: Work, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """The same through the weights of all pairs."""
-    seen = {"mask": work.mask, "scale": work.scale, "is_causal": work.is_causal}
-    weights = attend(work.query, work.key, work.key, **seen).weights
-    weights = weights.expand(*work.batch, *weights.shape[-2:]).float() if weights.dtype != torch.float64 else weights
+    found = attend(work.query, work.key, mask=work.mask, scale=work.scale, is_causal=work.is_causal)
+    weights = wide(cast(Tensor, found.weights))
+    weights = weights.expand(*work.batch, *weights.shape[-2:])
     if weights.shape[-1] == 0:
         return torch.full_like(uniforms, -1, dtype=torch.int64), torch.zeros_like(uniforms)
     reached = weights.detach().cumsum(-1, dtype=torch.float64)

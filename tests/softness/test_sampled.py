@@ -58,7 +58,7 @@ def weights_loop(query, key, visible, scale):
 
 
 def slope_loop(query, key, visible, scale, positions, upstream):
-    """Of ``sum_i upstream_i log alpha_{i, m_i}``, by query and key: the derivative by an energy is ``[j = m] - alpha``."""
+    """Of ``sum_i upstream_i log alpha_{i, m_i}``, by query and key; by an energy it is ``[j = m] - alpha``."""
     weights = weights_loop(query, key, visible, scale)
     to_query = [[0.0] * len(query[0]) for _ in query]
     to_key = [[0.0] * len(key[0]) for _ in key]
