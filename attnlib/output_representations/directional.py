@@ -12,10 +12,14 @@ from torch import Tensor, nn
 
 from .._checks import check_parameter
 from .._rows import product
+from ..fused.paths import first, refuse
+from ..fused.per_feature import features_in_runs
 from .chunked import Direction, attend_in_blocks, attend_pairs, direction_mask
 from .multidimensional import PerFeature, SourceToToken, shown
 
 __all__ = ["DiSAN", "Directional", "DirectionalAttention", "Encoding", "directional", "fuse"]
+
+PATHS = {"in runs of queries": features_in_runs}
 
 
 class Directional(NamedTuple):
@@ -64,7 +68,7 @@ def directional(
         limit: :math:`c`.
         need_weights: without them memory grows with ``time`` and not with its square; values and gradients are the
             same.
-        block: of the path without weights, how many queries at a time.
+        block: of the reference without weights, how many queries at a time, at least 1.
 
     Returns:
         Context :math:`s` ``(*batch, time, d)``, weights and energies ``(*batch, time, time, d)``. The first token
@@ -89,8 +93,11 @@ def directional(
     asks = product(clean, query_weight)
     asks, offers = asks if bias is None else asks + bias, product(clean, key_weight)
     if not need_weights:
-        context = attend_in_blocks(asks, offers, clean, direction=direction, mask=mask, limit=limit, block=block)
+        context = first("directional", PATHS, asks, offers, clean, direction, mask, limit)
+        if context is None:
+            context = attend_in_blocks(asks, offers, clean, direction=direction, mask=mask, limit=limit, block=block)
         return PerFeature(context, None, None)
+    refuse("directional", PATHS, "the weights are asked for")
     seen = direction_mask(n, direction, device=items.device)
     seen = seen if mask is None else seen & mask.unsqueeze(-1) & mask.unsqueeze(-2)
     return attend_pairs(asks, offers, clean, mask=seen.expand(*items.shape[:-2], n, n), limit=limit)

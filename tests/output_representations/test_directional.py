@@ -1,5 +1,6 @@
 """DiSAN: loops from the paper, both directions, the path that keeps no pairs, wrong versions."""
 
+import contextlib
 import functools
 import itertools
 import math
@@ -10,6 +11,7 @@ from checks import close, leaf, randn
 from oracles import inner, plus, rows, softmax_row, tensor, times
 from torch.autograd import gradcheck, gradgradcheck
 
+from attnlib.fused import reference_only
 from attnlib.output_representations.chunked import DIRECTIONS, attend_in_blocks, direction_mask
 from attnlib.output_representations.directional import DiSAN, directional, fuse
 from attnlib.output_representations.multidimensional import PerFeature
@@ -120,10 +122,11 @@ def check_bounded(function):
 CHECKS = [check_value, check_order, check_first_token_gets_zeros, check_own_value_is_left_out, check_bounded]
 
 
-@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize("path", ["pairs", "blocks", "runs"])
 @pytest.mark.parametrize("check", CHECKS)
-def test_directional(check, need_weights):
-    check(functools.partial(directional, need_weights=need_weights, block=3))
+def test_directional(check, path):
+    with reference_only() if path == "blocks" else contextlib.nullcontext():
+        check(functools.partial(directional, need_weights=path == "pairs", block=3))
 
 
 def test_fuse_is_the_loop():
@@ -152,7 +155,8 @@ def test_blocks_give_the_values_and_gradients_of_the_reference(direction, block,
     leaves = [items, same["query_weight"], same["key_weight"]]
     results = []
     for options in ({}, {"need_weights": False, "block": block}):
-        context = directional(items, **same, direction=direction, mask=mask, **options).context
+        with reference_only():
+            context = directional(items, **same, direction=direction, mask=mask, **options).context
         results.append([context, *torch.autograd.grad((context * upstream).sum(), leaves)])
     for got, want in zip(*results, strict=True):
         close(got, want)
