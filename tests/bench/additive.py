@@ -1,6 +1,6 @@
 """Additive attention: against the form that makes an array of all pairs times the width, plain and compiled."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -11,15 +11,20 @@ from . import peers
 from .case import BOTH, FORWARD, KERNELS, OURS, Case, Goal, Work, faster, made
 
 BROADCAST, COMPILED = "broadcast", "broadcast, compiled"
+PARAMETERS = ("vector", "query_weight", "key_weight")
 
 
-def ours(q: Tensor, k: Tensor, v: Tensor, vector: Tensor, query_weight: Tensor, key_weight: Tensor) -> Tensor:
-    """As a user writes it, with a module that holds the parameters: here these are the inputs, for their gradients."""
-    score = scores.Additive(q.shape[-1], k.shape[-1], len(vector), bias=False, device="meta")
-    for name, given in {"vector": vector, "query_weight": query_weight, "key_weight": key_weight}.items():
+def ours(d: int) -> Callable[..., Tensor]:
+    """As a user writes it, with a module that holds the parameters: here these are inputs, for their gradients."""
+    score = scores.Additive(d, d, d, bias=False, device="meta")
+    for name in PARAMETERS:
         delattr(score, name)
-        setattr(score, name, given)
-    return attend(q, k, v, score=score, need_weights=False).context
+
+    def call(q: Tensor, k: Tensor, v: Tensor, *parameters: Tensor) -> Tensor:
+        score.__dict__.update(zip(PARAMETERS, parameters, strict=True))
+        return attend(q, k, v, score=score, need_weights=False).context
+
+    return call
 
 
 def broadcast(q: Tensor, k: Tensor, v: Tensor, vector: Tensor, query_weight: Tensor, key_weight: Tensor) -> Tensor:
@@ -44,7 +49,7 @@ def case(batch: int, n_query: int, n_key: int, d: int, device: str, *, quick: bo
         *vectors, one, two = made(*shapes, device=device)()
         return *vectors, one / d**0.5, two / d**0.5
 
-    ways = {BROADCAST: broadcast, OURS: ours}
+    ways = {BROADCAST: broadcast, OURS: ours(d)}
     if not quick and n_query == 256:
         ways[COMPILED] = peers.compiled(broadcast)
     pairs = batch * n_query * n_key

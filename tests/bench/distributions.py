@@ -8,7 +8,7 @@ from torch import Tensor
 from attnlib import distributions
 
 from . import peers
-from .case import BOTH, KERNELS, OURS, Case, Work, faster, made, within
+from .case import BOTH, FORWARD, KERNELS, OURS, Case, Work, faster, made, within
 
 SOFTMAX, SORT, PARTIAL, BISECT = "torch's softmax", "entmax, full sort", "entmax, k = 100", "entmax, bisection"
 
@@ -39,16 +39,15 @@ def softmax(rows: int, n: int, device: str) -> Case:
 
 
 def sparse(name: str, rows: int, n: int, device: str, ways: dict[str, Callable[..., Tensor]], exact: Callable) -> Case:
-    ways = {name: way for name, way in ways.items() if way is not None}
-    goals = [faster(peer, 1.5, done=done) for peer in ways if peer != OURS for done in ("forward", BOTH)]
+    goals = [faster(peer, 1.5, done=done) for peer in ways if peer != OURS for done in (FORWARD, BOTH)]
     if SORT in ways:
         goals.append(faster(SORT, 10, ours=KERNELS))
-    goals.append(within(SOFTMAX, 2.2, ours=KERNELS))
+    goals.append(within(f"({SOFTMAX})", 2.2, ours=KERNELS))
     return Case(
         name=name,
         size={"rows": rows, "keys": n},
         inputs=made((rows, n), device=device),
-        ways=ways,
+        ways={**ways, f"({SOFTMAX})": lambda e: torch.softmax(e, -1)},
         exact=exact,
         work=work(rows, n, flops=4 * rows * n),
         goals=tuple(goals),

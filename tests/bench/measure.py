@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -49,13 +50,19 @@ def leaves(inputs: tuple[Tensor, ...], done: str) -> tuple[Tensor, ...]:
     return tuple(x.detach().requires_grad_(done == BOTH and x.is_floating_point()) for x in inputs)
 
 
-def runner(call: Callable[..., Tensor], given: tuple[Tensor, ...], done: str) -> Callable[[], Any]:
-    """One pass, or both, as a call without arguments; the gradient that comes from above is dense."""
+def runner(
+    call: Callable[..., Tensor], given: tuple[Tensor, ...], done: str, above: Tensor | None = None
+) -> Callable[[], Any]:
+    """One pass, or both, as a call without arguments; the gradient that comes from above is :func:`probe` of it."""
     if done != BOTH:
-        return lambda: call(*given)
+        return partial(call, *given)
     learned = [x for x in given if x.requires_grad]
-    above = probe(call(*given))
-    return lambda: torch.autograd.grad(call(*given), learned, above)
+
+    def both() -> Any:
+        result = call(*given)
+        return torch.autograd.grad(result, learned, probe(result) if above is None else above)
+
+    return both
 
 
 def probe(result: Tensor) -> Tensor:
@@ -80,7 +87,7 @@ def paths_of(case: Case, given: tuple[Tensor, ...]) -> dict[str, list[str]]:
         if name.startswith(OURS):
             with without_kernels():
                 found[name] = paths(call, given)
-            if (built := paths(call, given)) != found[name]:
+            if native._loaded and (built := paths(call, given)) != found[name]:
                 found[name.replace(OURS, KERNELS)] = built
     return found
 
@@ -106,18 +113,20 @@ def exact_of(case: Case, given: tuple[Tensor, ...], done: str) -> list[Tensor]:
     return [result.detach(), *(g for g in gradients if shared or g.ndim > 2)]
 
 
-def error_of(case: Case, way: Way, given: tuple[Tensor, ...], exact: list[Tensor], done: str) -> float:
-    """The largest error of result and gradients, over the largest number of each; NaN where one is NaN."""
+def found_by(way: Way, given: tuple[Tensor, ...], done: str) -> list[Tensor]:
+    """The result, and the gradients where both passes are done: what is held against float64."""
     with way.surroundings():
         result = way.call(*given)
-        found = [result.detach()]
-        if done == BOTH:
-            learned = [x for x in given if x.requires_grad]
-            gradients = torch.autograd.grad(result, learned, probe(result))
-            shared = all(math.prod(x.shape[:-2]) == 1 for x in given)
-            found += [g for g in gradients if shared or g.ndim > 2]
-    if case.wrong is not None:
-        return case.wrong(found[0], *given)
+        if done != BOTH:
+            return [result]
+        learned = [x for x in given if x.requires_grad]
+        gradients = torch.autograd.grad(result, learned, probe(result))
+    shared = all(math.prod(x.shape[:-2]) == 1 for x in given)
+    return [result.detach(), *(g for g in gradients if shared or g.ndim > 2)]
+
+
+def error_of(found: list[Tensor], exact: list[Tensor]) -> float:
+    """The largest error of result and gradients, over the largest number of each; NaN where one is NaN."""
     errors = []
     for mine, right in zip(one(tuple(found)), exact, strict=True):
         if mine.shape != right.shape:
@@ -147,11 +156,13 @@ def clock(call: Callable[[], Any], repeats: int, setting: Setting) -> float:
 
 
 def rounds(calls: dict[str, tuple[Way, Callable[[], Any]]], setting: Setting) -> dict[str, list[float]]:
-    """The ways in turn, round by round, so that what else the machine does slows all of them alike."""
+    """The ways in turn, round by round, so that what else the machine does slows all of them alike.
+
+    Each has been called once before.
+    """
     repeats = {}
     for name, (way, call) in calls.items():
         with way.surroundings():
-            call()
             repeats[name] = max(1, min(1000, int(setting.span / max(clock(call, 1, setting), 1e-7))))
     found: dict[str, list[float]] = {name: [] for name in calls}
     started = time.perf_counter()
@@ -175,17 +186,17 @@ def measured(case: Case, done: str, setting: Setting) -> dict[str, dict[str, Any
             way = way_of(case, name)
             told[name] = {"paths": taken} if taken else {}
             try:
-                error = error_of(case, way, given, exact, done)
+                found = found_by(way, given, done)
             except Exception as raised:  # what a peer cannot do is said, and the others go on
                 told[name]["failed"] = f"{type(raised).__name__}: {raised}".splitlines()[0][:200]
                 continue
             if not name.startswith("("):
+                error = error_of(found, exact) if case.wrong is None else case.wrong(found[0], *given)
                 told[name]["error"] = float(f"{error:.2g}")
                 if not error <= case.tolerance:
                     told[name]["wrong"] = True
                     continue
-            with way.surroundings():
-                calls[name] = way, runner(way.call, given, done)
+            calls[name] = way, runner(way.call, given, done, probe(found[0]) if done == BOTH else None)
         for name, seconds in rounds(calls, setting).items():
             told[name]["seconds"] = seconds
     return told
@@ -216,5 +227,7 @@ def ceilings(setting: Setting, *, quick: bool) -> dict[str, float]:
     }
     way = Way(lambda: square, nullcontext)
     with torch.no_grad():
+        for _, call in calls.values():
+            call()
         found = rounds({name: (way, call) for name, (_, call) in calls.items()}, setting)
     return {name: float(f"{amount / min(found[name]):.4g}") for name, (amount, _) in calls.items()}

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from .case import BOTH
-from .measure import leaves, probe, way_of
+from .measure import leaves, runner, way_of
 from .suite import cases_of, kernels
 
 
@@ -42,15 +42,8 @@ def peak(mechanism: str, title: str, done: str, name: str, device: str, *, quick
     """MiB of the second call of one way of a case: what libraries take once is not counted."""
     case = next(case for case in cases_of(mechanism, quick=quick, device=device) if case.title == title)
     with torch.set_grad_enabled(done == BOTH):
-        given = leaves(case.inputs(), done)
-        learned = [x for x in given if x.requires_grad]
         way = way_of(case, name)
-
-        def both() -> Any:
-            result = way.call(*given)
-            return torch.autograd.grad(result, learned, probe(result))
-
-        call = both if done == BOTH else partial(way.call, *given)
+        call = runner(way.call, leaves(case.inputs(), done), done)
         with way.surroundings():
             call()
             return round(extra(call, device), 2)

@@ -9,7 +9,7 @@ from torch import Tensor
 from attnlib.softness.local import local, monotonic_centres
 
 from . import peers
-from .case import BOTH, FORWARD, OURS, Case, Work, faster, formula, made
+from .case import BOTH, FORWARD, OURS, Case, Goal, Work, faster, formula, made
 
 PEER, DENSE, FLEX = "local-attention", "SDPA, dense band mask", "FlexAttention, compiled"
 
@@ -50,6 +50,7 @@ def monotonic(heads: int, n: int, reach: int, device: str, *, quick: bool, d: in
             faster(PEER, 3, 1.7),
             faster(PEER, 1.5, 1.1, done=BOTH),
             faster(FLEX, 1.5),
+            Goal("", mib=1.1 * 4 * heads * n * d / 2**20),  # the output, and a tenth
         ),
     )
 
