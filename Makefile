@@ -13,6 +13,8 @@ TORCH_INDEX ?=
 NB ?=
 # Another machine for `make elsewhere`: default-1, default-2, avx2-1 or avx2-2; all four when empty.
 VARIANT ?=
+# What else `make bench` is told: ARGS='--quick --only additive'.
+ARGS ?=
 READY := .venv/.ready
 PYTEST := $(PY) -m pytest
 # Writes down what a group takes; `make test` shows it in the end, and fails over budget.
@@ -20,10 +22,10 @@ TIMED := $(PY) book/_tools/times.py run
 # Cells run in their order, a notebook in one process; two notebooks at a time.
 NBVAL := $(PY) -m pytest -o addopts=-ra --nbval --nbval-cell-timeout=600 --timeout=900 -p no:randomly -n 2 --dist loadfile
 
-.PHONY: help book epub test nightly unit nbval elsewhere chromium check notebooks pins lab bench fuzz clean
+.PHONY: help book epub test nightly unit nbval elsewhere chromium check notebooks pins lab bench bench-gpu fuzz clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .venv/.pins: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "the pinned environment needs Python 3.11 or newer")'
@@ -88,8 +90,17 @@ lab: $(READY)  ## open the book in JupyterLab
 fuzz: $(READY)  ## compare the library with an oracle on 20,000 random cases
 	@$(PY) tests/fuzz.py
 
-bench: $(READY)  ## measure the library
-	@$(PY) tests/bench.py
+# What `make bench` compares with stands in a folder of its own, before the environment; without it a line says so.
+.venv-bench/.ready: tests/bench/peers.txt $(READY)
+	@rm -rf .venv-bench
+	@$(PIP) install -q --no-deps --target .venv-bench -r tests/bench/peers.txt && touch $@ \
+	|| echo "The packages to compare with could not be installed; what is missing is left out."
+
+bench: .venv-bench/.ready  ## measure each mechanism against its peers, for the page on performance (ARGS='--quick')
+	@PYTHONPATH=.venv-bench $(PY) -m tests.bench $(ARGS)
+
+bench-gpu: .venv-bench/.ready  ## the same on a GPU
+	@PYTHONPATH=.venv-bench $(PY) -m tests.bench --device cuda $(ARGS)
 
 clean:  ## remove what was built; the environment stays
 	rm -rf _build attnlib.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

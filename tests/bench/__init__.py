@@ -1,0 +1,1 @@
+"""``make bench``: each mechanism against its peers and against what the processor can do; see ``__main__.py``."""
