@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attnlib import distributions
-from attnlib.softness.hard import sample, take
+from attnlib.softness.sampled import attend_sampled
 
 from .case import DEFAULT, FORWARD, OURS, WARM, Case, Goal, Work, faster, made
 
@@ -20,8 +19,7 @@ def cases(*, quick: bool, device: str) -> Iterator[Case]:
 
 
 def ours(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    drawn = sample(distributions.softmax(q @ k.mT * q.shape[-1] ** -0.5))
-    return take(drawn.position, v)[0]
+    return attend_sampled(q, k, v).context[0]
 
 
 def multinomial(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

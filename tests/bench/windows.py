@@ -34,7 +34,9 @@ def monotonic(heads: int, n: int, reach: int, device: str, *, quick: bool, d: in
     ways: dict[str, Callable[..., Tensor]] = {}
     if (theirs := peers.local_attention()) is not None:
         ways[PEER] = theirs.LocalAttention(window_size=reach, exact_windowsize=True, use_rotary_pos_emb=False)
-    ways[OURS] = lambda q, k, v: local(q, k, v, centre=centres, half_width=reach, gaussian=False).context
+    ways[OURS] = lambda q, k, v: (
+        local(q, k, v, centre=centres, half_width=reach, gaussian=False, need_weights=False).context
+    )
     ways[DENSE] = lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
     if not quick and n == 4096:
         ways[FLEX] = flex(n, reach, device)
@@ -70,7 +72,7 @@ def predicted(heads: int, n: int, reach: int, device: str, d: int = 64) -> Case:
         inputs=made(*[(1, heads, n, d)] * 3, device=device),
         ways={
             "the formula, dense": dense,
-            OURS: lambda q, k, v: local(q, k, v, centre=centres, half_width=reach).context,
+            OURS: lambda q, k, v: local(q, k, v, centre=centres, half_width=reach, need_weights=False).context,
         },
         exact=dense,
         work=work(heads, n, reach, d),
