@@ -1,6 +1,6 @@
 """Measure each mechanism against its peers and its ceiling: forward, both passes, memory, over lengths.
 
-    python -m tests.bench                             about eight minutes on two cores; writes the results of the book
+    python -m tests.bench                             about seven minutes on two cores; writes the results of the book
     python -m tests.bench --quick --only additive     to see that it runs; writes nothing, unless --to says where
     python -m tests.bench --device cuda               the same on a GPU
 
@@ -32,7 +32,7 @@ ALLOCATORS = {
     "warm": {"MALLOC_MMAP_THRESHOLD_": f"{2**32}", "MALLOC_TRIM_THRESHOLD_": f"{2**34}", "MALLOC_TOP_PAD_": f"{2**26}"},
     "memory": {"MALLOC_MMAP_THRESHOLD_": f"{2**16}"},
 }
-FULL = {"budget": 1.5, "rounds": 15, "least": 3, "span": 0.02}
+FULL = {"budget": 0.8, "rounds": 15, "least": 3, "span": 0.02}
 QUICK = {"budget": 0.05, "rounds": 3, "least": 3, "span": 0.001}
 
 
