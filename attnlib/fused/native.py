@@ -5,8 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -60,6 +62,15 @@ def why_not(name: str) -> str | None:
     if name in _loaded:
         return None
     return missing() or "not built: call attnlib.fused.build_kernels()"
+
+
+def by_kernel(name: str, path: Callable[..., Any]) -> Callable[..., Any]:
+    """A path that takes the kernel by itself where it is loaded, as one that is refused where it is not."""
+
+    def asked(*arguments: Any) -> Any:
+        return path(*arguments) if name in _loaded else "the kernel is not built: attnlib.fused.build_kernels() does it"
+
+    return asked
 
 
 @cache

@@ -14,12 +14,16 @@ from .._rows import wide
 from .._work import Work, prepared
 from ..attention import attend
 from ..fused.drawn import drawn_in_runs
+from ..fused.native import by_kernel
 from ..fused.paths import first
 from .hard import take
 
 __all__ = ["Sampled", "attend_sampled"]
 
-PATHS = {"in runs of queries": drawn_in_runs}
+PATHS = {
+    "in runs of queries, in C++": by_kernel("drawn", drawn_in_runs),  # in single precision; in double as the next
+    "in runs of queries": drawn_in_runs,
+}
 
 
 class Sampled(NamedTuple):
