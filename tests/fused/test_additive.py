@@ -65,7 +65,7 @@ def results(parts, score, **options):
 
 
 def is_taken(*args, **options):
-    return explain(attend, *args, need_weights=False, **options).choices[0].path == PATH
+    return explain(attend, *args, need_weights=False, **options).choices[0].path in (PATH, "additive in C++")
 
 
 def compared(parts, score, dtype=torch.float32, tolerance=1e-5, **options):

@@ -266,7 +266,7 @@ def test_autocast_takes_its_precision():
 
 def test_explain_names_the_path():
     query, key, _ = inputs()
-    assert str(explain(attend_sampled, query, key)) == "attend_sampled: in runs of queries"
+    assert explain(attend_sampled, query, key).choices[0].path.startswith("in runs of queries")
 
 
 @pytest.mark.usefixtures("unchecked")
