@@ -54,7 +54,8 @@ def similar_context(work: Work, score: Score, distribution: Distribution) -> Ten
         return "an energy may overflow"
     size, width = work.value.shape[-1], max(query.shape[-1], work.value.shape[-1])
     query, key, value = (_padded(part, width) for part in (query, key, wide(work.value)))
-    context = kernel_context(work._replace(query=query, key=key, value=value), scores.dot, distribution)
+    bias = None if work.bias is None else work.bias.to(query.dtype)
+    context = kernel_context(work._replace(query=query, key=key, value=value, bias=bias), scores.dot, distribution)
     return context if isinstance(context, str) else context[..., :size].to(work.value.dtype)
 
 

@@ -72,11 +72,14 @@ def test_nothing_leaks_and_empty_rows_are_zero(name):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", NAMES)
-def test_no_further_from_float64_than_the_reference(name, dtype):
+@pytest.mark.parametrize("biased", [False, True])
+def test_no_further_from_float64_than_the_reference(name, dtype, biased):
     score, parts = score_of(name, dtype), parts_of(dtype, (2, 3))
-    run = functools.partial(attend, score=score, need_weights=False)
+    bias = randn(QUERY, KEY, dtype=dtype, seed=5) if biased else None
+    run = functools.partial(attend, score=score, bias=bias, need_weights=False)
     assert explain(run, *parts).choices[0].path == PATH
-    exact = attend(*(part.double() for part in parts), score=score_of(name, torch.float64, dtype)).context
+    wide = {"score": score_of(name, torch.float64, dtype), "bias": bias.double() if biased else None}
+    exact = attend(*(part.double() for part in parts), **wide).context
     with reference_only():
         wanted = run(*parts).context
     got = run(*parts).context
