@@ -208,6 +208,10 @@ def sigmoid(energies: Float[Tensor, "..."], *, temperature: Number = 1.0, bias: 
     tensor([0.5000, 0.7500, 0.0000])
     """
     z = as_computed(energies)
+    if not isinstance(temperature, Tensor) and not isinstance(bias, Tensor):  # no gradient for -inf to spoil
+        checked_temperature(temperature)
+        z = z if temperature == 1 else z / temperature
+        return torch.sigmoid(z + bias if bias else z).to(energies.dtype)
     absent = z == -math.inf
     z = z.masked_fill(absent, 0.0) / checked_temperature(temperature) + bias
     return torch.sigmoid(z).masked_fill(absent, 0.0).to(energies.dtype)
