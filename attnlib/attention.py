@@ -11,11 +11,11 @@ from ._kernel import kernel_context
 from ._rows import bad_rows, burst_rows, is_burst, is_ordinary, nan_where, sees_any, times, without
 from ._work import Distribution, Scale, Score, Work, energies_of, is_masked, lengths, prepared, visible_pairs
 from .distributions import softmax
-from .fused.additive import additive_context
+from .fused._additive import additive_context
+from .fused._similar import similar_context
+from .fused._triton_additive import triton_context
 from .fused.native import by_kernel
 from .fused.paths import first, refuse
-from .fused.similar import similar_context
-from .fused.triton_additive import triton_context
 from .scores import dot, scaled_dot
 
 __all__ = ["Attend", "Attention", "attend"]

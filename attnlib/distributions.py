@@ -20,8 +20,8 @@ from torch import Tensor
 
 from ._checks import Number, as_computed, checked_temperature, fits, may_look
 from ._entmax import entmax15_threshold, root_weights, sparsemax_threshold
+from .fused._sparse import PATHS
 from .fused.paths import first
-from .fused.sparse import PATHS
 
 __all__ = [
     "entmax",

@@ -16,7 +16,7 @@ from torch import Tensor
 from .._checks import as_computed, check_parameter, check_same_size
 from .._rows import activated, product
 from ..attention import Attention, attend
-from ..fused.similar import FORMS
+from ..fused._similar import FORMS
 from ..scores import gaussian, scaled_dot
 
 __all__ = [

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from .._checks import check_parameter
 from .._rows import product
+from ..fused._per_feature import features_in_runs
 from ..fused.paths import first, refuse
-from ..fused.per_feature import features_in_runs
 from .chunked import Direction, attend_in_blocks, attend_pairs, direction_mask
 from .multidimensional import PerFeature, SourceToToken, shown
 

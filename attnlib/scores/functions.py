@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .._checks import batch_of, check_parameter, check_same_size, check_vector, may_look
 from .._rows import activated, all_finite, bad_rows, inner_product, magnitude, mapped, product, times, wide, without
-from ..fused.additive_energies import PATHS
+from ..fused._additive_energies import PATHS
 from ..fused.paths import first
 
 __all__ = [  # noqa: RUF022 - the order of the tables

@@ -13,7 +13,7 @@ from torch import Tensor
 from .._rows import wide
 from .._work import Work, prepared
 from ..attention import attend
-from ..fused.drawn import drawn_in_runs
+from ..fused._drawn import drawn_in_runs
 from ..fused.native import by_kernel
 from ..fused.paths import first
 from .hard import take

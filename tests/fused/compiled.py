@@ -3,7 +3,8 @@
 ``test_triton.py`` runs this file in a process without the interpreter. No GPU is needed.
 """
 
-from attnlib.fused import triton_additive, triton_kernels
+from attnlib.fused import _triton_additive as triton_additive
+from attnlib.fused import _triton_kernels as triton_kernels
 
 POINTERS = {"safe": "*u8", "mask": "*u8", "query_fault": "*u8", "key_fault": "*u8", "value": "*bf16"}
 TILE = {"Q": triton_additive.QUERIES, "K": triton_additive.KEYS}

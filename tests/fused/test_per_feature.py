@@ -10,10 +10,10 @@ from checks import close, leaf, randn
 from oracles import rows, tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-import attnlib.fused.per_feature as fused
+import attnlib.fused._per_feature as fused
 from attnlib import explain
 from attnlib.fused import reference_only
-from attnlib.fused.per_feature import features_in_runs
+from attnlib.fused._per_feature import features_in_runs
 from attnlib.output_representations.chunked import attend_in_blocks
 from attnlib.output_representations.directional import directional
 

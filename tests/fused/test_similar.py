@@ -11,7 +11,8 @@ from mechanisms import parameters
 
 from attnlib import attend, explain, scores
 from attnlib.frontiers.kernels import kernel_smoother, log_exponential_kernel, log_rbf_kernel
-from attnlib.fused import reference_only, similar
+from attnlib.fused import _similar as similar
+from attnlib.fused import reference_only
 
 PATH = "kernel of torch, on other vectors"
 NAMES = ("similarity", "gaussian", "general", "biased_general", "location_based", "feature_based")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from attnlib.fused import triton_additive
+from attnlib.fused import _triton_additive as triton_additive
 
 HERE = Path(__file__).parent
 MISSING = "Triton is not installed: its kernels were neither run nor compiled"
@@ -30,8 +30,11 @@ def run(*command, **environment):
 
 
 def test_the_path_can_be_imported_without_triton():
-    run("-c", "import sys; sys.modules['triton'] = None; from attnlib.fused import triton_additive, triton_kernels")
-    assert "triton" not in run("-c", "import sys, attnlib.fused.triton_additive; print(*sys.modules)").split()
+    run(
+        "-c",
+        "import sys; sys.modules['triton'] = None; from attnlib.fused import _triton_additive, _triton_kernels",
+    )
+    assert "triton" not in run("-c", "import sys, attnlib.fused._triton_additive; print(*sys.modules)").split()
 
 
 @needs_triton

@@ -12,7 +12,9 @@ from oracles import rows, tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnlib import attend, explain, masks, scores
-from attnlib.fused import reference_only, slices, windows
+from attnlib.fused import _slices as slices
+from attnlib.fused import _windows as windows
+from attnlib.fused import reference_only
 from attnlib.softness.local import local, monotonic_centres
 
 BATCH, QUERY, KEY, D_K, D_V = 2, 5, 11, 7, 3

@@ -9,7 +9,7 @@ import torch
 from checks import BATCH, D_K, D_V, KEY, QUERY, close, leaf, mask_with_empty_row, randn, some_mask
 from oracles import rows, tensor
 
-import attnlib.fused.drawn as drawn
+import attnlib.fused._drawn as drawn
 from attnlib import attend, explain, masks
 from attnlib.fused import native, reference_only
 from attnlib.softness.sampled import Sampled, attend_sampled

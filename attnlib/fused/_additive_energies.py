@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from .._checks import batch_of, may_look
 from .._rows import bad_rows, without
+from ._tanh_sums import parts, sums_of
 from .native import built, why_not
-from .tanh_sums import parts, sums_of
 
 __all__ = ["PATHS", "again", "flat", "is_tanh", "kernel_energies", "plain_energies", "too_few", "why_not_here"]
 

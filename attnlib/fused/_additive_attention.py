@@ -9,8 +9,8 @@ from torch import Tensor
 
 from .._rows import bad_rows, burst_rows, nan_where, sees_any, without
 from ..distributions import softmax
-from .additive_energies import again, plain_energies
-from .tanh_sums import Part, parts, sums_of
+from ._additive_energies import again, plain_energies
+from ._tanh_sums import Part, parts, sums_of
 
 __all__ = ["additive_attention"]
 

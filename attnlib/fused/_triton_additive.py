@@ -191,7 +191,7 @@ def attention(
         key_fault: ``(item, key, 1)``, 1 where a key has no energies, 2 where its value is not finite, 3 for both.
         is_causal: no query sees a later key.
     """
-    from .triton_kernels import forward
+    from ._triton_kernels import forward
 
     (items, n_query, d_w), (n_key, d_v) = left.shape, value.shape[-2:]
     context, logsumexp = left.new_empty(items, n_query, d_v), left.new_empty(items, n_query)
@@ -262,7 +262,7 @@ def _weights(
     forms: Forms, vector: Tensor, mask: Tensor | None, logsumexp: Tensor, run: slice, *, is_causal: bool
 ) -> Tensor:
     """The weights of a run of queries, ``(item, run, key)``."""
-    from .triton_kernels import probabilities
+    from ._triton_kernels import probabilities
 
     left, right, safe = forms
     (items, n_query, d_w), n_key, n_run = left.shape, right.shape[-2], run.stop - run.start
@@ -290,7 +290,7 @@ def _spread(
     slopes: Tensor, forms: Forms, vector: Tensor, gradients: tuple[Tensor, Tensor], run: slice, *, is_causal: bool
 ) -> Tensor:
     """Add what a run of pairs brings to the gradients of both sides; return what it brings to that of the vector."""
-    from .triton_kernels import accumulate
+    from ._triton_kernels import accumulate
 
     left, right, safe = forms
     (items, n_query, d_w), n_key, n_run = left.shape, right.shape[-2], run.stop - run.start

@@ -11,8 +11,8 @@ from .._rows import bad_rows, is_ordinary, product, wide, without
 from .._work import Distribution, Score, Work, lengths
 from ..distributions import softmax
 from ..scores import Additive, Concat, additive, concat
-from .additive_attention import additive_attention
-from .additive_energies import flat, is_tanh, too_few, why_not_here
+from ._additive_attention import additive_attention
+from ._additive_energies import flat, is_tanh, too_few, why_not_here
 
 __all__ = ["additive_context"]
 

@@ -18,7 +18,7 @@ from .._checks import may_look
 from .._rows import is_ordinary, times, wide
 from .._work import Score
 from ..scores import BiasedGeneral, General, biased_general, dot, general, scaled_dot
-from .slices import Block, Form, Plan, Slices
+from ._slices import Block, Form, Plan, Slices
 
 __all__ = ["PATHS", "Windows", "held", "in_runs", "in_slices"]
 
