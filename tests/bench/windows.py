@@ -15,7 +15,7 @@ PEER, DENSE, FLEX = "local-attention", "SDPA, dense band mask", "FlexAttention, 
 
 
 def cases(*, quick: bool, device: str) -> Iterator[Case]:
-    sizes = [(1, 64, 16)] if quick else [(8, 1024, 128), (8, 4096, 128)]
+    sizes = [(1, 64, 16)] if quick else [(2, 1024, 128), (2, 4096, 128)]
     if device == "cuda" and not quick:
         sizes = [(8, 4096, 256), (8, 16384, 256)]
     for heads, n, reach in sizes:
