@@ -39,6 +39,8 @@ def similar_context(work: Work, score: Score, distribution: Distribution) -> Ten
     """The context under a softmax of energies that are inner products of other vectors; why not, where they are not."""
     if distribution is not softmax:
         return "the distribution is not softmax"
+    if score in (scores.dot, scores.scaled_dot):
+        return "the vectors are its own"  # and a scale stands in place of the score's, not beside it
     function, options = _taken_apart(score)
     form = FORMS.get(function) if isinstance(function, FunctionType) else None  # other callables may have no hash
     if form is None:
@@ -73,7 +75,7 @@ def _why_not_look(work: Work, options: Mapping[str, Any]) -> str | None:
     """What is hidden must not reach a gradient by way of the other vectors, so that all of them have to be tame."""
     if is_autocast(work.query):
         return "autocast would round the other vectors"
-    if not (work.query.shape[-1] and work.key.shape[-1] and work.value.shape[-1]):
+    if not (work.query.numel() and work.key.numel() and work.value.numel()):
         return "there is nothing to multiply"
     tensors = (work.query, work.key, *(option for option in options.values() if isinstance(option, Tensor)))
     if may_look(*tensors):

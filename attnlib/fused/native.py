@@ -61,7 +61,8 @@ def why_not(name: str) -> str | None:
     """Why the kernel cannot be used, in a few words; None if it can."""
     if name in _loaded:
         return None
-    return missing() or "not built: call attnlib.fused.build_kernels()"
+    known = None if torch.compiler.is_compiling() else missing()
+    return known or "not built: attnlib.fused.build_kernels() does it"
 
 
 def by_kernel(name: str, path: Callable[..., Any]) -> Callable[..., Any]:

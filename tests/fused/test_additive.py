@@ -12,9 +12,9 @@ from oracles import rows, tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnlib import Attend, attend, distributions, explain, masks, scores
+from attnlib.fused import _additive_attention as attention
+from attnlib.fused import _additive_energies as energies
 from attnlib.fused import _tanh_sums as tanh_sums
-from attnlib.fused import additive_attention as attention
-from attnlib.fused import additive_energies as energies
 from attnlib.fused import build_kernels, native, reference_only
 
 ITEMS, N_QUERY, N_KEY, D_Q, D_K, D_V, D_W = 2, 13, 19, 7, 5, 3, 11
@@ -336,7 +336,7 @@ REASONS = {
     "the distribution is not softmax": {"distribution": distributions.sparsemax},
     "the scale is not one for all queries": {"scale": torch.ones(N_QUERY, 1)},
     "the activation is not tanh": {"score": scores.Additive(D_Q, D_K, D_W, activation=torch.relu)},
-    "the score is not additive": {"score": scores.General(D_Q, D_K)},
+    "the score is not additive": {"score": scores.Deep(D_Q, D_K, D_W)},
     "the dtypes differ": {"scale": torch.tensor(0.5, dtype=torch.float64)},
 }
 
