@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import masks
 from ._checks import batch_of, check_bias, check_mask, check_vectors, fits
@@ -29,6 +29,12 @@ class Work(NamedTuple):
     mask: Tensor | None
     is_causal: bool
     dropout: float
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether somebody waits for what a module is given or gives, so that it has to be called."""
+    waiting = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(waiting)
 
 
 def lengths(work: Work) -> tuple[int, int]:

@@ -5,16 +5,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import functional as F
 
 from .._checks import batch_of, may_look
 from .._rows import bad_rows, without
 from ._tanh_sums import parts, sums_of
-from .native import built, why_not
+from .native import why_not
 
-__all__ = ["PATHS", "again", "flat", "is_tanh", "kernel_energies", "plain_energies", "too_few", "why_not_here"]
+__all__ = ["PATHS", "TANH", "again", "flat", "kernel_energies", "plain_energies", "too_few", "why_not_here"]
 
+TANH = (torch.tanh, F.tanh, Tensor.tanh)
 SIDE, UNITS = 4, 2**19  # queries and keys, and hidden units of all pairs, from which on the operation is the quicker
 
 
@@ -23,12 +24,11 @@ def kernel_energies(left: Tensor, right: Tensor, vector: Tensor, activation: Cal
 
     Only with the kernel, so that without it what the score returns stays as it is to the last bit.
     """
-    if not is_tanh(activation):
+    if activation not in TANH:
         return "the activation is not tanh"
-    if not built("additive"):
-        return "the kernel is not built" if torch.compiler.is_compiling() else str(why_not("additive"))
     batch = batch_of(left, right)
-    reason = too_few(batch, left.shape[-2], *right.shape[-2:]) or why_not_here(left, right, vector)
+    few = too_few(batch, left.shape[-2], *right.shape[-2:])
+    reason = why_not("additive") or few or why_not_here(left, right, vector)
     if reason is not None:
         return reason
     if not left.dtype == right.dtype == vector.dtype:
@@ -38,11 +38,6 @@ def kernel_energies(left: Tensor, right: Tensor, vector: Tensor, activation: Cal
 
 
 PATHS = {"kernel in C++": kernel_energies}
-
-
-def is_tanh(activation: Callable[..., Any]) -> bool:
-    """Whether it is torch's."""
-    return activation in (torch.tanh, F.tanh, Tensor.tanh)
 
 
 def too_few(batch: Sequence[int], n_query: int, n_key: int, size: int) -> str | None:

@@ -22,7 +22,7 @@ from .. import scores
 from .._checks import may_look
 from .._kernel import kernel_context
 from .._rows import is_autocast, is_ordinary, product, times, wide
-from .._work import Distribution, Score, Work, is_masked
+from .._work import Distribution, Score, Work, has_hooks, is_masked
 from ..distributions import softmax
 from ..scores.functions import unit
 
@@ -65,7 +65,7 @@ def _taken_apart(score: Score) -> tuple[Any, Mapping[str, Any]]:
     """The function that a score calls, and with what: of a module of scores, or of a partial one."""
     if isinstance(score, functools.partial) and not score.args:
         return score.func, score.keywords
-    if type(score) in _MODULES and not (score._forward_hooks or score._forward_pre_hooks):  # type: ignore[attr-defined]
+    if isinstance(score, nn.Module) and type(score) in _MODULES and not has_hooks(score):
         function, names = _MODULES[type(score)]
         return function, {name: getattr(score, name) for name in names}
     return (score, {}) if not isinstance(score, nn.Module) else (None, {})

@@ -7,11 +7,10 @@ Backward, the weights are computed again for a run of queries at a time, with no
 numbers in the arguments.
 """
 
-import functools
 import importlib.util
 import math
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +20,8 @@ from .._checks import is_traced
 from .._rows import bad_rows, product, times, wide, without
 from .._work import Distribution, Score, Work, is_masked, lengths
 from ..distributions import softmax
-from ..scores import Additive, Concat, additive, concat
+from ._additive_energies import flat
+from ._layer import Layer, layer_of
 
 __all__ = ["triton_context"]
 
@@ -40,23 +40,16 @@ STEEP = 64.0
 SHARE = 1  # so many pairs for each number of the arguments are in memory at a time
 
 
-class Layer(NamedTuple):
-    """The parameters of an additive score."""
-
-    vector: Tensor
-    query_weight: Tensor
-    key_weight: Tensor
-    bias: Tensor | None
-
-
 def triton_context(work: Work, score: Score, distribution: Distribution) -> Tensor | str:
     """The context of an additive score under a softmax, from kernels in Triton; why not, where they cannot."""
     reason = _why_not(work, distribution)
     if reason is not None:
         return reason
-    layer = _layer(score, work.query.shape[-1], work.key.shape[-1])
+    layer = layer_of(score, work.query.shape[-1], work.key.shape[-1])
     if isinstance(layer, str):
         return layer
+    if layer.vector.dtype == torch.float64:
+        return "the kernels compute in float32"
     vector = wide(layer.vector)
     if work.scale is not None:
         vector = vector * (work.scale.reshape(()) if isinstance(work.scale, Tensor) else work.scale)
@@ -97,33 +90,6 @@ def _why_not(work: Work, distribution: Distribution) -> str | None:
     return None
 
 
-def _layer(score: Score, d_q: int, d_k: int) -> Layer | str:
-    """The parameters of the score; why it is none of the two."""
-    if isinstance(score, functools.partial) and score.func in (additive, concat) and not score.args:
-        given: dict[str, Any] = dict(score.keywords)
-    elif type(score) is Additive or type(score) is Concat:
-        if score._forward_hooks or score._forward_pre_hooks or score._backward_hooks or score._backward_pre_hooks:
-            return "a hook waits for the energies"
-        given = {name: getattr(score, name) for name in (*score._parameters, "activation")}
-    else:
-        return "the score is not additive"
-    if given.pop("activation", torch.tanh) not in (torch.tanh, F.tanh):
-        return "the activation is not tanh"
-    weight = given.pop("weight", None)
-    if weight is not None:
-        if weight.shape[-1] != d_q + d_k:
-            return "a size does not fit"
-        given |= {"query_weight": weight[:, :d_q], "key_weight": weight[:, d_q:]}
-    layer = Layer(**{"bias": None, **given})
-    d_w = layer.vector.numel()
-    fits = [(layer.vector, (d_w,)), (layer.query_weight, (d_w, d_q)), (layer.key_weight, (d_w, d_k))]
-    if not d_w or any(part.shape != shape for part, shape in fits):
-        return "a size does not fit"  # what it is about says the reference
-    if layer.bias is not None and layer.bias.shape != (d_w,):
-        return "a size does not fit"
-    return layer if layer.vector.dtype != torch.float64 else "the kernels compute in float32"
-
-
 def _projected(layer: Layer, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
     """Both sides of the sum under the hyperbolic tangent, in float32."""
     left, right = product(query, layer.query_weight), product(key, layer.key_weight)
@@ -134,17 +100,12 @@ def _context(
     work: Work, sides: tuple[Tensor, Tensor], value: Tensor, vector: Tensor, faults: tuple[Tensor, Tensor] | None = None
 ) -> Tensor:
     """The kernels' context in the work's leading dimensions."""
-    left, right, value = (_flat(part, work.batch).contiguous() for part in (*sides, value))
-    mask = None if work.mask is None else _flat(work.mask, work.batch)
-    of_query, of_key = (None, None) if faults is None else (_flat(part, work.batch).contiguous() for part in faults)
+    left, right, value = (flat(part, work.batch).contiguous() for part in (*sides, value))
+    mask = None if work.mask is None else flat(work.mask, work.batch)
+    of_query, of_key = (None, None) if faults is None else (flat(part, work.batch).contiguous() for part in faults)
     context, _ = attention(left, right, value, vector, mask, of_query, of_key, work.is_causal)
     shaped: Tensor = context.reshape(*work.batch, *context.shape[-2:])
     return shaped
-
-
-def _flat(tensor: Tensor, batch: tuple[int, ...]) -> Tensor:
-    """One axis in place of all leading ones. The last two stay as they are: a mask of one row is not made more."""
-    return tensor.expand(*batch, *tensor.shape[-2:]).reshape(-1, *tensor.shape[-2:])
 
 
 def _forms(left: Tensor, right: Tensor, vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:

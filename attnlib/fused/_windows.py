@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 
 from .._checks import may_look
 from .._rows import is_ordinary, times, wide
-from .._work import Score
+from .._work import Score, has_hooks
 from ..scores import BiasedGeneral, General, biased_general, dot, general, scaled_dot
 from ._slices import Block, Form, Plan, Slices
 
@@ -126,7 +126,7 @@ def _as_dot(score: Score, query: Tensor) -> tuple[Tensor, float] | None:
 def _is_plain(score: General | BiasedGeneral) -> bool:
     """Whether it does what its class does, and nothing besides."""
     own = type(score).forward in (General.forward, BiasedGeneral.forward)
-    return own and not (score._forward_hooks or score._forward_pre_hooks)
+    return own and not has_hooks(score)
 
 
 def _ordered(asked: Windows, scale: float) -> Tensor | str:

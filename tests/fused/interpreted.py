@@ -159,7 +159,7 @@ def refusals():
         "there is nothing to average": ((query[:0], key, value), {}),
         "the score is not additive": ((query, query, query), {"score": scores.dot}),
         "the activation is not tanh": ((query, key, value), {"score": scores.Concat(4, 6, 3, activation=torch.relu)}),
-        "a hook waits for the energies": ((query, key, value), {"score": hooked}),
+        "the score has hooks": ((query, key, value), {"score": hooked}),
     }
 
 

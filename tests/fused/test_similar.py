@@ -164,6 +164,17 @@ def test_no_matrix_of_pairs_and_no_second_kernel(monkeypatch):
     assert all(len(set(sizes)) == 1 for sizes in shapes)
 
 
+@pytest.mark.parametrize("hook", ["forward", "forward_pre", "full_backward", "full_backward_pre"])
+def test_a_score_with_a_hook_is_called(hook):
+    module = scores.General(D_K, D_K).double()
+    query, key = randn(QUERY, D_K).requires_grad_(), randn(KEY, D_K, seed=1)
+    assert explain(attend, query, key, score=module, need_weights=False).choices[0].path == PATH
+    called = []
+    getattr(module, f"register_{hook}_hook")(lambda *_: called.append(hook))
+    attend(query, key, score=module, need_weights=False).context.sum().backward()
+    assert called == [hook]
+
+
 def test_vmap_and_autocast_are_left_to_the_reference():
     query, key, value = parts_of(torch.float32)
     run = functools.partial(attend, score=scores.similarity, need_weights=False)
