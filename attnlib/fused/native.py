@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -62,14 +63,14 @@ def why_not(name: str) -> str | None:
     if name in _loaded:
         return None
     known = None if torch.compiler.is_compiling() else missing()
-    return known or "not built: attnlib.fused.build_kernels() does it"
+    return known or "the kernel is not built: attnlib.fused.build_kernels() does it"
 
 
 def by_kernel(name: str, path: Callable[..., Any]) -> Callable[..., Any]:
     """A path that takes the kernel by itself where it is loaded, as one that is refused where it is not."""
 
     def asked(*arguments: Any) -> Any:
-        return path(*arguments) if name in _loaded else "the kernel is not built: attnlib.fused.build_kernels() does it"
+        return why_not(name) or path(*arguments)
 
     return asked
 
@@ -111,22 +112,27 @@ def _load(name: str, *, verbose: bool) -> None:
     mark = hashlib.sha256("\n".join(asked).encode()).hexdigest()[:16]
     kept = Path(os.environ.get("ATTNLIB_KERNELS", Path.home() / ".cache" / "attnlib" / "kernels"))
     folder = kept / f"{name}-{mark}"
-    done = folder / f"attnlib_{name}.so"
-    if not done.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        path = os.environ.get("PATH", "")
-        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}"  # where ninja may be
+    library = f"attnlib_{name}.so"
+    if (folder / library).exists():
+        torch.ops.load_library(str(folder / library))  # type: ignore[no-untyped-call]
+        return
+    kept.mkdir(parents=True, exist_ok=True)
+    path = os.environ.get("PATH", "")
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}"  # where ninja may be
+    # In a folder of its own, and moved when done: whoever comes meanwhile, or after a build that was cut off, finds
+    # all of it or nothing.
+    with tempfile.TemporaryDirectory(dir=kept) as place:
         try:
             cpp_extension.load(
                 f"attnlib_{name}",
                 [str(source)],
                 extra_cflags=flags(),
                 extra_ldflags=["-fopenmp"],
-                build_directory=str(folder),
+                build_directory=place,
                 is_python_module=False,
                 verbose=verbose,
             )
         finally:
             os.environ["PATH"] = path
-    else:
-        torch.ops.load_library(str(done))  # type: ignore[no-untyped-call]
+        folder.mkdir(exist_ok=True)
+        os.replace(Path(place) / library, folder / library)
