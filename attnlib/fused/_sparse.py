@@ -175,7 +175,7 @@ def _threshold_one(x: Tensor) -> Tensor:
         above = (x - tau).relu_()
         total = above.sum(-1, keepdim=True)
         size = above.sign_().sum(-1, keepdim=True)
-        tau = tau + (total - 1) / size
+        tau = torch.maximum(tau, tau + (total - 1) / size)  # it only rises, so that rounding makes no circle
         if before is not None and torch.equal(size, before):
             return tau
         before = size
@@ -196,7 +196,7 @@ def _threshold_two(x: Tensor) -> Tensor:
             exact = mean - ((1 - spread).clamp_(min=0) / size).sqrt_()
             if torch.equal(x > exact, inside) or bool((step <= torch.finfo(x.dtype).eps).all()):
                 return exact
-        tau, before = tau + step, size
+        tau, before = torch.maximum(tau, tau + step), size  # it only rises, so that rounding makes no circle
 
 
 def _log_largest(x: Tensor, order: float) -> Tensor:
