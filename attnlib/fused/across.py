@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .._checks import check_vectors
 from ..attention import attend
+from ..masks import causal
 
 __all__ = ["attend_across"]
 
@@ -50,7 +51,8 @@ def attend_across(
 
     Every process calls it, with parts of equal shape. A process computes the pairs of its own queries: with ``p``
     processes a ``p``-th of the time, if the sequence is not causal; if it is, the last has the most to do. It holds the
-    keys and values of all, so it is for sequences whose pairs are too many, not for those whose keys do not fit.
+    keys and values of all, so it is for sequences whose pairs are too many, not for those whose keys do not fit. If
+    it is causal, the mask of its pairs takes a byte for each besides.
 
     Args:
         query: this process's run of queries.
@@ -77,8 +79,7 @@ def attend_across(
     if not is_causal:
         return attend(query, key, value, scale=scale, need_weights=False).context
     # The keys of later processes are hidden from all queries here: left out, they cost nothing.
-    seen = n_key * dist.get_rank(group)
-    places = torch.arange(seen + n_key, device=query.device)
-    mask = places <= places[seen:].unsqueeze(-1)
-    key, value = key[..., : seen + n_key, :], value[..., : seen + n_key, :]
+    seen = n_key * (dist.get_rank(group) + 1)
+    mask = causal(n_query, seen, alignment="lower-right", device=query.device)
+    key, value = key[..., :seen, :], value[..., :seen, :]
     return attend(query, key, value, scale=scale, mask=mask, need_weights=False).context
