@@ -7,7 +7,7 @@ import { table } from "../js/table.js";
 import { number } from "../js/text.js";
 
 const PASSES = [["forward", "forwards"], ["both", "both passes"]];
-const PRECISIONS = [["float32", "4 bytes, float32"], ["half", "2 bytes"]];
+const PRECISIONS = [["float32", "4 bytes"], ["half", "2 bytes"]];
 const DECADES = 3; // of time on each side of the second mechanism
 
 const whole = (value) => String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ",");
@@ -120,8 +120,10 @@ function compared({ first, second }, { crossings, between }, most) {
   if (first === second) return `${first} is compared with itself.`;
   const [products, time, held] = crossings;
   const counts = (runs) => told(runs, [1, most], { all: "at every length", none: "at no length up to a million tokens" });
+  const alone = between[0] === between[1];
+  const fitted = alone ? `at ${tokens(between[0])}, the one length fitted` : `of the ${whole(between[0])} to ${tokens(between[1])} fitted`;
   const timed = between.length
-    ? `time, of the ${whole(between[0])} to ${tokens(between[1])} fitted, ${told(time, between, { all: "at all", none: "at none", near: "about " })}`
+    ? `time, ${fitted}, ${told(time, between, { all: "at all", none: "at none", near: "about " })}`
     : "time unknown, for no length was fitted with these sizes";
   return `${first} needs less than ${second}: multiply-adds ${counts(products)}; ${timed}; memory ${counts(held)}.`;
 }
@@ -155,7 +157,9 @@ function build(view, first) {
     });
     const [one, other] = [state.first, state.second].map((name) => rows.find((row) => row.name === name));
     const made = `with ${ratio(one.products / other.products)} times the multiply-adds and ${ratio(one.numbers / other.numbers)} times the numbers made one by one forwards (exponentials, features, copies)`;
-    view.news(`${compared(state, found, data.most)} At ${tokens(state.length)} it takes ${one.far ? "about " : ""}${ratio(one.times)} times as long, ${made}.`);
+    const least = ratio(one.times);
+    const took = least.startsWith("<") ? least.replace("<", "less than") : `${one.far ? "about " : ""}${least}`;
+    view.news(`${compared(state, found, data.most)} At ${tokens(state.length)} it takes ${took} times as long, ${made}.`);
   };
 }
 

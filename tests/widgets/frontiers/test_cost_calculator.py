@@ -167,13 +167,17 @@ def test_what_is_told_of_lengths_is_so_at_each_of_them():
 
 
 def test_time_is_told_only_of_lengths_that_were_fitted():
-    delta, near, far, many, one = draw(
+    delta, near, far, many, one, alone, tiny = draw(
         CostCalculator(first="delta rule (causal, loop)", passes="forward"),
         CostCalculator(first="synthesizer (random)", second="softmax (matrix)"),
         CostCalculator(heads=8),
         CostCalculator(first="window (causal)", second="linear (all keys)", window=1),
         CostCalculator(length=1),
+        CostCalculator(first="additive", second="linear (causal, chunks)", heads=4, width=128),
+        CostCalculator(first="linear (all keys)", second="additive", length=10**6),
     )
+    assert "time, at 256 tokens, the one length fitted, at none;" in text(alone)
+    assert "it takes less than 0.001 times as long" in text(tiny)
     assert "time, of the 256 to 1,024 tokens fitted, at none;" in text(delta)
     assert "time, of the 256 to 1,024 tokens fitted, at all;" in text(near)
     assert "time unknown, for no length was fitted with these sizes;" in text(far)
