@@ -7,9 +7,9 @@
 
 ``rnnsearch.py`` chose its setting by trials of RNNsearch alone, and trained RNNencdec for 1,000 steps. Here each of the
 two is given the same trials and up to 2,400 steps: once in the common setting, once in the setting that its own trials
-chose, and on the shorter verses in the common one. The other orders are trained for 1,000 steps, as RNNsearch was first. Runs that are stopped go on where
-they were. What is trained lies in ``runs/rnnsearch_longer``; RNNsearch in the common setting, for 1,000 and for 2,400
-steps, was trained in ``rnnsearch.py``, and is read from there.
+chose, and on the shorter verses in the common one. The other orders are trained for 1,000 steps, as RNNsearch was
+first. Runs that are stopped go on where they were. What is trained lies in ``runs/rnnsearch_longer``; RNNsearch in the
+common setting, for 1,000 and for 2,400 steps, was trained in ``rnnsearch.py``, and is read from there.
 """
 
 import argparse
