@@ -7,6 +7,7 @@ each vector, not for each pair, the tangent is a quotient:
     \frac{\partial y}{\partial q} = 4 r (1 - r), \quad r = \frac{-y}{2 c}
 
 What stays in memory is ``exp(y)`` of a run; going backwards it is computed again. Padding is left out before the start.
+Where the kernel in C++ is built, it does the same without even a run in memory, a register of features at a time.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from .._checks import HALF, is_traced
 from .._rows import all_finite
+from . import native
 
 __all__ = ["features_in_runs"]
 
@@ -121,11 +123,19 @@ def _room(memory: list[Tensor], *shape: int) -> Tensor:
     return memory[0][:size].view(shape)
 
 
+def _by_kernel(value: Tensor) -> bool:
+    """Whether the kernel in C++ does the work."""
+    return value.is_cpu and native.built("per_feature")
+
+
 @torch.library.custom_op("attnlib::attend_by_feature", mutates_args=())
 def _attend_by_feature(
     query: Tensor, key: Tensor, value: Tensor, real: Tensor | None, direction: str, limit: float
 ) -> tuple[Tensor, Tensor]:
     """Contexts, and the sums of what the weights are in proportion to, both ``(batch, time, d)``."""
+    if _by_kernel(value):
+        given = query, key, value, real, direction, limit
+        return cast(tuple[Tensor, Tensor], torch.ops.attnlib.per_feature_kernel(*given))
     context, total = torch.zeros_like(value), torch.zeros_like(value)
     memory = [value.new_empty(0)]
     for place, entry in _entries((query, key, value), real, direction, limit):
@@ -160,6 +170,9 @@ def _attend_by_feature_backward(
     limit: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of query, key and value, the weights of a run computed again."""
+    if _by_kernel(value):
+        given = upstream, query, key, value, context, total, real, direction, limit
+        return cast(tuple[Tensor, Tensor, Tensor], torch.ops.attnlib.per_feature_kernel_backward(*given))
     gradients = torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
     share = upstream / torch.where(total == 0, 1.0, total)
     memories = [[value.new_empty(0)] for _ in range(3)]

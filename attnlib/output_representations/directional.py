@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from .._checks import check_parameter
 from .._rows import product
 from ..fused._per_feature import features_in_runs
+from ..fused.native import by_kernel
 from ..fused.paths import first, refuse
 from .chunked import Direction, attend_in_blocks, attend_pairs, direction_mask
 from .multidimensional import PerFeature, SourceToToken, shown
 
 __all__ = ["DiSAN", "Directional", "DirectionalAttention", "Encoding", "directional", "fuse"]
 
-PATHS = {"in runs of queries": features_in_runs}
+PATHS = {"kernel in C++": by_kernel("per_feature", features_in_runs), "in runs of queries": features_in_runs}
 
 
 class Directional(NamedTuple):

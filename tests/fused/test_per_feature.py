@@ -1,4 +1,4 @@
-"""A weight for each feature, a run of queries at a time: equal to the loop and to the reference, wrong versions."""
+"""A weight for each feature, in runs of queries and by the kernel in C++: equal to the loop and to the reference."""
 
 import functools
 import math
@@ -12,7 +12,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import attnlib.fused._per_feature as fused
 from attnlib import explain
-from attnlib.fused import reference_only
+from attnlib.fused import build_kernels, native, reference_only
 from attnlib.fused._per_feature import features_in_runs
 from attnlib.output_representations.chunked import attend_in_blocks
 from attnlib.output_representations.directional import directional
@@ -20,9 +20,28 @@ from attnlib.output_representations.directional import directional
 BATCH, TIME, D, LIMIT = 2, 11, 5, 5.0
 
 
-@pytest.fixture(params=["one run", "short runs", "tangent"])
+@pytest.fixture(autouse=True)
+def loaded(monkeypatch):
+    """Which kernels count as built: none, whatever other tests have loaded."""
+    found = set()
+    monkeypatch.setattr(native, "_loaded", found)
+    return found
+
+
+@pytest.fixture
+def kernel(loaded):
+    """The kernel, for this test."""
+    if native.missing():
+        pytest.skip(f"the kernel was not tested: {native.missing()}")
+    build_kernels("per_feature")
+    return loaded
+
+
+@pytest.fixture(params=["one run", "short runs", "tangent", "kernel"])
 def path(request, monkeypatch):
-    """All queries at once; few at a time; and without the exponentials of vectors."""
+    """All queries at once; few at a time; without the exponentials of vectors; and the kernel."""
+    if request.param == "kernel":
+        request.getfixturevalue("kernel")
     if request.param == "short runs":
         monkeypatch.setattr(fused, "NUMBERS", 3 * TIME * D)
     if request.param == "tangent":
@@ -99,7 +118,7 @@ def test_values_and_gradients_of_the_reference(path, direction, masked):
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 30.0, 70.0, 1e4])
-def test_single_precision_keeps_its_digits(size):
+def test_single_precision_keeps_its_digits(path, size):
     """Against double precision; at 70 times the features some go beyond what the exponentials are trusted with."""
     given, upstream = parts(size=size, dtype=torch.float32), randn(4, TIME, D, seed=8).float()
     run = functools.partial(features_in_runs, direction="others", mask=padding(), limit=LIMIT)
@@ -111,7 +130,7 @@ def test_single_precision_keeps_its_digits(size):
         assert (got.double() - want).abs().max() <= max(4 * worst, 1e-5 * want.abs().max(), 1e-6)
 
 
-def test_half_precision_is_no_further_from_double_than_the_reference():
+def test_half_precision_is_no_further_from_double_than_the_reference(path):
     query, key, value = (part.detach().to(torch.bfloat16) for part in parts())
     given = query.float(), key.float(), value
     found = features_in_runs(*given, "forward", None, LIMIT)
@@ -130,12 +149,29 @@ def test_slopes_are_the_numerical_ones_twice(path):
         assert gradgradcheck(run, leaves, fast_mode=True)
 
 
-def test_strides_and_leading_axes():
+def test_strides_and_leading_axes(path):
     query, key, value = (randn(TIME, 2, 3, D, seed=seed).movedim(0, 2) for seed in range(3))
     mask = padding()[:2].unsqueeze(1)
     found = features_in_runs(query, key, value, "backward", mask, LIMIT)
     for h in range(3):
         close(found[:, h], blocks(query[:, h], key[:, h], value[:, h], "backward", mask[:, 0], LIMIT))
+
+
+@pytest.mark.parametrize("direction", fused.DIRECTIONS)
+@pytest.mark.parametrize("size", [1.0, 30.0])
+def test_the_kernel_on_long_sequences(kernel, direction, size):
+    """More keys than it sums by themselves, features that fill no register, some of which need the tangent."""
+    time, d = 301, 19
+    given = [randn(2, time, d, seed=seed) for seed in range(3)]
+    given[0][..., 16:] *= size
+    given = [part.float().requires_grad_() for part in given]
+    mask, upstream = torch.arange(time) < torch.tensor([[time], [263]]), randn(2, time, d, seed=8).float()
+    run = functools.partial(features_in_runs, direction=direction, mask=mask, limit=1.5)
+    found = both(run, given, upstream)
+    exact = [part.detach().double().requires_grad_() for part in given]
+    wanted = both(functools.partial(blocks, direction=direction, mask=mask, limit=1.5), exact, upstream.double())
+    for got, want in zip(found, wanted, strict=True):
+        assert (got.double() - want).abs().max() <= 5e-6 * want.abs().max()
 
 
 def test_a_compiler_sees_one_operation():
@@ -159,6 +195,11 @@ def test_directional_says_why_it_leaves_the_path(change, reason):
     choice = explain(directional, **{**given, "direction": "forward", "need_weights": False, **change}).choices[0]
     assert choice.refused.get("in runs of queries") == reason
     assert (choice.path == "in runs of queries") == (reason is None)
+
+
+def test_directional_takes_the_kernel_where_it_is_built(kernel):
+    given = {"items": torch.ones(3, D), "query_weight": torch.eye(D), "key_weight": torch.eye(D)}
+    assert str(explain(directional, **given, direction="others", need_weights=False)) == "directional: kernel in C++"
 
 
 def test_transforms_are_left_to_the_reference():
