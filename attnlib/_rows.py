@@ -151,3 +151,19 @@ def nan_where(bad: Tensor, dtype: torch.dtype) -> Tensor:
 def sees_any(visible: Tensor, bad: Tensor) -> Tensor:
     """Whether a query sees a bad row: ``(*batch, query, 1)``; a product, because it keeps broadcast masks small."""
     return visible.float() @ bad.float() > 0
+
+
+def relative(message: Tensor) -> tuple[Tensor, Tensor]:
+    """A message less its largest entry, and that entry, which counts as a constant: it cancels in every result."""
+    top = message.detach().amax(-1)
+    top = top.masked_fill(top == -math.inf, 0.0)
+    return message - top[..., None], top
+
+
+def logsumexp(terms: Tensor, dim: int) -> Tensor:
+    """Like ``torch.logsumexp``, with a gradient of zero, not NaN, where every term is minus infinity."""
+    top = terms.detach().amax(dim, keepdim=True)
+    top = top.masked_fill(top == -math.inf, 0.0)
+    total = (terms - top).exp().sum(dim)
+    nothing = total == 0
+    return (total.masked_fill(nothing, 1.0).log() + top.squeeze(dim)).masked_fill(nothing, -math.inf)

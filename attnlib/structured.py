@@ -2,7 +2,8 @@
 
 Softmax takes the selector to be one choice among the keys, sigmoid takes one coin a key. A chain ties neighbouring
 selectors together, so that whole segments are taken. Messages are passed in log space, forward and backward, and made
-relative at each position, so that neither length nor large potentials lose digits.
+relative at each position, so that neither length nor large potentials lose digits. Few rows are done by a parallel scan,
+in as many steps as the logarithm of the length; ``attnlib.explain`` tells.
 """
 
 import math
@@ -12,7 +13,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ._checks import as_computed, checked_temperature, fits
+from ._rows import logsumexp, relative
 from .distributions import softmax
+from .fused._chain import messages_by_scan, partition_by_scan
+from .fused.paths import first
 
 __all__ = [
     "linear_chain_log_partition",
@@ -20,6 +24,8 @@ __all__ = [
     "linear_chain_pairwise_marginals",
     "segmentation",
 ]
+
+MESSAGES, PARTITION = {"parallel scan": messages_by_scan}, {"parallel scan": partition_by_scan}
 
 
 def segmentation(
@@ -109,8 +115,8 @@ def linear_chain_marginals(
     unary, transition, mask = _checked(unary, transition, mask)
     if unary.shape[-2] == 0:
         return unary.to(dtype)
-    ahead, _ = _forward(unary, transition, mask)
-    marginals = softmax(ahead + _backward(unary, transition, mask))
+    ahead, behind = _messages(unary, transition, mask)
+    marginals = softmax(ahead + behind)
     return _hide(marginals, mask, 1).to(dtype)
 
 
@@ -150,8 +156,8 @@ def linear_chain_pairwise_marginals(
     unary, transition, mask = _checked(unary, transition, mask)
     if unary.shape[-2] < 2:
         return unary.new_zeros((*unary.shape[:-2], 0, unary.shape[-1], unary.shape[-1]), dtype=dtype)
-    ahead, _ = _forward(unary, transition, mask)
-    onward = unary + _backward(unary, transition, mask)
+    ahead, behind = _messages(unary, transition, mask)
+    onward = unary + behind
     joint = ahead[..., :-1, :, None] + transition + onward[..., 1:, None, :]
     pairwise = softmax(joint.flatten(-2)).unflatten(-1, joint.shape[-2:])  # type: ignore[no-untyped-call]
     both = None if mask is None else mask[..., :-1] & mask[..., 1:]
@@ -189,26 +195,34 @@ def linear_chain_log_partition(
     unary, transition, mask = _checked(unary, transition, mask)
     if unary.shape[-2] == 0:
         return unary.sum((-2, -1)).to(dtype)
-    ahead, scale = _forward(unary, transition, mask)
-    total = _logsumexp(ahead[..., -1, :], -1) + scale
+    total = first("linear chain", PARTITION, unary, transition, mask)
+    if total is None:
+        ahead, scale = _forward(unary, transition, mask)
+        total = logsumexp(ahead[..., -1, :], -1) + scale
     return (total if mask is None else total.masked_fill(~mask.any(-1), 0.0)).to(dtype)
+
+
+def _messages(unary: Tensor, transition: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Messages from the left and from the right, by the faster way."""
+    found = first("linear chain", MESSAGES, unary, transition, mask)
+    return found or (_forward(unary, transition, mask)[0], _backward(unary, transition, mask))
 
 
 def _forward(unary: Tensor, transition: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Messages from the left, ``a_i`` less its largest entry, and the sum of what was taken off."""
     potentials, steps = unary.unbind(-2), transition.unbind(-3)
-    message, scale = _relative(potentials[0])
+    message, scale = relative(potentials[0])
     if mask is not None:  # before the first position of the chain there is nothing to come from
         begun = mask[..., 0]
         message = message.masked_fill(~begun[..., None], 0.0)
         scale = scale.masked_fill(~begun, 0.0)
     messages = [message]
     for i in range(1, len(potentials)):
-        arriving = _logsumexp(message[..., :, None] + steps[i - 1], -2)
+        arriving = logsumexp(message[..., :, None] + steps[i - 1], -2)
         if mask is not None:
             arriving = torch.where(begun[..., None], arriving, 0.0)
             begun = begun | mask[..., i]
-        new, taken = _relative(arriving + potentials[i])
+        new, taken = relative(arriving + potentials[i])
         message = new if mask is None else torch.where(mask[..., i, None], new, message)
         scale = scale + (taken if mask is None else taken.masked_fill(~mask[..., i], 0.0))
         messages.append(message)
@@ -221,27 +235,11 @@ def _backward(unary: Tensor, transition: Tensor, mask: Tensor | None) -> Tensor:
     message = torch.zeros_like(potentials[-1])
     messages = [message]
     for i in range(len(potentials) - 1, 0, -1):
-        arriving, _ = _relative(_logsumexp(steps[i - 1] + (potentials[i] + message)[..., None, :], -1))
+        arriving, _ = relative(logsumexp(steps[i - 1] + (potentials[i] + message)[..., None, :], -1))
         # Not in the chain: what came from the right goes on to the left as it is.
         message = arriving if mask is None else torch.where(mask[..., i, None], arriving, message)
         messages.append(message)
     return torch.stack(messages[::-1], -2)
-
-
-def _relative(message: Tensor) -> tuple[Tensor, Tensor]:
-    """A message less its largest entry, and that entry, which counts as a constant: it cancels in every result."""
-    top = message.detach().amax(-1)
-    top = top.masked_fill(top == -math.inf, 0.0)
-    return message - top[..., None], top
-
-
-def _logsumexp(terms: Tensor, dim: int) -> Tensor:
-    """Like ``torch.logsumexp``, with a gradient of zero, not NaN, where every term is minus infinity."""
-    top = terms.detach().amax(dim, keepdim=True)
-    top = top.masked_fill(top == -math.inf, 0.0)
-    total = (terms - top).exp().sum(dim)
-    nothing = total == 0
-    return (total.masked_fill(nothing, 1.0).log() + top.squeeze(dim)).masked_fill(nothing, -math.inf)
 
 
 def _hide(values: Tensor, mask: Tensor | None, trailing: int) -> Tensor:

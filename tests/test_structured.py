@@ -1,5 +1,6 @@
 """The linear chain: every sequence enumerated, gradients of log Z, positions left out, long chains, bad input."""
 
+import contextlib
 import functools
 import itertools
 import math
@@ -10,8 +11,9 @@ from checks import close, leaf, randn
 from oracles import rows, tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from attnlib import attend
+from attnlib import attend, explain
 from attnlib.distributions import sigmoid, softmax
+from attnlib.fused import _chain, reference_only
 from attnlib.structured import (
     linear_chain_log_partition,
     linear_chain_marginals,
@@ -48,6 +50,21 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning
 INF = math.inf
 BATCH, N, STATES = 2, 5, 3
 PARTS = (linear_chain_log_partition, linear_chain_marginals, linear_chain_pairwise_marginals)
+SCAN = "parallel scan"
+
+
+@pytest.fixture(autouse=True, params=["a step after the other", SCAN])
+def path(request, monkeypatch):
+    """Either way, for chains of any length."""
+    if request.param == SCAN:
+        monkeypatch.setattr(_chain, "LEAST", 1)
+        monkeypatch.setattr(_chain, "MOST", 2**40)
+        yield request.param
+        return
+    with reference_only():
+        yield request.param
+
+
 by_part = pytest.mark.parametrize("part", PARTS)
 MASK = torch.tensor([[0, 1, 0, 1, 1], [1, 1, 1, 0, 0]]).bool()
 
@@ -216,11 +233,12 @@ def test_segments_hold_together():
 
 @by_part
 @pytest.mark.parametrize("mask", [None, MASK[0], MASK[1], torch.zeros(N).bool()])
-def test_first_and_second_derivatives(part, mask):
+def test_first_and_second_derivatives(path, part, mask):
     run = functools.partial(part, mask=mask)
     inputs = (leaf(N, STATES), leaf(STATES, STATES, seed=1))
-    assert gradcheck(run, inputs)
-    assert gradgradcheck(run, inputs)
+    in_some_direction = path == SCAN  # all of them take seconds, and are right where those of the recursion are
+    assert gradcheck(run, inputs, fast_mode=in_some_direction)
+    assert gradgradcheck(run, inputs, fast_mode=in_some_direction)
 
 
 def test_forbidden_transitions_have_no_gradient():
@@ -351,6 +369,50 @@ def test_half_precision_is_computed_in_single(dtype, device):
         assert torch.equal(single.to(dtype), weights)
 
 
+# --- the scan ---------------------------------------------------------------------------------------------------------
+
+
+@by_part
+@pytest.mark.parametrize("n", [2, 7, 8, 9, 31])
+@pytest.mark.parametrize("path", [SCAN], indirect=True)
+def test_the_scan_is_the_recursion(part, n):
+    """Values and gradients in single precision, with forbidden states and positions left out."""
+    unary, steps = randn(3, n, STATES).float() * 3, randn(3, n - 1, STATES, STATES).float() * 3
+    unary[0, n // 2, 1] = steps[1, :, 0, 2] = -INF
+    mask = torch.rand(3, n) < torch.tensor([[2.0], [0.7], [0.7]])
+    for given in (mask, None):
+        found = []
+        for surroundings in (contextlib.nullcontext(), reference_only()):
+            leaves = unary.clone().requires_grad_(), steps.clone().requires_grad_()
+            with surroundings:
+                value = part(*leaves, mask=given)
+            upstream = torch.arange(value.numel()).cos().view(value.shape)
+            found.append([value, *torch.autograd.grad(value, leaves, upstream, materialize_grads=True)])
+        for got, want in zip(*found, strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("path", [SCAN], indirect=True)
+def test_a_state_that_leaves_the_others_far_behind_costs_them_no_digits():
+    """It cannot be reached; what can be is 10^5 below it after some steps."""
+    unary, transition = randn(40, 3).float(), randn(3, 3).float()
+    unary[:, 2] += 1e4
+    unary[0, 2] = transition[:2, 2] = transition[2, :2] = -INF
+    marginals = linear_chain_marginals(unary, transition)
+    torch.testing.assert_close(marginals[:, :2], linear_chain_marginals(unary[:, :2], transition[:2, :2]))
+
+
+@pytest.mark.parametrize("path", [SCAN], indirect=True)
+def test_few_rows_take_the_scan(monkeypatch):
+    monkeypatch.undo()
+    few = str(explain(segmentation, torch.zeros(128, 8), transition=torch.zeros(2, 2)))
+    many = str(explain(segmentation, torch.zeros(129, 8), transition=torch.zeros(2, 2)))
+    short = str(explain(segmentation, torch.zeros(7), transition=torch.zeros(2, 2)))
+    assert few == "linear chain: parallel scan"
+    assert "not parallel scan: more than 512 numbers in the matrices of a position" in many
+    assert "not parallel scan: fewer than 8 positions" in short
+
+
 # --- torch's transforms, and attend -----------------------------------------------------------------------------------
 
 
@@ -375,6 +437,7 @@ def test_vmap_of_segmentation():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("path", [SCAN], indirect=True)
 def test_compiles_whole_and_exports():
     energies = randn(3, 4, dtype=torch.float32).requires_grad_()
     run = functools.partial(segmentation, transition=randn(2, 2, dtype=torch.float32))
