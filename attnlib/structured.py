@@ -2,8 +2,8 @@
 
 Softmax takes the selector to be one choice among the keys, sigmoid takes one coin a key. A chain ties neighbouring
 selectors together, so that whole segments are taken. Messages are passed in log space, forward and backward, and made
-relative at each position, so that neither length nor large potentials lose digits. Few rows are done by a parallel scan,
-in as many steps as the logarithm of the length; ``attnlib.explain`` tells.
+relative at each position, so that neither length nor large potentials lose digits. Few rows go through a parallel scan,
+whose steps number the logarithm of the length; ``attnlib.explain`` tells.
 """
 
 import math
