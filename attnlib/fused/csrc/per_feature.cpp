@@ -22,9 +22,9 @@ namespace {
 using at::Tensor;
 template <typename T>
 using Vec = at::vec::Vectorized<T>;
-constexpr int ROWS = 4;             // queries of a tile
-constexpr int64_t KEYS = 128;       // so many are summed by themselves: sums of sums keep more digits
-constexpr double REACH = 16.0;      // vectors of up to so many times the limit: their exponentials keep their digits
+constexpr int ROWS = 4;         // queries of a tile
+constexpr int64_t KEYS = 128;   // so many are summed by themselves: sums of sums keep more digits
+constexpr double REACH = 16.0;  // vectors of up to so many times the limit: their exponentials keep their digits
 
 struct Work {
   int64_t batch, n, d;
@@ -71,8 +71,8 @@ bool within(const std::vector<T>& numbers, T top) {
 
 template <typename T>
 void exponentials(std::vector<T>& numbers, T times) {
-  at::vec::map([times](Vec<T> x) { return (x * Vec<T>(times)).exp(); }, numbers.data(), numbers.data(),
-               static_cast<int64_t>(numbers.size()));
+  for (size_t i = 0; i < numbers.size(); i += Vec<T>::size())
+    (Vec<T>::loadu(numbers.data() + i) * Vec<T>(times)).exp().store(numbers.data() + i);
 }
 
 // Queries, keys and values of a part, the former two as exponentials where these are good.
