@@ -67,6 +67,7 @@ class _Entry:
     def __init__(self, query: Tensor, key: Tensor, value: Tensor, direction: str, limit: float) -> None:
         self.query, self.key, self.value, self.direction, self.limit = query, key, value, direction, limit
         self.factor = -1 / (2 * limit)
+        self.base = value.new_tensor(self.factor)
         self.is_quotient = max(float(part.abs().max()) for part in (query, key)) <= REACH * limit
         if self.is_quotient:
             self.asks, self.offers = (query * (2 / limit)).exp_() * self.factor, (key * (2 / limit)).exp_()
@@ -85,8 +86,8 @@ class _Entry:
     def lowered(self, rows: slice, keys: slice, out: Tensor) -> Tensor:
         """``y``, the energies less the limit: ``(row, key, d)``."""
         if self.is_quotient:
-            found = torch.mul(self.asks[rows, None], self.offers[keys], out=out)
-            return found.add_(self.factor).reciprocal_()
+            found = torch.addcmul(self.base, self.asks[rows, None], self.offers[keys], out=out)
+            return found.reciprocal_()
         found = torch.add(self.query[rows, None], self.key[keys], out=out)
         return found.div_(self.limit).tanh_().sub_(1).mul_(self.limit)
 
@@ -186,7 +187,7 @@ def _attend_by_feature_backward(
             entry.hide(torch.exp(lowered, out=weights), rows, keys).mul_(shares[rows, None])
             to_value[keys] += weights.sum(0)
             weights.mul_(torch.sub(entry.value[keys], middle[rows, None], out=other))
-            weights.mul_(torch.mul(lowered, -entry.factor, out=other).add_(1).mul_(lowered))
+            weights.mul_(lowered.addcmul_(lowered, lowered, value=-entry.factor))
             torch.sum(weights, 1, out=to_query[rows])
             to_key[keys] += weights.sum(0)
         for gradient, found, times in zip(
