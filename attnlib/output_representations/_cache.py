@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from .._checks import HALF, may_look
+from .._checks import HALF, is_traced, may_look
 from .._rows import ORDINARY, is_ordinary, magnitude
 from .._work import has_hooks
 from ..attention import Attend, Attention
@@ -18,6 +18,9 @@ from ..scores import scaled_dot
 
 if TYPE_CHECKING:
     from .multihead import MultiHead
+
+
+PARAMETERS = [(f"{name}_weight", f"{name}_bias") for name in ("query", "key", "value", "output")]
 
 
 class Cache(NamedTuple):
@@ -66,23 +69,28 @@ def longer(cache: Cache, key: Tensor, value: Tensor) -> Cache:
 
     Where nobody wants gradients it has room for as many again, and what is read next is written into it.
     """
-    if torch.is_grad_enabled() or not may_look(*cache, key, value) or not fits_behind(cache, key, value):
-        return Cache(torch.cat([cache.key, key], -2), torch.cat([cache.value, value], -2))
-    return put_behind(cache, torch.stack([key, value]), is_known(cache) and is_ordinary(key, value))
+    is_alike = key.shape == value.shape and key.dtype == value.dtype
+    if is_alike and not torch.is_grad_enabled() and may_look(*cache, key, value):
+        both = torch.stack((key, value))
+        if fits_behind(cache, both):
+            return put_behind(cache, both, is_known(cache) and is_ordinary(both))
+    return Cache(torch.cat([cache.key, key], -2), torch.cat([cache.value, value], -2))
 
 
-def fits_behind(cache: Cache, key: Tensor, value: Tensor) -> bool:
-    """Whether keys and values, old and new, are of one kind, so that they have a place in one tensor."""
-    old, new = cache.key.shape, key.shape
-    if not (old == cache.value.shape and new == value.shape and old[:-2] == new[:-2] and old[-1] == new[-1]):
+def fits_behind(cache: Cache, both: Tensor) -> bool:
+    """Whether new keys and values, ``(2, *batch, new, d)``, are of the kind of those in the cache."""
+    key, value = cache
+    shape, new = key.shape, both.shape
+    if shape[:-2] != new[1:-2] or shape[-1] != new[-1] or key.dtype != both.dtype:
         return False
-    if not cache.key.dtype == cache.value.dtype == key.dtype == value.dtype:
+    if key.is_inference() != torch.is_inference_mode_enabled():
         return False
-    return cache.key.is_inference() == torch.is_inference_mode_enabled()
+    is_known = isinstance(cache, RoomyCache) and cache.room is not None
+    return is_known or (shape == value.shape and key.dtype == value.dtype)
 
 
 def put_behind(cache: Cache, both: Tensor, is_ordinary: bool) -> RoomyCache:
-    """The cache and what stands behind it, ``(2, *batch, new, d)``; a new room, twice as large, where there is none."""
+    """The cache and what stands behind it; a new room, twice as large as what is taken, where there is none."""
     start, new = cache.key.shape[-2], both.shape[-2]
     room = cache.room if isinstance(cache, RoomyCache) else None
     if room is None or not room.take(start, start + new):
@@ -100,30 +108,43 @@ def next_item(layer: "MultiHead", inputs: Tensor, cache: Cache) -> tuple[Attenti
     The item sees all, so that no mask is needed, and where no number is large nothing can overflow. It is done in
     as few calls as can be: each costs as much as its arithmetic.
     """
-    attention, held = layer.attention, [part for part in layer._parameters.values() if part is not None]
-    if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or is_watched():
+    matrices = _plain_matrices(layer, inputs)
+    if matrices is None:
         return None
-    if layer.turn is not None or layer.heads != layer.key_value_heads or not may_look(*held):
+    (batch, _, size), heads = inputs.shape, layer.heads
+    rows = inputs.view(batch, size) if inputs.is_contiguous() else inputs.squeeze(1)
+    query, key, value = (F.linear(rows, *matrix) for matrix in matrices[:3])
+    new = torch.stack((key, value, query)).unsqueeze(-2)
+    # An input that is not finite makes all that comes of it so.
+    if not (magnitude(new) < ORDINARY and fits_behind(cache, new) and is_known(cache)):
         return None
+    after = put_behind(cache, new.narrow(0, 0, 2), is_ordinary=True)
+    keys, values = (part.view(batch, part.shape[1], heads, -1).transpose(1, 2) for part in after)
+    context = F.scaled_dot_product_attention(query.view(batch, heads, 1, -1), keys, values)
+    output = F.linear(context.view(batch, -1), *matrices[3])
+    return Attention(output.unsqueeze(1), None, None), after
+
+
+def _plain_matrices(layer: "MultiHead", inputs: Tensor) -> list[tuple[Tensor, Tensor | None]] | None:
+    """The matrices and vectors of a layer, as far as :func:`next_item` may take them; None where it may not."""
+    if torch.is_grad_enabled() or is_traced() or is_watched() or torch.is_autocast_enabled("cpu"):
+        return None
+    if layer.turn is not None or layer.heads != layer.key_value_heads or type(inputs) is not Tensor:
+        return None
+    attention, held, dtype = layer.attention, layer._parameters, inputs.dtype
     if type(attention) is not Attend or has_hooks(attention) or (attention.dropout and layer.training):
         return None
     if attention.score is not scaled_dot or attention.distribution is not softmax or attention.scale is not None:
         return None
-    if type(inputs) is not Tensor or not inputs.is_cpu or inputs.dtype in HALF or inputs.ndim != 3:
+    if not inputs.is_cpu or inputs.ndim != 3 or inputs.shape[1] != 1 or inputs.shape[0] == 0 or dtype in HALF:
         return None
-    weights = layer.query_weight, layer.key_weight, layer.value_weight
-    batch, new, size = inputs.shape
-    if not batch or new != 1 or weights[0].shape[-1] != size or any(part.dtype != inputs.dtype for part in held):
-        return None
-    if not weights[0].shape == weights[1].shape == weights[2].shape:
-        return None
-    biases = layer.query_bias, layer.key_bias, layer.value_bias
-    query, key, value = (F.linear(inputs, *matrix) for matrix in zip(weights, biases, strict=True))
-    made = torch.stack((key, value, query))
-    # An input that is not finite makes all that comes of it so.
-    if not (magnitude(made) < ORDINARY and fits_behind(cache, key, value) and is_known(cache)):
-        return None
-    after = put_behind(cache, made.narrow(0, 0, 2), is_ordinary=True)
-    keys, values = (part.view(batch, part.shape[1], layer.heads, -1).transpose(1, 2) for part in after)
-    context = F.scaled_dot_product_attention(query.view(batch, layer.heads, 1, -1), keys, values).view(batch, 1, -1)
-    return Attention(F.linear(context, layer.output_weight, layer.output_bias), None, None), after
+    for part in held.values():
+        if part is not None and part.dtype != dtype:
+            return None
+    found = []
+    for weight, bias in PARAMETERS:
+        if (matrix := held.get(weight)) is None:
+            return None
+        found.append((matrix, held.get(bias)))
+    shape = found[0][0].shape
+    return found if shape == found[1][0].shape == found[2][0].shape and shape[1] == inputs.shape[2] else None
