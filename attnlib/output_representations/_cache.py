@@ -141,7 +141,7 @@ def _plain_matrices(layer: "MultiHead", inputs: Tensor) -> list[tuple[Tensor, Te
     for part in held.values():
         if part is not None and part.dtype != dtype:
             return None
-    found = []
+    found: list[tuple[Tensor, Tensor | None]] = []
     for weight, bias in PARAMETERS:
         if (matrix := held.get(weight)) is None:
             return None
