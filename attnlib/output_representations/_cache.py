@@ -1,7 +1,7 @@
 """Keys and values of the items that were read, in memory with room for those that follow."""
 
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +15,6 @@ from ..attention import Attend, Attention
 from ..distributions import softmax
 from ..fused.paths import is_watched
 from ..scores import scaled_dot
-
-if TYPE_CHECKING:
-    from .multihead import MultiHead
 
 
 PARAMETERS = [(f"{name}_weight", f"{name}_bias") for name in ("query", "key", "value", "output")]
@@ -102,11 +99,11 @@ def put_behind(cache: Cache, both: Tensor, is_ordinary: bool) -> RoomyCache:
     return found
 
 
-def next_item(layer: "MultiHead", inputs: Tensor, cache: Cache) -> tuple[Attention, Cache] | None:
-    """``layer.decode`` of one item more of each sentence, without a graph; None where something is not plain.
+def next_item(layer: Any, inputs: Tensor, cache: Cache) -> tuple[Attention, Cache] | None:
+    """``decode`` of a multi-head layer for one item more of each sentence; None where something is not plain.
 
-    The item sees all, so that no mask is needed, and where no number is large nothing can overflow. It is done in
-    as few calls as can be: each costs as much as its arithmetic.
+    The item sees all, so that no mask is needed, and where no number is large nothing can overflow. It is done without
+    a graph and in as few calls as can be: each costs as much as its arithmetic.
     """
     matrices = _plain_matrices(layer, inputs)
     if matrices is None:
@@ -125,7 +122,7 @@ def next_item(layer: "MultiHead", inputs: Tensor, cache: Cache) -> tuple[Attenti
     return Attention(output.unsqueeze(1), None, None), after
 
 
-def _plain_matrices(layer: "MultiHead", inputs: Tensor) -> list[tuple[Tensor, Tensor | None]] | None:
+def _plain_matrices(layer: Any, inputs: Tensor) -> list[tuple[Tensor, Tensor | None]] | None:
     """The matrices and vectors of a layer, as far as :func:`next_item` may take them; None where it may not."""
     if torch.is_grad_enabled() or is_traced() or is_watched() or torch.is_autocast_enabled("cpu"):
         return None
