@@ -16,7 +16,6 @@ from ..distributions import softmax
 from ..fused.paths import is_watched
 from ..scores import scaled_dot
 
-
 PARAMETERS = [(f"{name}_weight", f"{name}_bias") for name in ("query", "key", "value", "output")]
 
 
