@@ -5,13 +5,15 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.linalg import vector_norm
 
-from ._checks import HALF, may_look
-from ._rows import bad_rows, is_ordinary, nan_where, sees_any, without
+from ._checks import HALF, is_traced, may_look
+from ._rows import ORDINARY, bad_rows, is_ordinary, nan_where, sees_any, without
 from ._work import Distribution, Score, Work, is_masked, lengths, visible_pairs
 from .distributions import softmax
 from .scores import dot, scaled_dot
 
+FEW = 2**16  # so many numbers are looked over in less time than it takes to find the best way to do that
 PAIRS = 2**22  # so many pairs of query and key have their mask in memory at a time
 
 
@@ -34,6 +36,44 @@ def kernel_context(work: Work, score: Score, distribution: Distribution) -> Tens
     if not is_masked(work):
         return _sdpa(_folded(work))
     return _masked(_folded(work)) if is_ordinary(*work[:3], scale=work.scale) else _guarded(work)
+
+
+def plain_context(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor | None:
+    """:func:`kernel_context` of what needs no preparation, by the same checks; None where it does, or could be wrong.
+
+    With a few tokens the kernel takes less time than the way to it, so that nothing is asked twice here.
+    """
+    if is_traced() or not (type(query) is type(key) is type(value) is Tensor and query.is_cpu):
+        return None
+    if query.is_nested or key.is_nested or value.is_nested or torch.is_autocast_enabled("cpu"):
+        return None
+    shape, key_shape = query.shape, key.shape
+    if not (query.dtype == key.dtype == value.dtype and len(shape) == len(key_shape) == 4 and key_shape == value.shape):
+        return None
+    if shape != key_shape and (shape[:2] != key_shape[:2] or shape[3] != key_shape[3]):
+        return None
+    if 0 in shape or 0 in key_shape or not query.is_floating_point():
+        return None
+    for part in (query, key, value):
+        if not (part.is_contiguous() or part.stride(-1) == 1):
+            return None
+    if mask is not None and (is_causal or not _is_plain(mask, (*shape[:3], key_shape[2]))):
+        return None
+    if is_causal or mask is not None:
+        if query.numel() > FEW or key.numel() > FEW or torch.jit.is_tracing():  # type: ignore[no-untyped-call, attr-defined]
+            return None
+        for part in (query, key, value):
+            if not vector_norm(part.detach() if part.requires_grad else part).item() < ORDINARY:
+                return None
+    return F.scaled_dot_product_attention(query, key, value, mask, 0.0, is_causal)
+
+
+def _is_plain(mask: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether a mask has all four axes, each of size 1 or as it should be, and that of the keys at full length."""
+    if not (type(mask) is Tensor and mask.dtype == torch.bool and mask.ndim == 4):
+        return False
+    batch, heads, n_query, n_key = mask.shape
+    return n_key == shape[3] and n_query in (1, shape[2]) and heads in (1, shape[1]) and batch in (1, shape[0])
 
 
 def _folded(work: Work) -> Work:

@@ -1,13 +1,13 @@
 """The unified model: energies = score(query, key), weights = distribution(energies), context = weights @ value."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ._kernel import kernel_context
+from ._kernel import kernel_context, plain_context
 from ._rows import bad_rows, burst_rows, is_burst, is_ordinary, nan_where, sees_any, times, without
 from ._work import Distribution, Scale, Score, Work, energies_of, is_masked, lengths, prepared, visible_pairs
 from .distributions import softmax
@@ -15,7 +15,7 @@ from .fused._additive import additive_context
 from .fused._similar import similar_context
 from .fused._triton_additive import triton_context
 from .fused.native import by_kernel
-from .fused.paths import first, refuse
+from .fused.paths import first, is_watched, refuse
 from .scores import dot, scaled_dot
 
 __all__ = ["Attend", "Attention", "attend"]
@@ -185,13 +185,32 @@ def _attention(
     *,
     score: Score,
     distribution: Distribution,
+    scale: Scale,
+    bias: Tensor | None,
+    mask: Tensor | None,
+    is_causal: bool,
     enable_gqa: bool,
     need_weights: bool,
-    **options: Any,
+    dropout: float = 0.0,
 ) -> Attention:
     """:func:`attend`, and dropout, which it has not."""
     value = key if value is None else value
-    work, shape = prepared(query, key, value, enable_gqa=enable_gqa, **options)
+    is_plain = score is scaled_dot and distribution is softmax and scale is None and bias is None
+    if is_plain and not (need_weights or enable_gqa or dropout or is_watched()):
+        short = plain_context(query, key, value, mask, is_causal)
+        if short is not None:
+            return Attention(short, None, None)
+    work, shape = prepared(
+        query,
+        key,
+        value,
+        scale=scale,
+        bias=bias,
+        mask=mask,
+        is_causal=is_causal,
+        enable_gqa=enable_gqa,
+        dropout=dropout,
+    )
     context, weights, energies = None, None, None
     if need_weights:
         refuse("attend", PATHS, "the weights are asked for")

@@ -14,8 +14,21 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from .._checks import check_mask, check_vectors
-from .._rows import all_finite, as_autocast, bad_rows, mapped, nan_where, product, times, wide, without
+from .._checks import HALF, check_mask, check_vectors, may_look
+from .._rows import (
+    ORDINARY,
+    all_finite,
+    as_autocast,
+    bad_rows,
+    is_autocast,
+    magnitude,
+    mapped,
+    nan_where,
+    product,
+    times,
+    wide,
+    without,
+)
 from ..attention import Attention, attend
 from ..scores import generalized_kernel
 from .kernels import shares
@@ -184,6 +197,10 @@ def decode(
         check_mask(mask, (*batch, new, new))
         if mask.ndim > 1 and mask.shape[-2] != 1:
             raise ValueError(f"mask must be (*batch, 1, new), the same for all queries, got {tuple(mask.shape)}")
+    if new == 1 and state is not None and mask is None and feature_map is positive_elu:
+        found = _next(query, key, value, state)
+        if found is not None:
+            return found
     query, key, value = as_autocast(query, key, value)
     asked, lost_query = _asked(query, feature_map)
     features, values, bad = _read(key, value, mask, feature_map)
@@ -195,6 +212,27 @@ def decode(
     lost_after = lost[..., -1, 0].expand(sums.shape[:-2]) if new else lost_before
     context = _context(sums, lost, lost_query).to(value.dtype)
     return context, LinearState(after[..., :-1], after[..., -1], lost_after)
+
+
+def _next(query: Tensor, key: Tensor, value: Tensor, state: LinearState) -> tuple[Tensor, LinearState] | None:
+    """:func:`decode` of one item more without a graph, in few calls; None where something is not plain."""
+    parts, batch = (query, key, value, state.memory, state.total), value.shape[:-2]
+    if torch.is_grad_enabled() or is_autocast(query) or not may_look(*parts) or query.dtype in HALF:
+        return None
+    sizes = (*batch, key.shape[-1], value.shape[-1])
+    if 0 in sizes or query.shape != key.shape or (state.memory.shape, state.lost.shape) != (sizes, batch):
+        return None
+    if state.total.shape != sizes[:-1] or any(part.dtype != query.dtype for part in parts):
+        return None
+    both = torch.stack((query, key))
+    low, high = both.aminmax()
+    # Above -80 the exponential is a normal number, so that no feature is zero, and no denominator.
+    if not (low.item() > -80 and high.item() < ORDINARY and magnitude(value) < ORDINARY) or state.lost.any().item():
+        return None
+    asked, features = positive_elu(both).unbind()
+    after = LinearState(torch.addcmul(state.memory, features.mT, value), state.total + features.squeeze(-2), state.lost)
+    asked = asked / asked.amax(-1, keepdim=True)
+    return (asked @ after.memory) / (asked @ after.total.unsqueeze(-1)), after
 
 
 def _asked(query: Tensor, feature_map: FeatureMap) -> tuple[Tensor, Tensor | None]:

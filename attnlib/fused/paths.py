@@ -64,6 +64,11 @@ def first(mechanism: str, paths: Mapping[str, Path[Result]], *arguments: Any) ->
     return None
 
 
+def is_watched() -> bool:
+    """Whether somebody asks which path is taken, or for the reference: then no short way leads past the paths."""
+    return _is_reference_only or _recorded is not None
+
+
 def refuse(mechanism: str, paths: Mapping[str, Path[Any]], reason: str) -> None:
     """Tell :func:`explain` that one reason stands against all fast paths."""
     if _recorded is not None:

@@ -8,22 +8,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .. import masks
-from .._checks import as_computed, check_parameter
+from .._checks import as_computed, check_parameter, is_traced
 from .._rows import all_finite, bad_rows, nan_where, product, without
 from ..attention import Attend, Attention, attend
 from ..scores import scaled_dot
+from ._cache import Cache, longer, next_item
 from .parts import join, split
 
 __all__ = ["Cache", "MultiHead", "multihead"]
 
 Turn = Callable[[Tensor, Tensor], Tensor]
-
-
-class Cache(NamedTuple):
-    """Keys and values of the items that were read so far, as they came out of their matrices (and ``turn``)."""
-
-    key: Float[Tensor, "*batch time d_key"]
-    value: Float[Tensor, "*batch time d_value"]
 
 
 def multihead(
@@ -192,11 +186,12 @@ class MultiHead(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of inputs, as :func:`multihead` takes them; ``start`` is the place of the first."""
         key = query if key is None else key
-        projected = [
-            _projected("query", query, self.query_weight, self.query_bias),
-            _projected("key", key, self.key_weight, self.key_bias),
-            _projected("value", key if value is None else value, self.value_weight, self.value_bias),
-        ]
+        seen = _looked_over("query", query)
+        projected = [_projected("query", seen, self.query_weight, self.query_bias)]
+        seen = seen if key is query else _looked_over("key", key)
+        projected.append(_projected("key", seen, self.key_weight, self.key_bias))
+        seen = seen if value is None or value is key else _looked_over("value", value)
+        projected.append(_projected("value", seen, self.value_weight, self.value_bias))
         if self.turn is not None:
             for i, heads in enumerate((self.heads, self.key_value_heads)):
                 places = torch.arange(start, start + projected[i].shape[-2], device=projected[i].device)
@@ -205,7 +200,7 @@ class MultiHead(nn.Module):
 
     def output(self, context: Float[Tensor, "*batch query d"]) -> Float[Tensor, "*batch query size"]:
         """The heads' contexts, side by side, through the last matrix."""
-        return _projected("context", context, self.output_weight, self.output_bias)
+        return _projected("context", _looked_over("context", context), self.output_weight, self.output_bias)
 
     def forward(
         self,
@@ -234,18 +229,23 @@ class MultiHead(nn.Module):
             options: ``bias``, ``mask`` and ``need_weights`` of :func:`multihead`, with the keys of the cache first.
 
         Returns:
-            The :class:`~attnlib.Attention` of the new items, and the cache with them. It is a new one: its memory is
-            copied at each call, and the one that was given can be read on in another way.
+            The :class:`~attnlib.Attention` of the new items, and the cache with them, a new one: the one that was given
+            can be read on in another way. It is copied, and where nothing is differentiated copied into twice the
+            memory that it needs: what is read next is written behind it, and the caches share it. Do not change them.
         """
+        if cache is not None and options == {"need_weights": False} and type(self) is MultiHead:
+            found = next_item(self, inputs, cache)
+            if found is not None:
+                return found
         seen = 0 if cache is None else cache.key.shape[-2]
         query, key, value = self.project(inputs, start=seen)
-        if cache is not None:
-            key, value = torch.cat([cache.key, key], -2), torch.cat([cache.value, value], -2)
-        visible = masks.causal(inputs.shape[-2], key.shape[-2], alignment="lower-right", device=inputs.device)
+        new = inputs.shape[-2]
+        cache = Cache(key, value) if cache is None else longer(cache, key, value)
         given = options.pop("mask", None)
+        visible = masks.causal(new, seen + new, alignment="lower-right", device=inputs.device)
         visible = visible.reshape((1,) * (inputs.ndim - 2) + visible.shape)  # not to be taken for (batch, key)
         mask = visible if given is None else given & visible
-        return self._attend(query, key, value, mask=mask, **options), Cache(key, value)
+        return self._attend(query, *cache, mask=mask, **options), cache
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Attention:
         options |= {"heads": self.heads, "key_value_heads": self.key_value_heads, "attention": self.attention}
@@ -265,11 +265,26 @@ def _for_heads(tensor: Tensor | None, dims: int) -> Tensor | None:
     return tensor if tensor is None or not 2 < tensor.ndim <= dims else tensor.unsqueeze(-3)
 
 
-def _projected(name: str, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``W x + b`` in single precision at least. A row that is not finite gives NaN, and spoils no gradient of W."""
+class _Inputs(NamedTuple):
+    """What goes into a matrix: in single precision at least, and with ones in the rows that are not finite."""
+
+    rows: Tensor
+    bad: Tensor | None  # which rows these are; None where all are finite
+    dtype: torch.dtype
+
+
+def _looked_over(name: str, inputs: Tensor) -> _Inputs:
     computed = as_computed(inputs, name)
-    check_parameter(f"{name}_weight", weight, rows=weight.shape[0], size=inputs.shape[-1])
     bad = None if all_finite(computed) else bad_rows(computed)
-    vectors = product(computed if bad is None else without(bad, computed), weight)
-    vectors = vectors if bias is None else vectors + bias
-    return (vectors if bad is None else vectors + nan_where(bad, vectors.dtype)).to(inputs.dtype)
+    return _Inputs(computed if bad is None else without(bad, computed), bad, inputs.dtype)
+
+
+def _projected(name: str, inputs: _Inputs, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``W x + b``. A row that is not finite gives NaN, and spoils no gradient of W."""
+    check_parameter(f"{name}_weight", weight, rows=weight.shape[0], size=inputs.rows.shape[-1])
+    vectors = product(inputs.rows, weight)
+    if bias is not None:
+        # Into the product, which nobody keeps: fresh memory for the sum costs as much as the sum.
+        is_own = bias.dtype == vectors.dtype and not is_traced()
+        vectors = vectors.add_(bias) if is_own else vectors + bias
+    return (vectors if inputs.bad is None else vectors + nan_where(inputs.bad, vectors.dtype)).to(inputs.dtype)

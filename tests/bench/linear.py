@@ -1,4 +1,7 @@
-"""Linear attention: all keys at once, causally in chunks, token by token; against a running sum and softmax."""
+"""Linear attention: all keys at once, causally in chunks, token by token; against a running sum and softmax.
+
+And against the package of the paper's authors where it is there: it has to be built by hand, see ``peers.txt``.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -8,9 +11,10 @@ from torch import Tensor
 
 from attnlib.frontiers.linear import decode, linear_attention
 
-from .case import BOTH, FORWARD, OURS, Case, Work, faster, lower, made
+from . import peers
+from .case import BOTH, FORWARD, OURS, Case, Work, faster, lower, made, within
 
-SUMS, SOFT = "running sum", "(SDPA, softmax)"
+SUMS, SOFT, THEIRS = "running sum", "(SDPA, softmax)", "fast-transformers"
 
 
 def phi(x: Tensor) -> Tensor:
@@ -68,6 +72,15 @@ def causal(n: int, device: str, *, quick: bool, heads: int = 8, d: int = 64) -> 
     ways: dict[str, Callable[..., Tensor]] = {OURS: lambda q, k, v: linear_attention(q, k, v, is_causal=True).context}
     if n <= 1024:
         ways = {SUMS: running, **ways}
+    product, _ = peers.fast_transformers()
+    if product is not None and device == "cpu":
+
+        def theirs(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            asked, features = phi(q), phi(k)
+            total = torch.einsum("nhld,nhld->nhl", asked, features.cumsum(-2)).unsqueeze(-1)
+            return product.causal_dot_product(asked, features, v) / (total + 1e-6)
+
+        ways[THEIRS] = theirs
     ways[SOFT] = lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True)
     return Case(
         name="linear, causal",
@@ -78,7 +91,7 @@ def causal(n: int, device: str, *, quick: bool, heads: int = 8, d: int = 64) -> 
         work=work(heads, n, d, 4 * heads * n * d * d),
         passes=(FORWARD, BOTH) if n <= 4096 else (FORWARD,),
         memory=(FORWARD, BOTH) if n == 4096 else (),
-        goals=(faster(SUMS, 2), faster(SOFT, 10)) if n > 4096 else (faster(SUMS, 2),),
+        goals=(faster(SUMS, 2), *([faster(SOFT, 10)] if n > 4096 else []), *([faster(THEIRS, 2)] if product else [])),
     )
 
 
@@ -92,15 +105,26 @@ def one_token(n: int, device: str, heads: int = 8, d: int = 64) -> Case:
         k, v = (torch.cat([old, new], -2) for old, new in zip(before, (k, v), strict=True))
         return whole(q, k, v)
 
+    ways: dict[str, Callable[..., Tensor]] = {
+        "the formula, all keys again": exact,
+        OURS: lambda q, k, v: decode(q, k, v, state)[0],
+    }
+    _, recurrent = peers.fast_transformers()
+    if recurrent is not None:
+        module = recurrent.RecurrentLinearAttention(d)
+
+        def theirs(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            kept = [state.memory.clone(), state.total.clone()]  # it writes over them
+            return module(q[:, :, 0], k[:, :, 0], v[:, :, 0], kept)[0].unsqueeze(-2)
+
+        ways[THEIRS] = theirs
     return Case(
         name="linear, one token",
         size={"H": heads, "N": n, "d": d},
         inputs=made(*[(1, heads, 1, d)] * 3, device=device, scale=0.5),
-        ways={
-            "the formula, all keys again": exact,
-            OURS: lambda q, k, v: decode(q, k, v, state)[0],
-        },
+        ways=ways,
         exact=exact,
         work=Work(flops=4 * heads * d * d, numbers=2 * heads * d * d),
         passes=(FORWARD,),
+        goals=(within(THEIRS, 1.05),) if recurrent else (),
     )

@@ -25,6 +25,13 @@ def entmax() -> Any:
     return package("entmax")
 
 
+def fast_transformers() -> tuple[Any, Any]:
+    """Its causal product, and its attention item by item."""
+    shown = "pytorch-fast-transformers"
+    recurrent = "fast_transformers.recurrent.attention.self_attention.linear_attention"
+    return package("fast_transformers.causal_product", shown=shown), package(recurrent, shown=shown)
+
+
 def local_attention() -> Any:
     return package("local_attention", shown="local-attention")
 

@@ -14,6 +14,7 @@ from oracles import rows, tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 from attnlib import Attention, attend
+from attnlib.frontiers import linear
 from attnlib.frontiers.kernels import shares
 from attnlib.frontiers.linear import LinearState, decode, linear_attention, positive_elu
 from attnlib.masks import key_mask
@@ -272,6 +273,39 @@ def test_recurrence_is_the_papers():
         close(state.total[b], tensor(total))
     assert not state.lost.any()
     assert state.lost.shape == (BATCH,)
+
+
+def test_a_step_without_a_graph_is_the_step():
+    """The short way is the long one, where it is taken; and it is not, where a number or an argument is not plain."""
+    query, key, value = inputs(KEY)
+    _, state = decode(query[:, :7], key[:, :7], value[:, :7])
+    one = [part[:, 7:8].clone() for part in (query, key, value)]
+
+    def check(parts, state, taken, **options):
+        kept = [part.clone() for part in state]
+        wanted, after = decode(*parts, state, **options)
+        with torch.no_grad():
+            plain = None if options else linear._next(*parts, state)
+            found, follows = decode(*parts, state, **options)
+        assert (plain is not None) == taken
+        for got, want in zip((found, *follows), (wanted, *after), strict=True):
+            assert (got.dtype, got.shape) == (want.dtype, want.shape)
+            torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12, equal_nan=True)
+        assert all(torch.equal(part, copy) for part, copy in zip(state, kept, strict=True)), "the state was changed"
+
+    check(one, state, True)
+    check([part.mT.contiguous().mT for part in one], state, True)
+    for place, bad in itertools.product(range(3), (torch.nan, torch.inf, -torch.inf, -200.0, 1e13, -79.0, 700.0)):
+        spoilt = [part.clone() for part in one]
+        spoilt[place][0, 0, 1] = bad
+        check(spoilt, state, bad in (-79.0, 700.0) or (place, bad) == (2, -200.0))
+    check(one, state._replace(lost=torch.tensor([True, False])), False)
+    check(one, state._replace(lost=torch.tensor(False)), False)
+    check([part.bfloat16() for part in one], LinearState(state.memory.float(), state.total.float(), state.lost), False)
+    check([one[0][:1], *one[1:]], state, False)
+    check(one, state, False, mask=torch.tensor([False]))
+    check(one, state, False, feature_map=torch.exp)
+    assert decode(*(part.requires_grad_() for part in one), state)[0].requires_grad
 
 
 def test_state_does_not_grow():

@@ -1,7 +1,9 @@
 """Several heads: a loop over heads, torch's layer with the same weights, reading on with a cache, and mutants."""
 
+import copy
 import functools
 import math
+import pickle
 
 import pytest
 import torch
@@ -330,6 +332,80 @@ def test_a_cache_can_be_read_on_in_two_ways():
     close(cache, kept)
     close(first.context, layer(text[:4], is_causal=True).context[3:])
     close(second.context, layer(text[[0, 1, 2, 4]], is_causal=True).context[3:])
+
+
+@torch.no_grad()
+def read_on(layer, text, runs, **options):
+    """Outputs of a text that is read in runs of these lengths, and the caches on the way."""
+    caches, outputs, start = [None], [], 0
+    for length in runs:
+        found, cache = layer.decode(text[:, start : start + length], caches[-1], **options)
+        caches, outputs, start = [*caches, cache], [*outputs, found.context], start + length
+    return torch.cat(outputs, 1), caches
+
+
+@pytest.mark.parametrize("options", [{}, {"need_weights": False}], ids=["weights", "no weights"])
+@pytest.mark.parametrize(
+    "layer", [MultiHead(16, 4), MultiHead(16, 4, key_value_heads=2), MultiHead(16, 4, turn=rotate)]
+)
+def test_reading_on_without_a_graph_is_reading_at_once(layer, options):
+    """One copy when the room is full, and views of one memory until then; a graph, a file or a copy needs no room."""
+    layer, text = layer.double(), randn(BATCH, 13, 16)
+    wanted = layer(text, is_causal=True).context
+    found, caches = read_on(layer, text, [2, 1, 3, *[1] * 7], **options)
+    close(found, wanted)
+    places = [cache.key.untyped_storage().data_ptr() for cache in caches[1:]]
+    assert len(set(places)) == 3  # the first; room for 6; for 14, which the item after the 6th asks for
+    for other in (copy.deepcopy(caches[5]), pickle.loads(pickle.dumps(caches[5])), Cache(*caches[5])):
+        assert type(other) is Cache
+        close(layer.decode(text[:, 8:9], other)[0].context, wanted[:, 8:9])
+    close(layer.decode(text[:, 8:9], caches[5])[0].context.detach(), wanted[:, 8:9])
+
+
+def test_caches_of_one_memory_stay_as_they_are():
+    """A second way on from a cache, from an older one, and a gradient through what was kept."""
+    layer, text, other = MultiHead(6, 2).double(), randn(BATCH, 9, 6), randn(BATCH, 9, 6, seed=1)
+    _, caches = read_on(layer, text, [2, 1, 1, 1], need_weights=False)
+    kept = [[part.clone() for part in cache] for cache in caches[1:]]
+    asking = randn(BATCH, 3, 6).requires_grad_()
+    loss = (asking @ caches[2].key.mT).square().sum()
+    for start, cache in ((5, caches[4]), (5, caches[4]), (3, caches[2])):
+        with torch.no_grad():
+            found, _ = layer.decode(other[:, start : start + 1], cache, need_weights=False)
+        wanted = layer(torch.cat([text[:, :start], other[:, start : start + 1]], 1), is_causal=True)
+        close(found.context, wanted.context[:, start:])
+    for cache, parts in zip(caches[1:], kept, strict=True):
+        close(list(cache), parts)
+    loss.backward()  # what it holds was not written over
+
+
+def test_what_is_not_plain_is_read_on_as_before():
+    """NaN, numbers too large, half precision, inference mode, other batches, hooks, dropout, bad input."""
+    layer, text = MultiHead(6, 2), randn(BATCH, 5, 6, dtype=torch.float32)
+    for spoil in (torch.nan, torch.inf, 1e14):
+        spoilt = text.clone()
+        spoilt[0, 3, 0] = spoil
+        wanted = layer(spoilt, is_causal=True).context
+        found, caches = read_on(layer, spoilt, [1] * 5, need_weights=False)
+        torch.testing.assert_close(found, wanted, equal_nan=True)
+        assert [cache.is_ordinary for cache in caches[2:]] == [True, True, False, False]
+    _, caches = read_on(layer, text, [2, 1], need_weights=False)
+    with torch.inference_mode():
+        inferred = layer.decode(text[:, 3:4], caches[2], need_weights=False)
+        inferred = layer.decode(text[:, 4:5], inferred[1], need_weights=False)
+    wanted = layer(text, is_causal=True).context[:, 4:]
+    torch.testing.assert_close(inferred[0].context.clone(), wanted)
+    with torch.no_grad():
+        for bad, error in ((text[:1, :1], RuntimeError), (text[:, :1, :5], ValueError), ([1.0], TypeError)):
+            with pytest.raises(error):
+                layer.decode(bad, caches[2], need_weights=False)
+        called = []
+        layer.attention.register_forward_hook(lambda *_: called.append(1))
+        layer.decode(text[:, :1], caches[2], need_weights=False)
+        assert called == [1]
+        halved = MultiHead(6, 2).bfloat16()
+        _, after = read_on(halved, text.bfloat16(), [2, 1, 1, 1], need_weights=False)
+        assert after[4].key.dtype == torch.bfloat16
 
 
 def test_places_tell_the_order_and_nothing_else_does():
