@@ -12,7 +12,7 @@ Backwards, the energies are computed again, block by block, and what each block 
 added in place. Nothing is kept but the arguments.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .._rows import wide
 
-__all__ = ["Block", "Form", "Plan", "Slices"]
+__all__ = ["Block", "Form", "Once", "Plan", "Slices"]
 
 
 class Form(NamedTuple):
@@ -102,34 +102,38 @@ class Slices(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """A gradient for what asks for one."""
         asked = ctx.needs_input_grad[:4]
-        found = _Gradients.apply(grad, *ctx.saved_tensors, ctx.plan, ctx.form, asked)  # type: ignore[no-untyped-call]
+        found = Once.apply(_gradients, grad, *ctx.saved_tensors, ctx.plan, ctx.form, asked)  # type: ignore[no-untyped-call]
         return (*found, None, None, None)
 
 
-class _Gradients(torch.autograd.Function):
-    """The gradients, which have none: who wants a second derivative is told, and gets no zeros."""
+class Once(torch.autograd.Function):
+    """Gradients, which have none: who wants a second derivative is told, and gets no zeros."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        grad: Tensor,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        centre: Tensor,
-        mask: Tensor | None,
-        plan: Plan,
-        form: Form,
-        asked: tuple[bool, ...],
-    ) -> tuple[Tensor | None, ...]:
-        """Of query, key, value and centre, as far as asked for."""
-        with torch.autocast(grad.device.type, enabled=False):
-            return tuple(_backward(Sequences(query, key, value, centre, mask), grad, plan, form, asked))
+    def forward(ctx: Any, gradients: Callable[..., Iterable[Tensor | None]], *given: Any) -> tuple[Tensor | None, ...]:
+        """What the function gives for what is given."""
+        return tuple(gradients(*given))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Tensor:
         """No."""
         raise RuntimeError("local attention without its weights has no second derivative: ask with need_weights=True")
+
+
+def _gradients(
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    centre: Tensor,
+    mask: Tensor | None,
+    plan: Plan,
+    form: Form,
+    asked: tuple[bool, ...],
+) -> list[Tensor | None]:
+    """Of query, key, value and centre, as far as asked for."""
+    with torch.autocast(grad.device.type, enabled=False):
+        return _backward(Sequences(query, key, value, centre, mask), grad, plan, form, asked)
 
 
 def _flat(tensor: Tensor) -> Tensor:

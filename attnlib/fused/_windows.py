@@ -18,9 +18,11 @@ from .._checks import may_look
 from .._rows import is_ordinary, times, wide
 from .._work import Score, has_hooks
 from ..scores import BiasedGeneral, General, biased_general, dot, general, scaled_dot
+from ._banded import Banded
 from ._slices import Block, Form, Plan, Slices
+from .native import why_not
 
-__all__ = ["PATHS", "Windows", "held", "in_runs", "in_slices"]
+__all__ = ["PATHS", "Windows", "held", "in_kernel", "in_runs", "in_slices"]
 
 PAIRS = 2**20  # so many energies are in memory at a time
 ROOM = 2**21  # so many numbers of gathered keys and values, where they are gathered
@@ -54,8 +56,20 @@ def held(centre: Tensor, half_width: int, n_key: int, dtype: torch.dtype = torch
     return torch.where(centre.isnan(), 0.0, centre).clamp(-half_width - 1, n_key + half_width)
 
 
+def in_kernel(asked: Windows) -> Tensor | str:
+    """The context through the kernel in C++; why not, where there is none, or it would not be the same."""
+    if any(tensor.dtype != torch.float32 for tensor in asked[:3]):
+        return "the vectors are not in single precision"
+    return why_not("windows") or _answered(asked, _banded)
+
+
 def in_slices(asked: Windows) -> Tensor | str:
     """The context from slices of the keys; why not, where that would not be the same, or would not be quicker."""
+    return _answered(asked, _sliced)
+
+
+def _answered(asked: Windows, way: Callable[[Windows, float], Tensor | str]) -> Tensor | str:
+    """What a way gives for the score as a product, if it is one and all is ordinary."""
     found = _as_dot(asked.score, asked.query)
     if found is None:
         return "the score is not a dot product"
@@ -75,7 +89,7 @@ def in_slices(asked: Windows) -> Tensor | str:
     learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     if learns and not is_ordinary(*tensors[:3]):
         return "a number is so large, or not finite, that the gradient of a hidden one might not be zero"
-    context = _ordered(asked._replace(query=query, centre=centre), scale)
+    context = way(asked._replace(query=query, centre=centre), scale)
     if not isinstance(context, str) and not learns and not math.isfinite(context.sum().item()):
         return "something is not finite, and may be hidden from some"
     return context
@@ -99,7 +113,7 @@ def in_runs(asked: Windows) -> Tensor | str:
     return torch.cat([run(slice(start, start + step)) for start in range(0, n_query, step)], -2)
 
 
-PATHS = {"slices of keys": in_slices, "runs of queries": in_runs}
+PATHS = {"kernel in C++": in_kernel, "slices of keys": in_slices, "runs of queries": in_runs}
 
 
 def _as_dot(score: Score, query: Tensor) -> tuple[Tensor, float] | None:
@@ -129,22 +143,29 @@ def _is_plain(score: General | BiasedGeneral) -> bool:
     return own and not has_hooks(score)
 
 
-def _ordered(asked: Windows, scale: float) -> Tensor | str:
+def _banded(asked: Windows, scale: float) -> Tensor | str:
+    """The context by the kernel."""
+    query, key, value = _spread(asked)
+    centre, order = _in_order(asked)
+    mask = asked.mask
+    if mask is not None:
+        mask = mask.expand(*asked.batch, *mask.shape[-2:])
+    form = Form(asked.half_width, scale, asked.gaussian, asked.renormalise)
+    context: Tensor = Banded.apply(query, key, value, centre, _ends(centre.detach(), asked), order, mask, form)  # type: ignore[no-untyped-call]
+    return context
+
+
+def _sliced(asked: Windows, scale: float) -> Tensor | str:
     """The context, with the queries brought into the order of their centres and back, if they are not in it."""
-    batch, n_query = asked.batch, asked.query.shape[-2]
-    query, key, value = (part.expand(*batch, *part.shape[-2:]) for part in asked[:3])
-    centre, order = asked.centre, None
-    shared = math.prod(centre.shape[:-1]) == 1
-    centre = centre.reshape(1, n_query) if shared else centre.expand(*batch, n_query).reshape(-1, n_query)
-    if bool((centre[:, 1:] < centre[:, :-1]).any()):
+    query, key, value = _spread(asked)
+    centre, order = _in_order(asked)
+    if order is not None:
         if asked.mask is not None and asked.mask.shape[-2] > 1:
             return "the centres are out of order, and the mask is another for each query"
-        order = centre.detach().argsort(-1)
-        centre = centre.gather(-1, order)
-        order = order.reshape(*([1] * len(batch) if shared else batch), n_query, 1)
+        order = order.reshape(*([1] * len(asked.batch) if len(order) == 1 else asked.batch), -1, 1)
         query = query.gather(-2, order.expand(query.shape))
     form = Form(asked.half_width, scale, asked.gaussian, asked.renormalise)
-    plan = _planned(centre.detach(), asked, value.shape[-1])
+    plan = _planned(_ends(centre.detach(), asked), asked)
     if isinstance(plan, str):
         return plan
     context: Tensor = Slices.apply(query, key, value, centre, asked.mask, plan, form)  # type: ignore[no-untyped-call]
@@ -154,13 +175,37 @@ def _ordered(asked: Windows, scale: float) -> Tensor | str:
     return context.gather(-2, back.expand(context.shape))
 
 
-def _planned(centre: Tensor, asked: Windows, d_v: int) -> Plan | str:
-    """The plan for centres in order, unless the windows are so far apart that it has too many blocks."""
-    n_key, half_width, n_query = asked.key.shape[-2], asked.half_width, centre.shape[-1]
+def _spread(asked: Windows) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values for each item of the batch."""
+    query, key, value = (part.expand(*asked.batch, *part.shape[-2:]) for part in asked[:3])
+    return query, key, value
+
+
+def _in_order(asked: Windows) -> tuple[Tensor, Tensor | None]:
+    """The centres in order, ``(items or 1, query)``, and whose they are, where they were out of it."""
+    centre, n_query = asked.centre, asked.centre.shape[-1]
+    shared = math.prod(centre.shape[:-1]) == 1
+    centre = centre.reshape(1, n_query) if shared else centre.expand(*asked.batch, n_query).reshape(-1, n_query)
+    if not bool((centre[:, 1:] < centre[:, :-1]).any()):
+        return centre, None
+    order = centre.detach().argsort(-1)
+    return centre.gather(-1, order), order
+
+
+def _ends(centre: Tensor, asked: Windows) -> Tensor:
+    """The first key of each window and the last, ``(2, items or 1, query)``."""
+    n_key, half_width = asked.key.shape[-2], asked.half_width
     floor = centre.floor()
     first = ((floor if asked.rounded else centre.ceil()).long() - half_width).clamp(0, n_key)
     last = (floor.long() + half_width).clamp(-1, n_key - 1)
-    size, rows = asked.key.shape[-1] + d_v, math.prod(asked.batch)
+    return torch.stack([first, last])
+
+
+def _planned(ends: Tensor, asked: Windows) -> Plan | str:
+    """The plan for windows in order, unless they are so far apart that it has too many blocks."""
+    half_width, n_query = asked.half_width, ends.shape[-1]
+    first, last = ends
+    size, rows = asked.key.shape[-1] + asked.value.shape[-1], math.prod(asked.batch)
     most = 16 * WASTE + GATHERED * rows * n_query * (2 * half_width + 1) * size
     blocks: list[Block] = []
     for block in _blocks(first.tolist(), last.tolist(), rows, 2 * half_width + 1, size):
@@ -168,7 +213,7 @@ def _planned(centre: Tensor, asked: Windows, d_v: int) -> Plan | str:
         most -= WASTE + size * math.prod(where.stop - where.start for where in block)
         if most < 0:
             return "the windows are too far apart to be taken together"
-    return Plan(torch.stack([first, last]), blocks, bool((first <= last).all()))
+    return Plan(ends, blocks, bool((first <= last).all()))
 
 
 def _blocks(first: list[list[int]], last: list[list[int]], rows: int, width: int, size: int) -> Iterator[Block]:
