@@ -28,7 +28,7 @@ class Banded(torch.autograd.Function):
         """In single precision."""
         given = (*(_rows(part) for part in (query, key, value)), centre, ends, order, mask)
         context, statistics = banded(*given, form)
-        ctx.save_for_backward(*given, context, statistics)
+        ctx.save_for_backward(*given, statistics)
         ctx.form = form
         return context
 
@@ -64,13 +64,12 @@ def banded_backward(
     ends: Tensor,
     order: Tensor | None,
     mask: Tensor | None,
-    context: Tensor,
     statistics: Tensor,
     form: Form,
     asked: tuple[bool, ...],
 ) -> tuple[Tensor | None, ...]:
     """Gradients of query, key, value and centre, as far as asked for."""
-    given = query, key, value, centre, ends, order, mask, context, statistics
+    given = query, key, value, centre, ends, order, mask, statistics
     wanted = [*asked[:3], asked[3] and form.gaussian]
     found: tuple[Tensor | None, ...] = torch.ops.attnlib.windows_kernel_backward(_rows(grad), *given, *form, wanted)
     return found

@@ -250,7 +250,7 @@ void energies(const Windows& w, const Block& b, Room& room) {
       at::vec::fmadd(distance * V(-2.0f), distance, V::loadu(all + i)).store(all + i);
     });
   for (int64_t lane = 0; lane < LANES; ++lane) {
-    const int64_t low = std::min(room.first[lane], b.right), high = std::max(room.last[lane] + 1, low);
+    const int64_t low = std::clamp(room.first[lane], b.left, b.right), high = std::clamp(room.last[lane] + 1, low, b.right);
     for (int64_t key = b.left; key < low; ++key) all[(key - b.left) * LANES + lane] = -INF;
     for (int64_t key = high; key < b.right; ++key) all[(key - b.left) * LANES + lane] = -INF;
   }
@@ -367,7 +367,7 @@ void spread(const Block& b, const std::vector<float>& weights, const std::vector
 }
 
 struct Backward {
-  Vectors grad, context;
+  Vectors grad;
   const float *top, *part;
   Gradients to;
 };
@@ -377,16 +377,10 @@ void backward_block(const Windows& w, const Backward& given, const Block& b, Roo
   edges(w, b, room);
   turned(w, b, w.query, w.scale, room.query);
   turned(w, b, given.grad, 1.0f, room.grad);
-  Lane inner{};
   room.top.fill(0.0f);
   room.part.fill(0.0f);
-  for (int64_t n = 0; n < b.count(); ++n) {
-    const int64_t place = w.place(b.row, b.from + n), at = b.row * w.n_query + b.from + n;
-    const float *one = given.grad.of(b.row, place), *other = given.context.of(b.row, place);
-    for (int64_t i = 0; i < w.value.size; ++i) inner[n] += one[i] * other[i];
-    room.top[n] = given.top[at];
-    room.part[n] = given.part[at];
-  }
+  std::copy_n(given.top + b.row * w.n_query + b.from, b.count(), room.top.begin());
+  std::copy_n(given.part + b.row * w.n_query + b.from, b.count(), room.part.begin());
   energies(w, b, room);
   each(b, [&](int64_t i, int64_t lane, int64_t) {
     const V found = exponential(V::loadu(&room.energies[i]) - V::loadu(&room.top[lane]));
@@ -397,10 +391,15 @@ void backward_block(const Windows& w, const Backward& given, const Block& b, Roo
     float* slopes = room.slopes.data();
     multiply(b.span(), {w.value.of(b.row, b.left), w.value.step, 1}, room.grad.data(), LANES, w.value.size, slopes, LANES, false);
     if (w.weighs()) times_gaussian(w, b, room, room.slopes);
-    Lane centre{};
+    // The sum that a softmax takes off, of the same products, so that a weight of one leaves exactly nothing.
+    Lane inner{}, centre{};
+    each(b, [&](int64_t i, int64_t lane, int64_t) {
+      const V whole = V::loadu(&room.energies[i]) * V::loadu(slopes + i);
+      whole.store(slopes + i);
+      (V::loadu(&inner[lane]) + whole).store(&inner[lane]);
+    });
     each(b, [&](int64_t i, int64_t lane, int64_t key) {
-      const V weights = V::loadu(&room.energies[i]), whole = weights * V::loadu(slopes + i);
-      const V slope = at::vec::fnmadd(weights, V::loadu(&inner[lane]), whole);
+      const V whole = V::loadu(slopes + i), slope = at::vec::fnmadd(V::loadu(&room.energies[i]), V::loadu(&inner[lane]), whole);
       slope.store(slopes + i);
       if (to.centre)
         at::vec::fmadd(w.renormalise ? slope : whole, away(w, room, key, lane), V::loadu(&centre[lane])).store(&centre[lane]);
@@ -449,13 +448,13 @@ void add_ranges(const Windows& w, int64_t row, int64_t wanted, std::array<std::v
 // The gradients of query, key, value and centre, as far as wanted.
 std::tuple<Tensor, Tensor, Tensor, Tensor> backward(
     const Tensor& grad, const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& centre,
-    const Tensor& ends, const std::optional<Tensor>& order, const std::optional<Tensor>& mask, const Tensor& context,
+    const Tensor& ends, const std::optional<Tensor>& order, const std::optional<Tensor>& mask,
     const Tensor& statistics, int64_t half_width, double scale, bool gaussian, bool renormalise, std::array<bool, 4> wanted) {
   const Windows w(query, key, value, centre, ends, order, mask, half_width, scale, gaussian, renormalise);
   auto whole = [](int64_t size) { return (size + LANES - 1) / LANES * LANES; };
   auto zeros = [&](const Vectors& like) { return at::zeros({w.rows, like.length, whole(like.size)}, grad.options()); };
   Tensor to_query, to_key, to_value, to_centre;
-  Backward given{Vectors(grad), Vectors(context), statistics.const_data_ptr<float>(), nullptr, {}};
+  Backward given{Vectors(grad), statistics.const_data_ptr<float>(), nullptr, {}};
   given.part = given.top + w.rows * w.n_query;
   if (wanted[0]) given.to.query = (to_query = at::empty(query.sizes(), query.options())).data_ptr<float>();
   if (wanted[1]) given.to.key = (to_key = zeros(w.key)).data_ptr<float>();
@@ -491,7 +490,7 @@ TORCH_LIBRARY_FRAGMENT(attnlib, m) {
       "int half_width, float scale, bool gaussian, bool renormalise) -> (Tensor, Tensor)");
   m.def(
       "windows_kernel_backward(Tensor grad, Tensor query, Tensor key, Tensor value, Tensor centre, Tensor ends, "
-      "Tensor? order, Tensor? mask, Tensor context, Tensor statistics, int half_width, float scale, bool gaussian, "
+      "Tensor? order, Tensor? mask, Tensor statistics, int half_width, float scale, bool gaussian, "
       "bool renormalise, bool[4] wanted) -> (Tensor, Tensor, Tensor, Tensor)");
 }
 
