@@ -26,9 +26,8 @@ class Banded(torch.autograd.Function):
         form: Form,
     ) -> Tensor:
         """In single precision."""
-        given = (*(_rows(part) for part in (query, key, value)), centre, ends, order, mask)
-        context, statistics = banded(*given, form)
-        ctx.save_for_backward(*given, statistics)
+        context, statistics = banded(query, key, value, centre, ends, order, mask, form)
+        ctx.save_for_backward(query, key, value, centre, ends, order, mask, statistics)
         ctx.form = form
         return context
 
@@ -50,7 +49,7 @@ def banded(
     form: Form,
 ) -> tuple[Tensor, Tensor]:
     """The context, and what is known of each query's energies, for the way back."""
-    given = query, key, value, centre, ends, order, mask
+    given = _rows(query), _rows(key), _rows(value), centre, ends, order, mask
     found: tuple[Tensor, Tensor] = torch.ops.attnlib.windows_kernel(*given, *form)
     return found
 
@@ -69,7 +68,7 @@ def banded_backward(
     asked: tuple[bool, ...],
 ) -> tuple[Tensor | None, ...]:
     """Gradients of query, key, value and centre, as far as asked for."""
-    given = query, key, value, centre, ends, order, mask, statistics
+    given = _rows(query), _rows(key), _rows(value), centre, ends, order, mask, statistics
     wanted = [*asked[:3], asked[3] and form.gaussian]
     found: tuple[Tensor | None, ...] = torch.ops.attnlib.windows_kernel_backward(_rows(grad), *given, *form, wanted)
     return found

@@ -16,6 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnlib import attend, explain, masks, scores
 from attnlib.fused import _slices as slices
+from attnlib.fused import _window_operation as operation
+from attnlib.fused import _window_plans as plans
 from attnlib.fused import _windows as windows
 from attnlib.fused import build_kernels, native, reference_only
 from attnlib.softness.local import local, monotonic_centres
@@ -59,9 +61,9 @@ def way(request, monkeypatch):
     """Slices as they are, and cut as small as they get; the kernel."""
     monkeypatch.setattr(native, "_loaded", set())
     if request.param == "cut":
-        monkeypatch.setattr(windows, "PAIRS", 100)
-        monkeypatch.setattr(windows, "WASTE", 50)
-        monkeypatch.setattr(windows, "GATHERED", 10**6)
+        monkeypatch.setattr(plans, "PAIRS", 100)
+        monkeypatch.setattr(plans, "WASTE", 50)
+        monkeypatch.setattr(plans, "GATHERED", 10**6)
     if request.param == "C++":
         request.getfixturevalue("kernel")
         monkeypatch.setattr(native, "_loaded", {"windows"})
@@ -574,10 +576,79 @@ def test_blocks_cover_each_query_once():
         centre = (torch.rand(1 if shared else 3, 300) * 300 * spread).sort(-1).values
         first, last = (centre.ceil().long() - 4), (centre.floor().long() + 4)
         found = torch.zeros(3, 300)
-        for block in windows._blocks(first.tolist(), last.tolist(), 3, 9, 64):
+        for block in plans._blocks(first.tolist(), last.tolist(), 3, 9, 64):
             assert isinstance(block, slices.Block)
             found[block.rows, block.queries] += 1
             own = slice(None) if shared else block.rows
             assert (first[own, block.queries] >= block.keys.start).all()
             assert (last[own, block.queries] < block.keys.stop).all()
         assert (found == 1).all()
+
+
+# --- what a compiler sees ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch about itself
+@pytest.mark.usefixtures("unchecked")
+@both_ways
+def test_a_compiler_sees_one_operation(way, monkeypatch):
+    """As right as the reference, which is taken by hand where numbers are not finite, or overflow."""
+    query, key, value = inputs(2, 3, n_query=40, n_key=40)
+    centre, padding = randn(2, 1, 40) * 15 + 20, masks.key_mask(torch.tensor([[40], [25]]), 40)
+    general = scores.General(D_K, D_K, dtype=HERE.dtype)
+
+    def call(*parts):
+        found = silent(*parts[:3], centre=parts[3], half_width=4).context
+        masked = silent(*parts[:3], centre=parts[3], half_width=7, mask=padding, gaussian=False, score=general).context
+        return found + masked
+
+    calls, kernel = [], operation.banded
+    monkeypatch.setattr(operation, "banded", lambda *given: calls.append(1) or kernel(*given))
+    torch.compiler.reset()
+    graphs = AotEagerWithGraphs()
+    fast = torch.compile(call, fullgraph=True, backend=graphs)
+    for bad in (0.0, 1e38, math.nan, -math.inf):
+        parts = [part.clone() for part in (query, key[:, :1], value, centre)]
+        if bad:
+            parts[0][0, 0, 3] = parts[1][:, :, 30:] = parts[2][:, :, 30:, 1] = bad
+            parts[3][0, 0, :4] = math.nan
+            parts[3][1] = 5
+        weight = general.weight
+        found, wanted = ([*with_gradients(f, parts), *weight_gradient(f, parts, weight)] for f in (fast, call))
+        for got, want in zip(found, wanted, strict=True):
+            torch.testing.assert_close(got, want, rtol=2e-5, atol=2e-5, equal_nan=True)
+    assert graphs.operations == 2
+    assert bool(calls) == (HERE is KERNEL)
+
+
+def weight_gradient(call, parts, weight):
+    return torch.autograd.grad(call(*parts).nan_to_num().sum(), [weight])
+
+
+class AotEagerWithGraphs:
+    """The backend ``aot_eager``, which counts the operations of windows in what it is given."""
+
+    operations = 0
+
+    def __call__(self, graph, examples):
+        self.operations = sum("local_windows" in str(node.target) for node in graph.graph.nodes)
+        return torch._dynamo.lookup_backend("aot_eager")(graph, examples)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.usefixtures("unchecked")
+def test_compiled_in_half_precision():
+    parts = inputs(2, dtype=torch.bfloat16, n_query=30, n_key=30)
+    options = {"centre": torch.arange(30), "half_width": 3, "gaussian": False}
+    torch.compiler.reset()
+    fast = torch.compile(functools.partial(silent, **options), fullgraph=True, backend="aot_eager")
+    assert torch.equal(fast(*parts).context, silent(*parts, **options).context)
+
+
+@both_ways
+@pytest.mark.usefixtures("unchecked")
+def test_the_operation_keeps_its_promises(way):
+    parts = [part.requires_grad_() for part in (*inputs(2, n_query=20, n_key=20), randn(2, 20) * 9 + 9)]
+    given = (*parts, None, 3, 0.5, True, False, False, HERE is KERNEL)
+    options = {"test_utils": ("test_schema", "test_autograd_registration", "test_faketensor")}
+    torch.library.opcheck(operation.local_windows, given, **options)
