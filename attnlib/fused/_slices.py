@@ -12,16 +12,16 @@ Backwards, the energies are computed again, block by block, and what each block 
 added in place. Nothing is kept but the arguments.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._rows import wide
+from .._rows import burst_rows, wide, without
 
-__all__ = ["Block", "Form", "Plan", "Slices"]
+__all__ = ["Block", "Form", "Once", "Plan", "Sequences", "Slices", "backward", "forward"]
 
 
 class Form(NamedTuple):
@@ -66,6 +66,9 @@ class Sequences(NamedTuple):
     value: Tensor
     centre: Tensor  # (rows or 1, query)
     mask: Tensor | None
+    bad: tuple[Tensor, Tensor, Tensor] | None = (
+        None  # rows of query, key and value that are not finite, if there may be
+    )
 
     def of(self, block: Block) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of a block, ``(rows, length, size)``, in the precision of the arithmetic."""
@@ -93,43 +96,47 @@ class Slices(torch.autograd.Function):
     ) -> Tensor:
         """In the precision of the values."""
         given = Sequences(query, key, value, centre, mask)
-        ctx.save_for_backward(*given)
+        ctx.save_for_backward(query, key, value, centre, mask)
         ctx.plan, ctx.form = plan, form
         with torch.autocast(query.device.type, enabled=False):
-            return _forward(given, plan, form)
+            return forward(given, plan, form)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """A gradient for what asks for one."""
         asked = ctx.needs_input_grad[:4]
-        found = _Gradients.apply(grad, *ctx.saved_tensors, ctx.plan, ctx.form, asked)  # type: ignore[no-untyped-call]
+        found = Once.apply(_gradients, grad, *ctx.saved_tensors, ctx.plan, ctx.form, asked)  # type: ignore[no-untyped-call]
         return (*found, None, None, None)
 
 
-class _Gradients(torch.autograd.Function):
-    """The gradients, which have none: who wants a second derivative is told, and gets no zeros."""
+class Once(torch.autograd.Function):
+    """Gradients, which have none: who wants a second derivative is told, and gets no zeros."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        grad: Tensor,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        centre: Tensor,
-        mask: Tensor | None,
-        plan: Plan,
-        form: Form,
-        asked: tuple[bool, ...],
-    ) -> tuple[Tensor | None, ...]:
-        """Of query, key, value and centre, as far as asked for."""
-        with torch.autocast(grad.device.type, enabled=False):
-            return tuple(_backward(Sequences(query, key, value, centre, mask), grad, plan, form, asked))
+    def forward(ctx: Any, gradients: Callable[..., Iterable[Tensor | None]], *given: Any) -> tuple[Tensor | None, ...]:
+        """What the function gives for what is given."""
+        return tuple(gradients(*given))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Tensor:
         """No."""
         raise RuntimeError("local attention without its weights has no second derivative: ask with need_weights=True")
+
+
+def _gradients(
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    centre: Tensor,
+    mask: Tensor | None,
+    plan: Plan,
+    form: Form,
+    asked: tuple[bool, ...],
+) -> list[Tensor | None]:
+    """Of query, key, value and centre, as far as asked for."""
+    with torch.autocast(grad.device.type, enabled=False):
+        return backward(Sequences(query, key, value, centre, mask), grad, plan, form, asked)
 
 
 def _flat(tensor: Tensor) -> Tensor:
@@ -180,13 +187,17 @@ def _length(where: slice) -> int:
     return found
 
 
-def _forward(given: Sequences, plan: Plan, form: Form) -> Tensor:
+def forward(given: Sequences, plan: Plan, form: Form) -> Tensor:
+    """The context, in the precision of the values."""
     shape = (*given.query.shape[:-1], given.value.shape[-1])
     context = given.value.new_empty(shape) if plan.is_full else given.value.new_zeros(shape)
     flat = _flat(context)
     for block, near in _near(given, plan, form):
         query, key, value = given.of(block)
-        if near.gaussian is None and value.shape[-1] == query.shape[-1]:
+        if given.bad is not None:
+            _, _, value, shares, lost = _careful(given, block, near, form)
+            found = torch.bmm(_weighted(shares, near), value).masked_fill(lost, torch.nan)
+        elif near.gaussian is None and value.shape[-1] == query.shape[-1]:
             sides = query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0), near.bias.unsqueeze(0)
             found = F.scaled_dot_product_attention(*sides, scale=form.scale)[0]
         else:
@@ -200,11 +211,24 @@ def _shares(query: Tensor, key: Tensor, near: Near, form: Form) -> Tensor:
     return torch.baddbmm(near.bias, query, key.mT, alpha=form.scale).softmax(-1)
 
 
+def _careful(given: Sequences, block: Block, near: Near, form: Form) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Query, key and value with ones for what is not finite; the softmax; queries that see what is not, or overflow."""
+    assert given.bad is not None
+    query, key, value = given.of(block)
+    bad_query, bad_key, bad_value = given._replace(query=given.bad[0], key=given.bad[1], value=given.bad[2]).of(block)
+    visible = near.bias != -torch.inf
+    energies = torch.where(visible, torch.bmm(query * form.scale, key.mT) + near.bias, -torch.inf)
+    burst = burst_rows(energies) | (visible & (bad_query | bad_key.mT)).any(-1, keepdim=True)
+    shares = energies.masked_fill(burst, 0.0).softmax(-1).masked_fill(burst, 0.0)
+    lost = burst | (visible & bad_value.mT).any(-1, keepdim=True)
+    return without(bad_query, query), without(bad_key, key), without(bad_value, value), shares, lost
+
+
 def _weighted(shares: Tensor, near: Near) -> Tensor:
     return shares if near.gaussian is None else shares * near.gaussian
 
 
-def _backward(given: Sequences, grad: Tensor, plan: Plan, form: Form, asked: tuple[bool, ...]) -> list[Tensor | None]:
+def backward(given: Sequences, grad: Tensor, plan: Plan, form: Form, asked: tuple[bool, ...]) -> list[Tensor | None]:
     """Gradients of query, key, value and centre."""
     made = [
         torch.zeros(part.shape, dtype=wide(part).dtype) if wanted else None
@@ -216,12 +240,17 @@ def _backward(given: Sequences, grad: Tensor, plan: Plan, form: Form, asked: tup
         query, key, value = given.of(block)
         part = wide(_flat(grad[..., block.queries, :])[block.rows])
         part = part if near.empty is None else part.masked_fill(near.empty, 0.0)
-        shares = _shares(query, key, near, form)
+        if given.bad is None:
+            shares = _shares(query, key, near, form)
+        else:
+            query, key, value, shares, _ = _careful(given, block, near, form)
         if to_value is not None:
             to_value[block.rows, block.keys].baddbmm_(_weighted(shares, near).mT, part)
         if to_query is None and to_key is None and to_centre is None:
             continue
         slopes = _weighted(torch.bmm(part, value.mT), near)
+        if given.bad is not None:
+            slopes = slopes.masked_fill(near.bias == -torch.inf, 0.0)
         if near.gaussian is not None:
             _add_to_centre(to_centre, block, shares * slopes, near)
         slopes = torch._softmax_backward_data(slopes, shares, -1, shares.dtype)
@@ -231,6 +260,9 @@ def _backward(given: Sequences, grad: Tensor, plan: Plan, form: Form, asked: tup
             torch.bmm(slopes, key, out=to_query[block.rows, block.queries]).mul_(form.scale)
         if to_key is not None:
             to_key[block.rows, block.keys].baddbmm_(slopes.mT, query, alpha=form.scale)
+    for found, bad in zip(made[:3], given.bad or (), strict=False):
+        if found is not None:
+            found.masked_fill_(bad, 0.0)
     return [part if part is None else part.to(known.dtype) for part, known in zip(made, given[:4], strict=True)]
 
 

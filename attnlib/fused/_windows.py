@@ -7,7 +7,7 @@ time is one run. The gradients come from the same runs: energies are computed ag
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -15,17 +15,18 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from .._checks import may_look
-from .._rows import is_ordinary, times, wide
+from .._rows import bad_rows, is_ordinary, times, wide, without
 from .._work import Score, has_hooks
 from ..scores import BiasedGeneral, General, biased_general, dot, general, scaled_dot
-from ._slices import Block, Form, Plan, Slices
+from ._banded import Banded
+from ._slices import Form, Slices
+from ._window_operation import why_not_one, window_context
+from ._window_plans import ends_of, held, in_order, moved, planned
+from .native import why_not
 
-__all__ = ["PATHS", "Windows", "held", "in_runs", "in_slices"]
+__all__ = ["PATHS", "Windows", "held", "in_kernel", "in_operation", "in_runs", "in_slices"]
 
-PAIRS = 2**20  # so many energies are in memory at a time
 ROOM = 2**21  # so many numbers of gathered keys and values, where they are gathered
-WASTE = 2**22  # multiplications in vain that take as long as what a run costs, however small it is
-GATHERED = 64  # multiplications that take as long as one number that is gathered
 
 
 class Windows(NamedTuple):
@@ -45,17 +46,20 @@ class Windows(NamedTuple):
     reference: Callable[["Windows"], Tensor]
 
 
-def held(centre: Tensor, half_width: int, n_key: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The centre as a number that fits an integer: NaN as 0; nearer, where the window is empty all the same.
-
-    Whole numbers take the precision of the rest; it is single at least, and that of the centre if this is higher.
-    """
-    centre = centre.to(torch.promote_types(torch.promote_types(centre.dtype, dtype), torch.float32))
-    return torch.where(centre.isnan(), 0.0, centre).clamp(-half_width - 1, n_key + half_width)
+def in_kernel(asked: Windows) -> Tensor | str:
+    """The context through the kernel in C++; why not, where there is none, or it would not be the same."""
+    if any(tensor.dtype != torch.float32 for tensor in asked[:3]):
+        return "the vectors are not in single precision"
+    return why_not("windows") or _answered(asked, _banded)
 
 
 def in_slices(asked: Windows) -> Tensor | str:
     """The context from slices of the keys; why not, where that would not be the same, or would not be quicker."""
+    return _answered(asked, _sliced)
+
+
+def _answered(asked: Windows, way: Callable[[Windows, float], Tensor | str]) -> Tensor | str:
+    """What a way gives for the score as a product, if it is one and all is ordinary."""
     found = _as_dot(asked.score, asked.query)
     if found is None:
         return "the score is not a dot product"
@@ -75,10 +79,31 @@ def in_slices(asked: Windows) -> Tensor | str:
     learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     if learns and not is_ordinary(*tensors[:3]):
         return "a number is so large, or not finite, that the gradient of a hidden one might not be zero"
-    context = _ordered(asked._replace(query=query, centre=centre), scale)
+    context = way(asked._replace(query=query, centre=centre), scale)
     if not isinstance(context, str) and not learns and not math.isfinite(context.sum().item()):
         return "something is not finite, and may be hidden from some"
     return context
+
+
+def in_operation(asked: Windows) -> Tensor | str:
+    """The context by one operation of torch, as compilers see it, which takes the kernel or the slices; why not."""
+    if not torch.compiler.is_compiling():
+        return "no compiler looks at the program"
+    query, is_given = asked.query, asked.score in (dot, scaled_dot)
+    if not is_given:  # zero times a NaN would reach the gradient of what projects
+        bad = bad_rows(query)
+        query = without(bad, query)
+    found = _as_dot(asked.score, query)
+    if found is None:
+        return "the score is not a dot product"
+    query, scale = found
+    reason = why_not_one(query, *asked[1:3], asked.centre, asked.mask, gaussian=asked.gaussian)
+    if reason is not None:
+        return reason
+    query = query if is_given else torch.where(bad, torch.nan, query)
+    given = _spread(asked._replace(query=query))
+    form = Form(asked.half_width, scale, asked.gaussian, asked.renormalise)
+    return window_context(*given, asked.centre, asked.mask, form, rounded=asked.rounded)
 
 
 def in_runs(asked: Windows) -> Tensor | str:
@@ -99,7 +124,12 @@ def in_runs(asked: Windows) -> Tensor | str:
     return torch.cat([run(slice(start, start + step)) for start in range(0, n_query, step)], -2)
 
 
-PATHS = {"slices of keys": in_slices, "runs of queries": in_runs}
+PATHS = {
+    "kernel in C++": in_kernel,
+    "slices of keys": in_slices,
+    "one operation": in_operation,
+    "runs of queries": in_runs,
+}
 
 
 def _as_dot(score: Score, query: Tensor) -> tuple[Tensor, float] | None:
@@ -129,67 +159,34 @@ def _is_plain(score: General | BiasedGeneral) -> bool:
     return own and not has_hooks(score)
 
 
-def _ordered(asked: Windows, scale: float) -> Tensor | str:
-    """The context, with the queries brought into the order of their centres and back, if they are not in it."""
-    batch, n_query = asked.batch, asked.query.shape[-2]
-    query, key, value = (part.expand(*batch, *part.shape[-2:]) for part in asked[:3])
-    centre, order = asked.centre, None
-    shared = math.prod(centre.shape[:-1]) == 1
-    centre = centre.reshape(1, n_query) if shared else centre.expand(*batch, n_query).reshape(-1, n_query)
-    if bool((centre[:, 1:] < centre[:, :-1]).any()):
-        if asked.mask is not None and asked.mask.shape[-2] > 1:
-            return "the centres are out of order, and the mask is another for each query"
-        order = centre.detach().argsort(-1)
-        centre = centre.gather(-1, order)
-        order = order.reshape(*([1] * len(batch) if shared else batch), n_query, 1)
-        query = query.gather(-2, order.expand(query.shape))
+def _banded(asked: Windows, scale: float) -> Tensor:
+    """The context by the kernel."""
+    query, key, value = _spread(asked)
+    centre, order = in_order(asked.centre, asked.batch)
+    ends = ends_of(centre.detach(), asked.half_width, key.shape[-2], rounded=asked.rounded)
+    mask = asked.mask if asked.mask is None else asked.mask.expand(*asked.batch, *asked.mask.shape[-2:])
     form = Form(asked.half_width, scale, asked.gaussian, asked.renormalise)
-    plan = _planned(centre.detach(), asked, value.shape[-1])
-    if isinstance(plan, str):
-        return plan
-    context: Tensor = Slices.apply(query, key, value, centre, asked.mask, plan, form)  # type: ignore[no-untyped-call]
-    if order is None:
-        return context
-    back = order.argsort(-2)
-    return context.gather(-2, back.expand(context.shape))
+    context: Tensor = Banded.apply(query, key, value, centre, ends, order, mask, form)  # type: ignore[no-untyped-call]
+    return context
 
 
-def _planned(centre: Tensor, asked: Windows, d_v: int) -> Plan | str:
-    """The plan for centres in order, unless the windows are so far apart that it has too many blocks."""
-    n_key, half_width, n_query = asked.key.shape[-2], asked.half_width, centre.shape[-1]
-    floor = centre.floor()
-    first = ((floor if asked.rounded else centre.ceil()).long() - half_width).clamp(0, n_key)
-    last = (floor.long() + half_width).clamp(-1, n_key - 1)
-    size, rows = asked.key.shape[-1] + d_v, math.prod(asked.batch)
-    most = 16 * WASTE + GATHERED * rows * n_query * (2 * half_width + 1) * size
-    blocks: list[Block] = []
-    for block in _blocks(first.tolist(), last.tolist(), rows, 2 * half_width + 1, size):
-        blocks.append(block)
-        most -= WASTE + size * math.prod(where.stop - where.start for where in block)
-        if most < 0:
-            return "the windows are too far apart to be taken together"
-    return Plan(torch.stack([first, last]), blocks, bool((first <= last).all()))
+def _sliced(asked: Windows, scale: float) -> Tensor | str:
+    """The context, with the queries brought into the order of their centres and back, if they are not in it."""
+    query, key, value = _spread(asked)
+    centre, order = in_order(asked.centre, asked.batch)
+    if order is not None and asked.mask is not None and asked.mask.shape[-2] > 1:
+        return "the centres are out of order, and the mask is another for each query"
+    ends = ends_of(centre.detach(), asked.half_width, key.shape[-2], rounded=asked.rounded)
+    plan = planned(ends, math.prod(asked.batch), asked.half_width, key.shape[-1] + value.shape[-1])
+    if plan is None:
+        return "the windows are too far apart to be taken together"
+    form = Form(asked.half_width, scale, asked.gaussian, asked.renormalise)
+    given = moved(query, order), key, value, centre, asked.mask
+    context: Tensor = Slices.apply(*given, plan, form)  # type: ignore[no-untyped-call]
+    return moved(context, None if order is None else order.argsort(-1))
 
 
-def _blocks(first: list[list[int]], last: list[list[int]], rows: int, width: int, size: int) -> Iterator[Block]:
-    """Cut rows and queries until no block is too large, or sees too many keys in vain."""
-    shared, n_query = len(first) == 1, len(first[0])
-    step = 1 << min(8, max(5, round(math.log2(WASTE / ((rows if shared else 1) * size)) / 2)))
-    open_ = [(0, rows, a, min(a + step, n_query)) for a in range(0, n_query, step)][::-1]
-    while open_:
-        low, high, a, b = open_.pop()
-        own = range(1) if shared else range(low, high)
-        left, right = min(first[row][a] for row in own), max(last[row][b - 1] for row in own) + 1
-        if right <= left:
-            continue
-        alone = max(last[row][b - 1] - first[row][a] + 1 for row in own)
-        vain = (b - a) * (right - left - width) * size
-        is_large = (high - low) * (b - a) * (right - left) > PAIRS
-        if high - low > 1 and (is_large or (vain > WASTE and right - left > 2 * alone)):
-            middle = (low + high) // 2
-            open_ += [(middle, high, a, b), (low, middle, a, b)]
-        elif b - a > 1 and (is_large or (vain > WASTE and right - left > 2 * width)):
-            middle = (a + b) // 2
-            open_ += [(low, high, middle, b), (low, high, a, middle)]
-        else:
-            yield Block(slice(low, high), slice(a, b), slice(left, right))
+def _spread(asked: Windows) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values for each item of the batch."""
+    query, key, value = (part.expand(*asked.batch, *part.shape[-2:]) for part in asked[:3])
+    return query, key, value

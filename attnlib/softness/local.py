@@ -16,7 +16,8 @@ from .._rows import as_autocast, bad_rows, burst_rows, nan_where, product, times
 from .._work import Score, energies_of
 from ..attention import Attention
 from ..distributions import softmax
-from ..fused._windows import PATHS, Windows, held
+from ..fused._window_plans import held
+from ..fused._windows import PATHS, Windows
 from ..fused.paths import first, refuse
 from ..scores import scaled_dot
 

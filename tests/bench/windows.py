@@ -9,13 +9,13 @@ from torch import Tensor
 from attnlib.softness.local import local, monotonic_centres
 
 from . import peers
-from .case import BOTH, FORWARD, OURS, Case, Goal, Work, faster, formula, made
+from .case import BOTH, FORWARD, KERNELS, OURS, Case, Goal, Work, faster, formula, made
 
 PEER, DENSE, FLEX = "local-attention", "SDPA, dense band mask", "FlexAttention, compiled"
 
 
 def cases(*, quick: bool, device: str) -> Iterator[Case]:
-    sizes = [(1, 64, 16)] if quick else [(2, 1024, 128), (2, 4096, 128)]
+    sizes = [(1, 64, 16)] if quick else [(2, 1024, 128), (2, 4096, 128), (8, 1024, 128), (8, 4096, 128)]
     if device == "cuda" and not quick:
         sizes = [(8, 4096, 256), (8, 16384, 256)]
     for heads, n, reach in sizes:
@@ -37,8 +37,9 @@ def monotonic(heads: int, n: int, reach: int, device: str, *, quick: bool, d: in
     ways[OURS] = lambda q, k, v: (
         local(q, k, v, centre=centres, half_width=reach, gaussian=False, need_weights=False).context
     )
-    ways[DENSE] = lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
-    if not quick and n == 4096:
+    if heads * n <= 8192 or device == "cuda":  # beyond, it would take a tenth of the whole run
+        ways[DENSE] = lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+    if not quick and n == 4096 and (heads == 2 or device == "cuda"):
         ways[FLEX] = flex(n, reach, device)
     return Case(
         name="local-m",
@@ -51,7 +52,10 @@ def monotonic(heads: int, n: int, reach: int, device: str, *, quick: bool, d: in
         goals=(
             faster(PEER, 3, 1.7),
             faster(PEER, 1.5, 1.1, done=BOTH),
+            faster(PEER, 3, 1.7, ours=KERNELS),
+            faster(PEER, 3, 1.7, ours=KERNELS, done=BOTH),
             faster(FLEX, 1.5),
+            faster(FLEX, 1.5, ours=KERNELS),
             Goal("", mib=1.1 * 4 * heads * n * d / 2**20),  # the output, and a tenth
         ),
     )

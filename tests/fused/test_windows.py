@@ -1,20 +1,25 @@
-"""Local attention from slices of the keys: against the loop and the reference; what is hidden; refusals."""
+"""Local attention from slices of the keys, and through the kernel in C++: against the loop and the reference; what is
+hidden; refusals."""
 
 import functools
 import itertools
 import math
+import sys
+from typing import NamedTuple
 
 import oracles
 import pytest
 import torch
-from checks import close, leaf, randn
+from checks import randn as exact_randn
 from oracles import rows, tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnlib import attend, explain, masks, scores
 from attnlib.fused import _slices as slices
+from attnlib.fused import _window_operation as operation
+from attnlib.fused import _window_plans as plans
 from attnlib.fused import _windows as windows
-from attnlib.fused import reference_only
+from attnlib.fused import build_kernels, native, reference_only
 from attnlib.softness.local import local, monotonic_centres
 
 BATCH, QUERY, KEY, D_K, D_V = 2, 5, 11, 7, 3
@@ -27,18 +32,62 @@ every_form = pytest.mark.parametrize("form", FORMS, ids=lambda form: " ".join(na
 silent = functools.partial(local, need_weights=False)
 
 
-@pytest.fixture(params=["whole", "cut"])
-def cut(request, monkeypatch):
-    """Blocks as they are, and cut as small as they get."""
+class Way(NamedTuple):
+    """The path that is tested, and how exact it is."""
+
+    path: str
+    dtype: torch.dtype
+    tolerance: float
+
+
+SLICES = Way("slices of keys", torch.float64, 1e-12)
+KERNEL = Way("kernel in C++", torch.float32, 1e-5)
+HERE = SLICES
+
+
+@pytest.fixture(scope="session")
+def kernel():
+    """The kernel, which stays loaded but is used by those alone who ask for it."""
+    before = set(native._loaded)
+    if native.missing():
+        pytest.skip(f"the kernel was not tested: {native.missing()}")
+    build_kernels("windows")
+    native._loaded.clear()
+    native._loaded.update(before)
+
+
+@pytest.fixture(params=["slices", "cut", "C++"])
+def way(request, monkeypatch):
+    """Slices as they are, and cut as small as they get; the kernel."""
+    monkeypatch.setattr(native, "_loaded", set())
     if request.param == "cut":
-        monkeypatch.setattr(windows, "PAIRS", 100)
-        monkeypatch.setattr(windows, "WASTE", 50)
-        monkeypatch.setattr(windows, "GATHERED", 10**6)
+        monkeypatch.setattr(plans, "PAIRS", 100)
+        monkeypatch.setattr(plans, "WASTE", 50)
+        monkeypatch.setattr(plans, "GATHERED", 10**6)
+    if request.param == "C++":
+        request.getfixturevalue("kernel")
+        monkeypatch.setattr(native, "_loaded", {"windows"})
+        monkeypatch.setattr(sys.modules[__name__], "HERE", KERNEL)
 
 
-def inputs(*batch, dtype=torch.float64, n_query=QUERY, n_key=KEY, d_v=D_V):
+both_ways = pytest.mark.parametrize("way", ["slices", "C++"], indirect=True)
+
+
+def randn(*shape, seed=0):
+    return exact_randn(*shape, dtype=HERE.dtype, seed=seed)
+
+
+def centres():
+    return CENTRES.to(HERE.dtype)
+
+
+def close(found, wanted, **options):
+    torch.testing.assert_close(found, wanted.to(found.dtype), rtol=HERE.tolerance, atol=HERE.tolerance, **options)
+
+
+def inputs(*batch, dtype=None, n_query=QUERY, n_key=KEY, d_v=D_V):
     shapes = (n_query, D_K), (n_key, D_K), (n_key, d_v)
-    return [randn(*batch, *shape, seed=seed).to(dtype) for seed, shape in enumerate(shapes)]
+    return [randn(*batch, *shape, seed=seed).to(dtype or HERE.dtype) for seed, shape in enumerate(shapes)]
 
 
 def path_of(*parts, **options):
@@ -46,7 +95,7 @@ def path_of(*parts, **options):
 
 
 def reason(*parts, **options):
-    return explain(silent, *parts, **options).choices[0].refused["slices of keys"]
+    return explain(silent, *parts, **options).choices[0].refused[HERE.path]
 
 
 def with_gradients(call, parts, upstream=None):
@@ -58,7 +107,8 @@ def with_gradients(call, parts, upstream=None):
     return [context, *(torch.zeros_like(part) if got is None else got for part, got in zip(parts, found, strict=True))]
 
 
-def against_reference(call, parts, tolerance=1e-12):
+def against_reference(call, parts, tolerance=None):
+    tolerance = tolerance or HERE.tolerance
     with reference_only():
         wanted = with_gradients(call, parts)
     assert explain(call, *parts).choices[0].path != "reference"  # with which nothing would be compared
@@ -95,37 +145,37 @@ def loop(query, key, value, centre, half_width, gaussian=True, renormalise=False
 
 def check_value(function, form=FORMS[2], half_width=2, mask=None):
     query, key, value = inputs(BATCH)
-    context = function(query, key, value, centre=CENTRES, half_width=half_width, mask=mask, **form).context
+    context = function(query, key, value, centre=centres(), half_width=half_width, mask=mask, **form).context
     for b in range(BATCH):
         visible = None if mask is None else mask[b, 0].tolist()
-        parts = [rows(part[b]) for part in (query, key, value, CENTRES)]
+        parts = [rows(part[b]) for part in (query, key, value, centres())]
         close(context[b], tensor(loop(*parts, half_width, **form, visible=visible)))
 
 
 def check_centre_learns(function):
     """The slope of the Gaussian alone: the window stands still."""
     query, key, value = inputs(BATCH)
-    centre = tensor([[4.3, 0.2, 9.6, 30.1, 5.5], [-1.4, 6.1, 11.2, 2.6, 2.5]]).requires_grad_()
+    centre = tensor([[4.3, 0.2, 9.6, 30.1, 5.5], [-1.4, 6.1, 11.2, 2.6, 2.5]]).to(HERE.dtype).requires_grad_()
     (slope,) = torch.autograd.grad(function(query, key, value, centre=centre, half_width=2).context.sum(), centre)
     step = 1e-5
     for b, t in itertools.product(range(BATCH), range(QUERY)):
         ends = []
         for moved in (-step, step):
-            found = loop(*(rows(part[b]) for part in (query, key, value)), rows(centre[b].detach() + moved), 2)
+            found = loop(*(rows(part[b]) for part in (query, key, value)), rows(centre[b].detach().double() + moved), 2)
             ends.append(sum(found[t]))
-        assert abs(slope[b, t].item() - (ends[1] - ends[0]) / (2 * step)) < 1e-6
+        assert abs(slope[b, t].item() - (ends[1] - ends[0]) / (2 * step)) < max(1e-6, HERE.tolerance)
 
 
 @every_form
 @pytest.mark.parametrize("half_width", [1, 2, 13])
-def test_equals_the_loop(form, half_width, cut):
+def test_equals_the_loop(form, half_width, way):
     hidden = masks.key_mask(torch.tensor([11, 6]), KEY)
     for mask in (None, hidden):
         check_value(silent, form, half_width, mask)
-    assert path_of(*inputs(BATCH), centre=CENTRES, half_width=2, **form) == "slices of keys"
+    assert path_of(*inputs(BATCH), centre=centres(), half_width=2, **form) == HERE.path
 
 
-def test_the_centre_learns(cut):
+def test_the_centre_learns(way):
     check_centre_learns(silent)
 
 
@@ -170,9 +220,9 @@ def test_mutants_are_rejected(mutant, check):
 
 
 @every_form
-def test_values_and_gradients(form, cut, request):
+def test_values_and_gradients(form, way, request):
     n_query, n_key = 23, 29
-    dtype = torch.float32 if request.node.callspec.params["cut"] == "whole" else torch.float64
+    dtype = torch.float64 if request.node.callspec.params["way"] == "cut" else torch.float32
     query, key, value = inputs(2, 3, dtype=dtype, n_query=n_query, n_key=n_key)
     ahead = (torch.arange(n_query) - 1.5).to(dtype)
     anywhere = (torch.rand(2, 3, n_query) * (n_key + 6) - 3).to(dtype)
@@ -186,12 +236,13 @@ def test_values_and_gradients(form, cut, request):
         def call(query, key, value, centre, mask=mask):
             return silent(query, key, value, centre=centre, half_width=5, mask=mask, **form).context
 
-        assert path_of(query, key, value, centre=centre, half_width=5, mask=mask, **form) == "slices of keys"
+        assert path_of(query, key, value, centre=centre, half_width=5, mask=mask, **form) == HERE.path
         against_reference(call, (query, key, value, centre), 1e-12 if dtype == torch.float64 else 1e-5)
 
 
+@both_ways
 @pytest.mark.parametrize("d_v", [D_K, D_V])
-def test_a_window_as_a_mask_would_make_it(d_v):
+def test_a_window_as_a_mask_would_make_it(d_v, way):
     """Both sides, and a causal one, whose centre lies half its length before the query."""
     query, key, value = inputs(2, 3, n_query=150, n_key=150, d_v=d_v)
     both = silent(query, key, value, centre=monotonic_centres(150, lengths=150), half_width=8, gaussian=False)
@@ -202,17 +253,19 @@ def test_a_window_as_a_mask_would_make_it(d_v):
         close(causal.context, attend(query, key, value, mask=masks.window(150, left=width, right=1)).context)
 
 
-def test_sentences_of_their_own_length():
+@both_ways
+def test_sentences_of_their_own_length(way):
     query, key, value = inputs(4, n_query=60, n_key=60)
     lengths = torch.tensor([60, 7, 33, 0])
     centre = monotonic_centres(60, lengths=lengths)
     options = {"centre": centre, "half_width": 3, "mask": masks.key_mask(lengths, 60), "gaussian": False}
     against_reference(lambda *parts: silent(*parts, **options).context, (query, key, value))
-    assert path_of(query, key, value, **options) == "slices of keys"
+    assert path_of(query, key, value, **options) == HERE.path
 
 
+@both_ways
 @every_form
-def test_any_strides_and_leading_dimensions(form):
+def test_any_strides_and_leading_dimensions(form, way):
     query, value = randn(4, 1, 40, D_K), randn(40, D_V)
     key = randn(40, 2, D_K).transpose(0, 1)
     centre = randn(4, 2, 40) * 9 + 20
@@ -226,27 +279,29 @@ def test_any_strides_and_leading_dimensions(form):
     against_reference(lambda *parts: silent(*parts, centre=centre[0, 0], half_width=3, **form).context, heads)
 
 
-def test_the_keys_as_values():
+@both_ways
+def test_the_keys_as_values(way):
     query, key, _ = inputs(BATCH)
-    against_reference(lambda query, key: silent(query, key, centre=CENTRES, half_width=2).context, (query, key))
+    against_reference(lambda query, key: silent(query, key, centre=centres(), half_width=2).context, (query, key))
 
 
+@both_ways
 @pytest.mark.parametrize("biased", [False, True])
-def test_bilinear_scores_by_projection(biased):
+def test_bilinear_scores_by_projection(biased, way):
     query, key, value = randn(BATCH, QUERY, 4), *inputs(BATCH)[1:]
     weight, bias = randn(*((D_K, 4) if biased else (4, D_K))), randn(D_K)
     name = "biased_general" if biased else "general"
-    module = {"general": scores.General, "biased_general": scores.BiasedGeneral}[name](4, D_K, dtype=torch.float64)
+    module = {"general": scores.General, "biased_general": scores.BiasedGeneral}[name](4, D_K, dtype=HERE.dtype)
     module.weight.data = weight
 
     def call(query, key, value, weight, bias):
         given = {"weight": weight, **({"bias": bias} if biased else {})}
         score = functools.partial(getattr(scores, name), **given)
-        return silent(query, key, value, centre=CENTRES, half_width=2, score=score).context
+        return silent(query, key, value, centre=centres(), half_width=2, score=score).context
 
     against_reference(call, (query, key, value, weight, bias))
-    options = {"centre": CENTRES, "half_width": 2, "score": module}
-    assert path_of(query, key, value, **options) == "slices of keys"
+    options = {"centre": centres(), "half_width": 2, "score": module}
+    assert path_of(query, key, value, **options) == HERE.path
     close(silent(query, key, value, **options).context, local(query, key, value, **options).context)
 
 
@@ -254,7 +309,7 @@ def test_bilinear_scores_by_projection(biased):
 def test_a_weight_of_another_size_is_named():
     parts, score = inputs(BATCH), functools.partial(scores.general, weight=randn(4, D_K))
     with pytest.raises(ValueError, match="weight must have shape"):
-        silent(*parts, centre=CENTRES, half_width=2, score=score)
+        silent(*parts, centre=centres(), half_width=2, score=score)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -271,7 +326,7 @@ def test_half_precision_is_no_further_off(dtype, form):
     )
     with reference_only():
         reference = with_gradients(call, parts)
-    assert path_of(*parts, centre=centre, half_width=6, **form) == "slices of keys"
+    assert path_of(*parts, centre=centre, half_width=6, **form) == HERE.path
     for got, want, right in zip(with_gradients(call, parts), reference, exact, strict=True):
         assert got.dtype == dtype
         off, allowed = ((found.double() - right).abs().max() for found in (got, want))
@@ -290,7 +345,8 @@ def test_autocast():
         torch.testing.assert_close(got, want, rtol=1e-2, atol=1e-2)
 
 
-def test_energies_huge_and_tiny():
+@both_ways
+def test_energies_huge_and_tiny(way):
     query, key, value = inputs(2, dtype=torch.float32, n_query=50, n_key=50)
     for size in (1e-30, 1e-3, 1e3, 1e8):
         call = functools.partial(silent, centre=torch.arange(50), half_width=4)
@@ -300,9 +356,10 @@ def test_energies_huge_and_tiny():
 # --- what is not seen -------------------------------------------------------------------------------------------------
 
 
+@both_ways
 @every_form
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e38])
-def test_what_is_hidden_changes_nothing(form, bad):
+def test_what_is_hidden_changes_nothing(form, bad, way):
     query, key, value = inputs(2, dtype=torch.float32, n_query=40, n_key=60)
     centre = torch.arange(40) + 0.5
     mask = torch.ones(60, dtype=torch.bool)
@@ -319,8 +376,9 @@ def test_what_is_hidden_changes_nothing(form, bad):
     torch.testing.assert_close(quiet, wanted[0], rtol=1e-5, atol=1e-5)
 
 
+@both_ways
 @pytest.mark.parametrize("part", [0, 1, 2])
-def test_what_is_seen_and_not_finite_shows(part):
+def test_what_is_seen_and_not_finite_shows(part, way):
     parts = inputs(2, dtype=torch.float32, n_query=40, n_key=40)
     parts[part][:, 17, 0] = math.nan
     options = {"centre": torch.arange(40), "half_width": 2, "gaussian": False}
@@ -331,22 +389,23 @@ def test_what_is_seen_and_not_finite_shows(part):
     assert "not finite" in reason(*parts, **options)
 
 
-def test_empty_windows_give_zeros(cut):
-    far = torch.tensor([[-7.0, 30.0, math.inf, 3.0, 2.0], [-math.inf, 1e30, -1e30, 4.0, 1.0]], dtype=torch.float64)
+def test_empty_windows_give_zeros(way):
+    far = torch.tensor([[-7.0, 30.0, math.inf, 3.0, 2.0], [-math.inf, 1e30, -1e30, 4.0, 1.0]], dtype=HERE.dtype)
     parts = inputs(BATCH)
 
     def call(query, key, value, centre):
         return silent(query, key, value, centre=centre, half_width=2).context
 
     assert (call(*parts, far)[:, :3] == 0).all()
-    assert path_of(*parts, centre=far, half_width=2) == "slices of keys"
+    assert path_of(*parts, centre=far, half_width=2) == HERE.path
     against_reference(call, (*parts, far))
     nothing = silent(*parts, centre=far, half_width=2, mask=torch.zeros(KEY, dtype=torch.bool)).context
     assert (nothing == 0).all()
 
 
+@both_ways
 @pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3), (5, 6, 0)])
-def test_empty_axes(shape):
+def test_empty_axes(shape, way):
     n_query, n_key, d_v = shape
     parts = inputs(2, n_query=n_query, n_key=n_key, d_v=d_v)
     options = {"centre": torch.zeros(n_query), "half_width": 2, "gaussian": False}
@@ -355,11 +414,52 @@ def test_empty_axes(shape):
     assert reason(*parts, **options) == "there is nothing to multiply"
 
 
-def test_nothing_is_changed_in_place():
-    parts = [*inputs(BATCH), CENTRES.clone()]
+@both_ways
+def test_nothing_is_changed_in_place(way):
+    parts = [*inputs(BATCH), centres().clone()]
     before = [part.clone() for part in parts]
     with_gradients(lambda *p: silent(*p[:3], centre=p[3], half_width=2).context, parts)
     assert all(torch.equal(part, copy) for part, copy in zip(parts, before, strict=True))
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (1, 40, 3, 5), (200, 40, 33, 16), (37, 300, 64, 70), (400, 90, 6, 12)])
+@pytest.mark.parametrize("gaussian", [False, True])
+def test_any_size(sizes, gaussian, monkeypatch):
+    """Where lanes, tiles and pieces end, and on two threads, of which each has keys of its own."""
+    n_query, n_key, d, d_v = sizes
+    monkeypatch.setattr(native, "_loaded", {"windows"})
+    parts = [exact_randn(1, n, size, seed=n).float() for n, size in ((n_query, d), (n_key, d), (n_key, d_v))]
+    threads = torch.get_num_threads()
+    for spread, half_width, count in itertools.product((0.3, 3.0), (1, 4, 40), (1, 3)):
+        centre = (exact_randn(n_query, seed=3) * n_key * spread).float()
+
+        def call(*parts, half_width=half_width):
+            return silent(*parts[:3], centre=parts[3], half_width=half_width, gaussian=gaussian).context
+
+        torch.set_num_threads(count)
+        try:
+            against_reference(call, (*parts, centre), 2e-5)
+        finally:
+            torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("kernel")
+def test_the_kernel_takes_a_mask_for_each_query(monkeypatch):
+    monkeypatch.setattr(native, "_loaded", {"windows"})
+    parts = [part.float() for part in inputs(2, 3, n_query=70, n_key=50)]
+    centre = exact_randn(2, 1, 70).float() * 15 + 25
+    mask = exact_randn(2, 3, 70, 50) > 0
+    mask[1, 2, 9] = mask[0, :, :, 20] = False
+
+    def call(*parts):
+        return silent(*parts[:3], centre=parts[3], half_width=6, mask=mask.mT.contiguous().mT).context
+
+    against_reference(call, (*parts, centre), 1e-5)
+    assert path_of(*parts, centre=centre, half_width=6, mask=mask) == KERNEL.path
+    double = [part.double() for part in parts]
+    refused = explain(silent, *double, centre=centre.double(), half_width=6).choices[0].refused
+    assert refused[KERNEL.path] == "the vectors are not in single precision"
 
 
 # --- what it leaves to the others -------------------------------------------------------------------------------------
@@ -367,8 +467,8 @@ def test_nothing_is_changed_in_place():
 
 def test_why_not():
     query, key, value = inputs(BATCH)
-    options = {"centre": CENTRES, "half_width": 2}
-    lost = CENTRES.clone()
+    options = {"centre": centres(), "half_width": 2}
+    lost = centres().clone()
     lost[0, 0] = math.nan
     pairs = torch.ones(BATCH, QUERY, KEY, dtype=torch.bool)
     far = torch.arange(0.0, 400_000.0, 1000.0, dtype=torch.float64)
@@ -404,18 +504,20 @@ def test_scores_of_any_kind_in_runs(monkeypatch):
     assert path_of(query.requires_grad_(), key, value, **options) == "reference"
 
 
-def test_second_derivatives_are_refused():
+@both_ways
+def test_second_derivatives_are_refused(way):
     query, key, value = inputs(BATCH)
     query.requires_grad_()
-    context = silent(query, key, value, centre=CENTRES, half_width=2).context
+    context = silent(query, key, value, centre=centres(), half_width=2).context
     (gradient,) = torch.autograd.grad(context.sum(), query, create_graph=True)
     with pytest.raises(RuntimeError, match="no second derivative"):
         gradient.sum().backward()
 
 
-def test_only_what_asks_gets_a_gradient():
-    leaves = [leaf(BATCH, QUERY, D_K), leaf(BATCH, KEY, D_K), leaf(BATCH, KEY, D_V)]
-    centre = CENTRES.clone().requires_grad_()
+@both_ways
+def test_only_what_asks_gets_a_gradient(way):
+    leaves = [part.requires_grad_() for part in inputs(BATCH)]
+    centre = centres().clone().requires_grad_()
     whole = torch.autograd.grad(silent(*leaves, centre=centre, half_width=2).context.sum(), [*leaves, centre])
     for number, wanted in enumerate(whole):
         parts = [part.detach() for part in (*leaves, centre)]
@@ -424,20 +526,21 @@ def test_only_what_asks_gets_a_gradient():
         close(torch.autograd.grad(context.sum(), parts[number])[0], wanted)
 
 
+@both_ways
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # by torch's own derivatives forwards
-def test_transforms_take_the_reference():
+def test_transforms_take_the_reference(way):
     query, key, value = inputs(BATCH)
-    wanted = local(query, key, value, centre=CENTRES, half_width=2).context
+    wanted = local(query, key, value, centre=centres(), half_width=2).context
 
     def run(query, key, value, centre):
         return silent(query, key, value, centre=centre, half_width=2).context
 
-    close(torch.vmap(run)(query, key, value, CENTRES), wanted)
-    slope = torch.func.jacrev(lambda query: run(query, key, value, CENTRES).sum())(query)
-    close(slope, with_gradients(run, (query, key, value, CENTRES), torch.ones_like(wanted))[1])
+    close(torch.vmap(run)(query, key, value, centres()), wanted)
+    slope = torch.func.jacrev(lambda query: run(query, key, value, centres()).sum())(query)
+    close(slope, with_gradients(run, (query, key, value, centres()), torch.ones_like(wanted))[1])
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(query, torch.ones_like(query))
-        tangent = torch.autograd.forward_ad.unpack_dual(run(dual, key, value, CENTRES)).tangent
+        tangent = torch.autograd.forward_ad.unpack_dual(run(dual, key, value, centres())).tangent
         close(tangent.sum(), slope.sum())
 
 
@@ -473,10 +576,83 @@ def test_blocks_cover_each_query_once():
         centre = (torch.rand(1 if shared else 3, 300) * 300 * spread).sort(-1).values
         first, last = (centre.ceil().long() - 4), (centre.floor().long() + 4)
         found = torch.zeros(3, 300)
-        for block in windows._blocks(first.tolist(), last.tolist(), 3, 9, 64):
+        for block in plans._blocks(first.tolist(), last.tolist(), 3, 9, 64):
             assert isinstance(block, slices.Block)
             found[block.rows, block.queries] += 1
             own = slice(None) if shared else block.rows
             assert (first[own, block.queries] >= block.keys.start).all()
             assert (last[own, block.queries] < block.keys.stop).all()
         assert (found == 1).all()
+
+
+# --- what a compiler sees ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch about itself
+@pytest.mark.usefixtures("unchecked")
+@both_ways
+def test_a_compiler_sees_one_operation(way, monkeypatch):
+    """As right as the reference, which is taken by hand where numbers are not finite, or overflow."""
+    query, key, value = inputs(2, 3, n_query=40, n_key=40)
+    centre, padding = randn(2, 1, 40) * 15 + 20, masks.key_mask(torch.tensor([[40], [25]]), 40)
+    general = scores.General(D_K, D_K, dtype=HERE.dtype)
+
+    def call(*parts):
+        found = silent(*parts[:3], centre=parts[3], half_width=4).context
+        masked = silent(*parts[:3], centre=parts[3], half_width=7, mask=padding, gaussian=False, score=general).context
+        return found + masked
+
+    calls, kernel = [], operation.banded
+    monkeypatch.setattr(operation, "banded", lambda *given: calls.append(1) or kernel(*given))
+    torch.compiler.reset()
+    graphs = AotEagerWithGraphs()
+    fast = torch.compile(call, fullgraph=True, backend=graphs)
+    for bad in (0.0, 1e38, math.nan, -math.inf):
+        parts = [part.clone() for part in (query, key[:, :1], value, centre)]
+        if bad:
+            parts[1][:, :, 30:] = parts[2][:, :, 30:, 1] = bad
+        if math.isfinite(bad):
+            parts[3].clamp_(max=22)  # what is so large is seen by nobody, but for neighbours in a block
+        else:
+            parts[0][0, 0, 3] = bad
+            parts[3][0, 0, :4] = math.nan
+            parts[3][1] = 5
+        weight = general.weight
+        found, wanted = ([*with_gradients(f, parts), *weight_gradient(f, parts, weight)] for f in (fast, call))
+        for got, want in zip(found, wanted, strict=True):
+            torch.testing.assert_close(got, want, rtol=2e-5, atol=2e-5, equal_nan=True)
+    assert graphs.operations == 2
+    assert bool(calls) == (HERE is KERNEL)
+
+
+def weight_gradient(call, parts, weight):
+    return torch.autograd.grad(call(*parts).nan_to_num().sum(), [weight])
+
+
+class AotEagerWithGraphs:
+    """The backend ``aot_eager``, which counts the operations of windows in what it is given."""
+
+    operations = 0
+
+    def __call__(self, graph, examples):
+        self.operations = sum("local_windows" in str(node.target) for node in graph.graph.nodes)
+        return torch._dynamo.lookup_backend("aot_eager")(graph, examples)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.usefixtures("unchecked")
+def test_compiled_in_half_precision():
+    parts = inputs(2, dtype=torch.bfloat16, n_query=30, n_key=30)
+    options = {"centre": torch.arange(30), "half_width": 3, "gaussian": False}
+    torch.compiler.reset()
+    fast = torch.compile(functools.partial(silent, **options), fullgraph=True, backend="aot_eager")
+    assert torch.equal(fast(*parts).context, silent(*parts, **options).context)
+
+
+@both_ways
+@pytest.mark.usefixtures("unchecked")
+def test_the_operation_keeps_its_promises(way):
+    parts = [part.requires_grad_() for part in (*inputs(2, n_query=20, n_key=20), randn(2, 20) * 9 + 9)]
+    given = (*parts, None, 3, 0.5, True, False, False, HERE is KERNEL)
+    options = {"test_utils": ("test_schema", "test_autograd_registration", "test_faketensor")}
+    torch.library.opcheck(operation.local_windows, given, **options)
