@@ -10,9 +10,19 @@ Number = float | int | Tensor
 HALF = (torch.float16, torch.bfloat16)
 
 
+def is_transformed() -> bool:
+    """Whether a transform of functorch runs the program."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+# A compiler is to call it, and not to look inside, where the stack never looks empty to it. The mark is that of
+# torch.compiler.assume_constant_result, which would import all of the compiler here.
+is_transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def is_traced() -> bool:
     """Whether a compiler or a transform of functorch runs the program, to which values are not known."""
-    return torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
+    return torch.compiler.is_compiling() or is_transformed()
 
 
 def may_look(*tensors: Tensor) -> bool:

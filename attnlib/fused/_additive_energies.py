@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._checks import batch_of, may_look
+from .._checks import batch_of, is_transformed, may_look
 from .._rows import bad_rows, without
 from ._tanh_sums import parts, sums_of
 from .native import why_not
@@ -55,7 +55,7 @@ def why_not_here(*tensors: Tensor) -> str | None:
         return "the tensors are not on the CPU"
     if torch.autograd.forward_ad._current_level >= 0:
         return "there is a derivative forwards"
-    if torch._C._functorch.peek_interpreter_stack() is not None:
+    if is_transformed():
         return "a transform of functorch runs the program"
     return None if torch.compiler.is_compiling() or may_look(*tensors) else "a tracer runs the program"
 

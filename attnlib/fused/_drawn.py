@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._checks import HALF
+from .._checks import HALF, is_transformed
 from .._rows import bad_rows
 from .._work import Work, lengths
 from .native import built
@@ -41,7 +41,7 @@ def drawn_in_runs(work: Work, uniforms: Tensor) -> tuple[Tensor, Tensor] | str:
         Both ``(sample, *batch, query)``. A query that sees nothing has position -1 and 0, one whose energies are not
         all numbers -1 and NaN.
     """
-    if torch._C._functorch.peek_interpreter_stack() is not None and not torch.compiler.is_compiling():
+    if is_transformed():
         return "a transform of functorch looks inside"
     if work.query.shape[-1] != work.key.shape[-1]:
         return "the sizes of query and key differ"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from .._checks import is_transformed
 from .._rows import bad_rows, is_ordinary, nan_where, wide
 from ._banded import banded, banded_backward
 from ._slices import Form, Plan, Sequences, backward, forward
@@ -28,7 +29,7 @@ def why_not_one(
         return "the tensors are not on the CPU"
     if forward_ad._current_level >= 0:
         return "there is a derivative forwards"
-    if _is_transformed():
+    if is_transformed():
         return "a transform of functorch runs the program"
     if query.shape[-1] != key.shape[-1] or 0 in (*query.shape, *key.shape, *value.shape):
         return "there is nothing to multiply"
@@ -37,15 +38,6 @@ def why_not_one(
     if gaussian and torch.promote_types(centre.dtype, wide(query).dtype) != wide(query).dtype:
         return "the centres are of another precision than the vectors"
     return None
-
-
-def _is_transformed() -> bool:
-    return torch._C._functorch.peek_interpreter_stack() is not None
-
-
-# A compiler is to call it, and not to look inside, where the stack never looks empty to it. The mark is that of
-# torch.compiler.assume_constant_result, which would import all of the compiler here.
-_is_transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def window_context(
