@@ -150,10 +150,9 @@ int64_t narrowed(T* x, int64_t n, int64_t size, T bound) {
   return n > 256 && 2 * size < n ? gather(x, n, bound, x, Same()) : n;
 }
 
-// tau where q = 1: the mean of the support less its share of one, until the support stands.
+// tau from one below it, where q = 1: the mean of the support less its share of one, until the support stands.
 template <typename T>
-double threshold_one(T* x, int64_t n) {
-  double tau = -1;
+double threshold_one(T* x, int64_t n, double tau) {
   for (int64_t before = -1;;) {
     const auto sum = moments(x, n, T(tau));
     const double next = T(tau) + (sum.first - 1) / sum.size;
@@ -163,10 +162,9 @@ double threshold_one(T* x, int64_t n) {
   }
 }
 
-// tau where q = 2, by Newton on the norm; in closed form once the support stands and lies above it.
+// The same where q = 2, by Newton on the norm; in closed form once the support stands and lies above it.
 template <typename T>
-double threshold_two(T* x, int64_t n) {
-  double tau = -1;
+double threshold_two(T* x, int64_t n, double tau) {
   for (int64_t before = -1;;) {
     const auto sum = moments(x, n, T(tau));
     const double norm = std::sqrt(sum.second), next = T(tau) + norm * (norm - 1) / sum.first;
@@ -181,8 +179,8 @@ double threshold_two(T* x, int64_t n) {
   }
 }
 
-// u ^ power for u = 1 + ratio: by multiplication where the power is a few halves, else by logarithm and exponential.
-// What is not above nought is taken as the smallest number, and must be masked.
+// u ^ power: by multiplication where the power is a few halves, else by logarithm and exponential. With the digits of a
+// ratio u - 1, where it is given. What is not above nought is taken as the smallest number, and must be masked.
 template <typename T>
 struct Power {
   explicit Power(double power) : power(T(power)) {
@@ -190,8 +188,8 @@ struct Power {
     if (twice >= 0 && twice < 16 && std::abs(2 * power - twice) < 1e-14 * (1 + twice)) halves = int(twice);
   }
 
-  Vec<T> operator()(Vec<T> u, Vec<T> ratio) const {
-    u = at::vec::maximum(u, Vec<T>(std::numeric_limits<T>::min()));
+  Vec<T> operator()(Vec<T> u, const Vec<T>* ratio = nullptr) const {
+    u = at::vec::clamp_min(u, Vec<T>(std::numeric_limits<T>::min()));
     if (halves < 0) return general(u, ratio);
     auto result = halves % 2 ? u.sqrt() : Vec<T>(1);
     for (int i = 1; i < halves; i += 2) result = result * u;
@@ -202,21 +200,22 @@ struct Power {
   int halves = -1;
 
  private:
-  // log2(1 + f) = f L(f), 2 ^ f = 1 + f E(f): both to a rounding. A ratio near nought is not 1 + ratio - 1.
-  Vec<T> general(Vec<T> u, Vec<T> ratio) const {
+  // log2(1 + f) = f L(f), 2 ^ f = 1 + f E(f): both to a rounding.
+  Vec<T> general(Vec<T> u, const Vec<T>* ratio) const {
     if constexpr (std::is_same_v<T, double>) {
-      return (ratio.log1p() * Vec<T>(power)).exp();
+      return ((ratio ? ratio->log1p() : u.log()) * Vec<T>(power)).exp();
     } else {
       using Int = at::vec::Vectorized<int32_t>;
       const auto bits = at::vec::cast<int32_t>(u);
       const auto exponent = (bits - Int(0x3f3504f3)) >> Int(23);
       const auto mantissa = at::vec::cast<float>(bits - (exponent << Int(23)));
-      const auto f = Vec<T>::blendv(mantissa - Vec<T>(1), ratio, ratio > Vec<T>(-0.25f));
+      auto f = mantissa - Vec<T>(1);
+      if (ratio) f = Vec<T>::blendv(f, *ratio, *ratio > Vec<T>(-0.25f));
       const auto log = at::vec::fmadd(
           f, polynomial(f, {0.1292643f, -0.20893382f, 0.21521226f, -0.23867568f, 0.2879391f, -0.36071625f, 0.48091027f,
                             -0.72134721f, 1.442695f}),
           at::vec::convert_to_fp_of_same_size<float>(exponent));
-      const auto z = at::vec::maximum(log * Vec<T>(power), Vec<T>(-126));
+      const auto z = at::vec::clamp_min(log * Vec<T>(power), Vec<T>(-126));
       const auto whole = z.round();
       const auto part = z - whole;
       const auto scale =
@@ -238,20 +237,25 @@ struct Sums {
   double zero, one, two;
 };
 
-// p_i(rho) = e ^ rho (1 + x_i / s) ^ power, where s = -tau = e ^ (rho / power): the root of log sum p(rho) = 0.
+// The unknown: rho, the logarithm of the largest weight, and 1 / s, where s = -tau = e ^ (rho / power).
+struct Place {
+  double rho = 0, share = 1;
+};
+
+// p_i(rho) = e ^ rho (1 + x_i / s) ^ power: the root of log sum p(rho) = 0.
 template <typename T>
 struct Root {
-  explicit Root(double power) : power(power), order(power >= 2 ? 2 : 1), raise(power - order) {}
+  explicit Root(double power) : power(power), order(power >= 2 ? 2 : 1), even(-std::expm1(-std::log(double(heads<T>)) / power)), raise(power - order) {}
 
   // The weights without e ^ rho, and their sums.
-  Sums weigh(const T* x, int64_t n, double rho, T* weights) const {
+  Sums weigh(const T* x, int64_t n, const Place& place, T* weights) const {
     constexpr int64_t step = Vec<T>::size();
-    const Vec<T> share(std::exp(-rho / power)), none(0), whole(1);
+    const Vec<T> share(place.share), none(0), whole(1);
     Vec<T> zero(0), one(0), two(0);
     for (int64_t i = 0; i < n; i += step) {
       const auto ratio = Vec<T>::loadu(x + i) * share;
-      const auto u = at::vec::maximum(whole + ratio, none);  // minus infinity, among the heads of a row, included
-      const auto least = Vec<T>::blendv(none, raise(u, ratio), u > none);
+      const auto u = at::vec::clamp_min(whole + ratio, none);  // minus infinity, among the heads of a row, included
+      const auto least = Vec<T>::blendv(none, raise(u, &ratio), u > none);
       const auto less = order == 2 ? least * u : least, weight = less * u;
       weight.store(weights + i);
       zero = zero + weight, one = one + less, two = two + least;
@@ -261,55 +265,66 @@ struct Root {
 
   // One step on the norm (sum [x - tau]_+ ^ power) ^ (1 / power), which for powers from 1 on is convex in tau: Newton's
   // ends below the root wherever it starts, Halley's is nearer.
-  double step(double rho, const Sums& sums, bool by_halley) const {
-    const double over = -std::expm1(-(rho + std::log(sums.zero)) / power);
+  Place step(const Place& place, const Sums& sums, bool by_halley) const {
+    const T over = -std::expm1(-T((place.rho + std::log(sums.zero)) / power));
     double leap = sums.zero / sums.one * over;
     if (by_halley && order == 2) {
       const double bend = sums.two * sums.zero / (sums.one * sums.one) - 1;
       leap /= std::max(1 - over * (power - 1) * bend / 2, 0.5);
     }
-    return rho + power * std::log1p(-leap);
+    return {place.rho + power * std::log1p(-leap), place.share / (1 - leap)};
   }
 
   double power;
   int order;
+  double even;  // how far above -1 the threshold of so many equal entries lies
   Power<T> raise;
 };
 
 // The weights of x by Halley's method, in a bracket that is halved where it leaps out.
 template <typename T>
-void solve(const Root<T>& root, const T* x, int64_t n, double rho, T* weights) {
+void solve(const Root<T>& root, const T* x, int64_t n, Place place, T* weights) {
   double low = -std::log(double(n)), high = 0, sum;
   const double eps = std::numeric_limits<T>::epsilon();
   for (bool near = false;;) {
-    const auto sums = root.weigh(x, n, rho, weights);
+    const auto sums = root.weigh(x, n, place, weights);
     sum = sums.zero;
-    const double error = rho + std::log(sum);
+    const double error = place.rho + std::log(sum);
     if (std::abs(error) <= 4 * eps || (near && std::abs(error) <= 64 * eps)) break;  // the sum itself is rounded
     near = std::abs(error) <= 64 * eps;
-    (error > 0 ? high : low) = rho;
-    if (high - low <= 2 * eps * std::max(1.0, std::abs(rho))) break;
-    double next = root.step(rho, sums, true);
-    if (!(next > low && next < high)) next = (low + high) / 2;
-    rho = next;
+    (error > 0 ? high : low) = place.rho;
+    if (high - low <= 2 * eps * std::max(1.0, std::abs(place.rho))) break;
+    place = root.step(place, sums, true);
+    if (!(place.rho > low && place.rho < high)) {
+      place.rho = (low + high) / 2;
+      place.share = std::exp(-place.rho / root.power);
+    }
   }
   const Vec<T> share(1 / sum);
   for (int64_t i = 0; i < n; i += Vec<T>::size()) (Vec<T>::loadu(weights + i) * share).store(weights + i);
 }
 
-// What no threshold of the row lies below: that of its heads, fewer entries with less to share.
+// What the threshold of the row does not lie below: that of its heads, fewer entries with less to share, which itself
+// does not lie below what it were if all of them were at their mean. Long rows are worth its search.
 template <typename T>
-T bound(T* tops, double alpha, const Scaled<T>& scaled, const Root<T>& root, double* rho) {
-  for (int64_t i = 0; i < heads<T>; i += Vec<T>::size()) scaled(Vec<T>::loadu(tops + i)).store(tops + i);
-  double tau;
+T bound(T* tops, bool is_long, double alpha, const Scaled<T>& scaled, const Root<T>& root, Place* place) {
+  Vec<T> sum(0);
+  for (int64_t i = 0; i < heads<T>; i += Vec<T>::size()) {
+    const auto x = scaled(Vec<T>::loadu(tops + i));
+    x.store(tops + i);
+    sum = sum + x;
+  }
+  const double above = std::max(root.even + total(sum) / heads<T>, 0.0);
+  double tau = above - 1;
   if (alpha == 2) {
-    tau = threshold_one(tops, heads<T>);
+    if (is_long) tau = threshold_one(tops, heads<T>, tau);
   } else if (alpha == 1.5) {
-    tau = threshold_two(tops, heads<T>);
+    if (is_long) tau = threshold_two(tops, heads<T>, tau);
   } else {
     T weights[heads<T>];
-    for (int i = 0; i < 2; ++i) *rho = root.step(*rho, root.weigh(tops, heads<T>, *rho, weights), i == 0);
-    tau = -std::exp(*rho / root.power);
+    *place = {root.power * std::log1p(-above), 1 / (1 - above)};
+    if (is_long) *place = root.step(*place, root.weigh(tops, heads<T>, *place, weights), false);
+    tau = -1 / place->share;
   }
   return T(tau - 64 * std::numeric_limits<T>::epsilon());
 }
@@ -336,13 +351,13 @@ void weigh(const T* row, int64_t n, double alpha, double temperature, const Root
   }
   constexpr int64_t step = Vec<T>::size();
   const Scaled<T> scaled{top, T(temperature), T(alpha - 1)};
-  double rho = 0;
-  const T limit = n >= 2 * heads<T> && alpha <= 2 ? bound(tops, alpha, scaled, root, &rho) : T(-1);
+  Place place;
+  const T limit = n >= 2 * heads<T> && alpha <= 2 ? bound(tops, n >= 16 * heads<T>, alpha, scaled, root, &place) : T(-1);
   const bool quick = alpha == 2 || alpha == 1.5;
   const int64_t kept = gather(row, n, limit, room.x.data(), scaled, quick ? nullptr : room.places.data());
   if (quick) {
     const bool squared = alpha == 1.5;
-    const T tau = squared ? threshold_two(room.x.data(), kept) : threshold_one(room.x.data(), kept);
+    const T tau = squared ? threshold_two(room.x.data(), kept, limit) : threshold_one(room.x.data(), kept, limit);
     int64_t i = 0;
     for (; i + step <= n; i += step) {
       const auto u = at::vec::maximum(scaled(Vec<T>::loadu(row + i)) - Vec<T>(tau), Vec<T>(0));
@@ -354,7 +369,7 @@ void weigh(const T* row, int64_t n, double alpha, double temperature, const Root
     }
     return;
   }
-  solve(root, room.x.data(), kept, rho, room.weights.data());
+  solve(root, room.x.data(), kept, place, room.weights.data());
   if (kept == n) {
     std::copy_n(room.weights.data(), n, out);
     return;
@@ -365,50 +380,49 @@ void weigh(const T* row, int64_t n, double alpha, double temperature, const Root
 
 // s = p ^ (2 - alpha) on the support, 0 elsewhere
 template <typename T, int kind>
-Vec<T> slope(Vec<T> p, T power) {
+Vec<T> slope(Vec<T> p, const Power<T>& raise) {
   const Vec<T> zero(0);
   const auto inside = p > zero;
   if constexpr (kind == 2) return Vec<T>::blendv(zero, Vec<T>(1), inside);
   if constexpr (kind == 1) return p.sqrt();
   if (!any_above(p, zero)) return zero;
-  const auto safe = Vec<T>::blendv(Vec<T>(1), p, inside);
-  return Vec<T>::blendv(zero, (safe.log() * Vec<T>(power)).exp(), inside);
+  return Vec<T>::blendv(zero, raise(p), inside);
 }
 
 template <typename T, int kind>
-T slope(T p, T power) {
+T slope(T p, const Power<T>& raise) {
   if constexpr (kind == 2) return p > T(0) ? T(1) : T(0);
   if constexpr (kind == 1) return std::sqrt(p);
-  return p > T(0) ? std::exp(std::log(p) * power) : T(0);
+  return p > T(0) ? std::pow(p, raise.power) : T(0);
 }
 
 template <typename T, int kind>
-void unweigh(const T* weights, const T* upstream, int64_t n, T power, T temperature, T* out) {
+void unweigh(const T* weights, const T* upstream, int64_t n, const Power<T>& raise, T temperature, T* out) {
   constexpr int64_t step = Vec<T>::size();
   Vec<T> sums(0), products(0);
   int64_t i = 0;
   for (; i + step <= n; i += step) {
     const auto p = Vec<T>::loadu(weights + i);
-    const auto s = slope<T, kind>(p, power);
+    const auto s = slope<T, kind>(p, raise);
     sums = sums + s;
     products = at::vec::fmadd(s, Vec<T>::loadu(upstream + i), products);
     if constexpr (kind == 0) s.store(out + i);
   }
   double sum = total(sums), product = total(products);
   for (; i < n; ++i) {
-    const T s = slope<T, kind>(weights[i], power);
+    const T s = slope<T, kind>(weights[i], raise);
     sum += s;
     product += s * upstream[i];
     if constexpr (kind == 0) out[i] = s;
   }
   const T mean = sum == 0 ? T(0) : T(product / sum);
   for (i = 0; i + step <= n; i += step) {
-    const auto s = kind == 0 ? Vec<T>::loadu(out + i) : slope<T, kind>(Vec<T>::loadu(weights + i), power);
+    const auto s = kind == 0 ? Vec<T>::loadu(out + i) : slope<T, kind>(Vec<T>::loadu(weights + i), raise);
     const auto g = s * (Vec<T>::loadu(upstream + i) - Vec<T>(mean));
     (temperature == T(1) ? g : g / Vec<T>(temperature)).store(out + i);
   }
   for (; i < n; ++i) {
-    const T s = kind == 0 ? out[i] : slope<T, kind>(weights[i], power);
+    const T s = kind == 0 ? out[i] : slope<T, kind>(weights[i], raise);
     out[i] = s * (upstream[i] - mean) / temperature;
   }
 }
@@ -444,7 +458,8 @@ at::Tensor backward(const at::Tensor& weights, const at::Tensor& upstream, doubl
     const auto* p = from.const_data_ptr<scalar_t>();
     const auto* g = above.const_data_ptr<scalar_t>();
     auto* out = result.mutable_data_ptr<scalar_t>();
-    const scalar_t power = 2 - alpha, T = temperature;
+    const Power<scalar_t> power(2 - alpha);
+    const scalar_t T = temperature;
     at::parallel_for(0, from.numel() / n, grain(n), [&](int64_t first, int64_t last) {
       for (int64_t i = first * n; i < last * n; i += n) {
         if (alpha == 2)
