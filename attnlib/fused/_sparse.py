@@ -54,12 +54,11 @@ def _unfit(energies: Tensor, alpha: Number, temperature: Number) -> str | None:
     if torch.compiler.is_compiling():
         if torch.compiler.is_exporting():
             return "an exported program is to stand without this library"
-        return None if energies.device.type == "cpu" else "not on the CPU"
-    if not may_look(energies):
+        if energies.device.type != "cpu" or torch._C._are_functorch_transforms_active():
+            return "not on the CPU, or run by a transform"
+    elif not may_look(energies):
         return "not on the CPU, or run by a tracer or a transform"
-    if forward_ad._current_level >= 0:
-        return "derivatives are taken forwards"
-    return None
+    return "derivatives are taken forwards" if forward_ad._current_level >= 0 else None
 
 
 def _weighed(function: Any, energies: Tensor, alpha: Number, temperature: Number, dim: int) -> Tensor:
@@ -121,21 +120,6 @@ def _sparse_weights_backward(weights: Tensor, upstream: Tensor, alpha: float, te
 @_sparse_weights_backward.register_fake
 def _alike(first: Tensor, *_: Any) -> Tensor:
     return first.new_empty(first.shape)
-
-
-@_sparse_weights.register_vmap
-def _mapped(info: Any, axes: tuple[int | None, ...], energies: Tensor, *options: float) -> tuple[Tensor, int]:
-    return torch.ops.attnlib.sparse_weights(energies.movedim(cast(int, axes[0]), 0), *options), 0
-
-
-@_sparse_weights_backward.register_vmap
-def _mapped_backward(
-    info: Any, axes: tuple[int | None, ...], weights: Tensor, upstream: Tensor, *options: float
-) -> tuple[Tensor, int]:
-    parts = []
-    for part, axis in zip((weights, upstream), axes[:2], strict=True):
-        parts.append(part.expand(info.batch_size, *part.shape) if axis is None else part.movedim(axis, 0))
-    return torch.ops.attnlib.sparse_weights_backward(*parts, *options), 0
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

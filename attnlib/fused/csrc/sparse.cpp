@@ -357,7 +357,7 @@ void weigh(const T* row, int64_t n, double alpha, double temperature, const Root
   const int64_t kept = gather(row, n, limit, room.x.data(), scaled, quick ? nullptr : room.places.data());
   if (quick) {
     const bool squared = alpha == 1.5;
-    const T tau = squared ? threshold_two(room.x.data(), kept, limit) : threshold_one(room.x.data(), kept, limit);
+    const T tau = squared ? threshold_two(room.x.data(), kept, -1) : threshold_one(room.x.data(), kept, -1);
     int64_t i = 0;
     for (; i + step <= n; i += step) {
       const auto u = at::vec::maximum(scaled(Vec<T>::loadu(row + i)) - Vec<T>(tau), Vec<T>(0));
