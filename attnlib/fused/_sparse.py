@@ -2,18 +2,19 @@
 
 With ``x = (alpha - 1) (e - max e) / T`` the weights are ``[x - tau]_+ ^ (1 / (alpha - 1))``, and ``tau`` lies between
 -1 and 0. So what has ``x <= -1`` has no weight whatever the rest is, and of a long row few entries are left.
+``torch.compile`` sees one operation of this library, which takes the kernel where it is built when the code runs.
 """
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
 from .._checks import HALF, Number, may_look
-from .native import why_not
+from .native import built, why_not
 from .paths import Path
 
 __all__ = ["PATHS"]
@@ -50,11 +51,14 @@ def _unfit(energies: Tensor, alpha: Number, temperature: Number) -> str | None:
         return "the temperature is a tensor"
     if alpha > LARGEST_ALPHA:
         return f"alpha is above {LARGEST_ALPHA:g}"
-    if not may_look(energies):
-        return "not on the CPU, or run by a compiler or a transform"
-    if forward_ad._current_level >= 0:
-        return "derivatives are taken forwards"
-    return None
+    if torch.compiler.is_compiling():
+        if torch.compiler.is_exporting():
+            return "an exported program is to stand without this library"
+        if energies.device.type != "cpu" or torch._C._are_functorch_transforms_active():
+            return "not on the CPU, or run by a transform"
+    elif not may_look(energies):
+        return "not on the CPU, or run by a tracer or a transform"
+    return "derivatives are taken forwards" if forward_ad._current_level >= 0 else None
 
 
 def _weighed(function: Any, energies: Tensor, alpha: Number, temperature: Number, dim: int) -> Tensor:
@@ -65,7 +69,8 @@ def _weighed(function: Any, energies: Tensor, alpha: Number, temperature: Number
     elif z.dtype in HALF:
         z = z.float()
     order = max(float(alpha) - 1, torch.finfo(z.dtype).eps)
-    weights: Tensor = function.apply(z, 1 + order, float(temperature))
+    compute = torch.ops.attnlib.sparse_weights if torch.compiler.is_compiling() else function.apply
+    weights: Tensor = compute(z, 1 + order, float(temperature))
     return weights.to(energies.dtype).movedim(-1, dim)
 
 
@@ -96,6 +101,34 @@ class _Newton(_Sparse):
         ctx.save_for_backward(weights)
         ctx.alpha, ctx.temperature, ctx.quick = alpha, temperature, _quick_gradient
         return weights
+
+
+@torch.library.custom_op("attnlib::sparse_weights", mutates_args=(), device_types="cpu")
+def _sparse_weights(energies: Tensor, alpha: float, temperature: float) -> Tensor:
+    if built("sparse"):
+        return cast(Tensor, torch.ops.attnlib.entmax(energies, alpha, temperature))
+    return _weights(energies.contiguous(), alpha, temperature)
+
+
+@torch.library.custom_op("attnlib::sparse_weights_backward", mutates_args=(), device_types="cpu")
+def _sparse_weights_backward(weights: Tensor, upstream: Tensor, alpha: float, temperature: float) -> Tensor:
+    quick = torch.ops.attnlib.entmax_backward if built("sparse") else _quick_gradient
+    return cast(Tensor, quick(weights, upstream, alpha, temperature))
+
+
+@_sparse_weights.register_fake
+@_sparse_weights_backward.register_fake
+def _alike(first: Tensor, *_: Any) -> Tensor:
+    return first.new_empty(first.shape)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, ctx.alpha, ctx.temperature = inputs
+    ctx.save_for_backward(output)
+    ctx.quick = torch.ops.attnlib.sparse_weights_backward
+
+
+_sparse_weights.register_autograd(_Sparse.backward, setup_context=_keep)
 
 
 def _gradient(weights: Tensor, upstream: Tensor, alpha: float, temperature: float) -> Tensor:

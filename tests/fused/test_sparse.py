@@ -7,6 +7,8 @@ import pytest
 import test_distributions as standing
 import torch
 from checks import close, randn
+from functorch.compile import make_boxed_func
+from torch._dynamo.backends.common import aot_autograd
 
 from attnlib import distributions, explain
 from attnlib.distributions import entmax, sparsemax
@@ -208,6 +210,56 @@ def test_transforms_and_forward_derivatives_are_the_reference_s(path):
         moved = torch.autograd.forward_ad.unpack_dual(entmax(dual)).tangent
     jacobian = torch.func.jacrev(lambda row: entmax(row))(energies[0])
     close(moved[0], jacobian @ tangent[0])
+
+
+# --- compiled code ----------------------------------------------------------------------------------------------------
+
+
+def _compiled(function, operations):
+    """Compiled whole, without code of its own; the operations of this library that its graphs hold are added."""
+
+    def kept(graph, _):
+        operations.extend(str(node.target) for node in graph.graph.nodes if "attnlib" in str(node.target))
+        return make_boxed_func(graph.forward)
+
+    torch._dynamo.reset()
+    return torch.compile(function, backend=aot_autograd(fw_compiler=kept), fullgraph=True)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("alpha", [1.3, 2.0])
+def test_compiled_code_sees_one_operation(path, alpha):
+    distribution = functools.partial(entmax, alpha=alpha, temperature=0.7, dim=0)
+    energies, upstream, operations = randn(7, 3, dtype=torch.float32).requires_grad_(), randn(7, 3, seed=1), []
+    weights = _compiled(distribution, operations)(energies)
+    (got,) = torch.autograd.grad(weights, energies, upstream.float())
+    assert operations == ["attnlib.sparse_weights.default", "attnlib.sparse_weights_backward.default"]
+    want = distribution(energies)  # which takes the path, and the operation the kernel, where it is built
+    near = functools.partial(torch.testing.assert_close, rtol=0, atol=1e-6)
+    near(weights, want)
+    near(got, torch.autograd.grad(want, energies, upstream.float())[0])
+
+
+TRANSFORMED = {
+    "vmap": lambda energies: torch.func.vmap(entmax, in_dims=1)(energies),
+    "jvp": lambda energies: torch.func.jvp(entmax, (energies,), (energies,))[1],
+}
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("transformed", TRANSFORMED.values(), ids=TRANSFORMED)
+def test_transforms_in_compiled_code_are_the_reference_s(transformed, monkeypatch):
+    monkeypatch.setattr(sparse, "FEWEST", 1)
+    energies, operations = randn(3, 5), []
+    close(_compiled(transformed, operations)(energies), transformed(energies))
+    assert not operations
+
+
+def test_the_operation_is_as_it_should_be(path):
+    energies = randn(4, 9).requires_grad_()
+    options = {"test_utils": ("test_schema", "test_autograd_registration", "test_faketensor")}
+    torch.library.opcheck(torch.ops.attnlib.sparse_weights.default, (energies, 1.3, 1.0), **options)
+    assert torch.autograd.gradgradcheck(lambda e: torch.ops.attnlib.sparse_weights(e, 1.3, 1.0), (energies,))
 
 
 # --- softmax ----------------------------------------------------------------------------------------------------------
