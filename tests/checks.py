@@ -345,3 +345,19 @@ def check_window(window):
     for (n_query, n_key), (left, right), alignment in itertools.product(SHAPES, sides, ALIGNMENTS):
         expected = torch.tensor(oracles.window(n_query, n_key, left, right, alignment))
         assert torch.equal(window(n_query, n_key, left=left, right=right, alignment=alignment), expected)
+
+
+# --- what a compiler sees ---------------------------------------------------------------------------------------------
+
+
+def compiled(function, operations):
+    """Compiled whole, without code of its own; the operations of this library in its graphs are added to a list."""
+    from functorch.compile import make_boxed_func
+    from torch._dynamo.backends.common import aot_autograd
+
+    def kept(graph, _):
+        operations.extend(str(node.target) for node in graph.graph.nodes if "attnlib" in str(node.target))
+        return make_boxed_func(graph.forward)
+
+    torch._dynamo.reset()
+    return torch.compile(function, backend=aot_autograd(fw_compiler=kept), fullgraph=True)

@@ -6,9 +6,7 @@ import math
 import pytest
 import test_distributions as standing
 import torch
-from checks import close, randn
-from functorch.compile import make_boxed_func
-from torch._dynamo.backends.common import aot_autograd
+from checks import close, compiled, randn
 
 from attnlib import distributions, explain
 from attnlib.distributions import entmax, sparsemax
@@ -215,23 +213,12 @@ def test_transforms_and_forward_derivatives_are_the_reference_s(path):
 # --- compiled code ----------------------------------------------------------------------------------------------------
 
 
-def _compiled(function, operations):
-    """Compiled whole, without code of its own; the operations of this library that its graphs hold are added."""
-
-    def kept(graph, _):
-        operations.extend(str(node.target) for node in graph.graph.nodes if "attnlib" in str(node.target))
-        return make_boxed_func(graph.forward)
-
-    torch._dynamo.reset()
-    return torch.compile(function, backend=aot_autograd(fw_compiler=kept), fullgraph=True)
-
-
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("alpha", [1.3, 2.0])
 def test_compiled_code_sees_one_operation(path, alpha):
     distribution = functools.partial(entmax, alpha=alpha, temperature=0.7, dim=0)
     energies, upstream, operations = randn(7, 3, dtype=torch.float32).requires_grad_(), randn(7, 3, seed=1), []
-    weights = _compiled(distribution, operations)(energies)
+    weights = compiled(distribution, operations)(energies)
     (got,) = torch.autograd.grad(weights, energies, upstream.float())
     assert operations == ["attnlib.sparse_weights.default", "attnlib.sparse_weights_backward.default"]
     want = distribution(energies)  # which takes the path, and the operation the kernel, where it is built
@@ -251,7 +238,7 @@ TRANSFORMED = {
 def test_transforms_in_compiled_code_are_the_reference_s(transformed, monkeypatch):
     monkeypatch.setattr(sparse, "FEWEST", 1)
     energies, operations = randn(3, 5), []
-    close(_compiled(transformed, operations)(energies), transformed(energies))
+    close(compiled(transformed, operations)(energies), transformed(energies))
     assert not operations
 
 
