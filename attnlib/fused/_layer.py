@@ -12,6 +12,9 @@ from ._additive_energies import TANH
 
 __all__ = ["Layer", "layer_of"]
 
+# By name, and not what is registered as a parameter: somebody may have put tensors in their place.
+NAMES = "vector", "query_weight", "key_weight", "weight", "bias", "activation"
+
 
 class Layer(NamedTuple):
     """The parameters of an additive score."""
@@ -29,7 +32,7 @@ def layer_of(score: Score, d_q: int, d_k: int) -> Layer | str:
     elif type(score) is Additive or type(score) is Concat:
         if has_hooks(score):
             return "the score has hooks"
-        given = {name: getattr(score, name) for name in (*score._parameters, "activation")}
+        given = {name: getattr(score, name) for name in NAMES if hasattr(score, name)}
     else:
         return "the score is not additive"
     if given.pop("activation", torch.tanh) not in TANH:

@@ -32,7 +32,7 @@ ALLOCATORS = {
     "warm": {"MALLOC_MMAP_THRESHOLD_": f"{2**32}", "MALLOC_TRIM_THRESHOLD_": f"{2**34}", "MALLOC_TOP_PAD_": f"{2**26}"},
     "memory": {"MALLOC_MMAP_THRESHOLD_": f"{2**16}"},
 }
-FULL = {"budget": 0.8, "rounds": 15, "least": 3, "span": 0.02}
+FULL = {"budget": 0.6, "rounds": 15, "least": 3, "span": 0.02}
 QUICK = {"budget": 0.05, "rounds": 3, "least": 3, "span": 0.001}
 
 

@@ -363,6 +363,18 @@ def test_why_not_dropout_hooks_and_little_work(way, monkeypatch):
     assert "few pairs" in explain(attend, *parts, score=score, need_weights=False).choices[0].refused[PATH]
 
 
+@pytest.mark.parametrize("make", [scores.Additive, scores.Concat])
+def test_tensors_may_stand_where_parameters_were(way, make):
+    (parts, _), score = some(), make(D_Q, D_K, D_W)
+    expected = attend(*parts, score=score, need_weights=False).context
+    for place, parameter in list(score.named_parameters()):
+        delattr(score, place)
+        score.__dict__[place] = parameter.detach() * 1
+    assert is_taken(*parts, score=score)
+    found = attend(*parts, score=score, need_weights=False).context
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_bad_parameters_raise_what_the_reference_raises(way):
     parts, _ = some()
