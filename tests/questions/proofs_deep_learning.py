@@ -1,0 +1,100 @@
+"""What the questions of section 2 ask, computed: a function a question, named by its label.
+
+Each gives the right answer and, where a hint speaks of a mistake, what that mistake gives, by the wrong answer's text.
+`test_questions.py` says what an answer is for each kind.
+"""
+
+import math
+
+import torch
+
+from attnlib import attend, masks, scores
+from attnlib.distributions import softmax
+
+LN2 = math.log(2)
+
+
+def numbers(*shapes):
+    """Random tensors in float64."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in shapes]
+
+
+# --- keys, queries and values -----------------------------------------------------------------------------------------
+
+
+def kqv_q_weight():
+    energies = LN2 * torch.tensor([3.0, 1.0, 1.0, 0.0], dtype=torch.float64)
+    wrong = {"2/3": softmax(energies[:3])[0], "3/5": (energies / energies.sum())[0]}
+    return softmax(energies)[0], wrong | {"1/4": softmax(energies, temperature=1e12)[0]}
+
+
+def kqv_q_gradient():
+    weights = torch.tensor([0.3, 0.2, 0.5], dtype=torch.float64)
+    value = torch.tensor([1.0, 3.0, 0.0], dtype=torch.float64)
+    energies = weights.log().requires_grad_()
+    (slope,) = torch.autograd.grad(softmax(energies) @ value, energies)
+    assert [round(each, 2) for each in slope.tolist()] == [0.03, 0.42, -0.45]
+    farther = (value - weights @ value).abs().argsort(descending=True).tolist()
+    order = slope.abs().argsort(descending=True).tolist()
+    return order, {"c a b": weights.argsort(descending=True).tolist(), "b c": [each for each in farther if each]}
+
+
+def kqv_q_work():
+    def both(m, n, d_k, d_v):
+        """Counted in two products of loops."""
+        energies = sum(1 for _ in range(m) for _ in range(n) for _ in range(d_k))
+        return energies, sum(1 for _ in range(m) for _ in range(d_v) for _ in range(n))
+
+    return lambda **sizes: sum(both(**sizes)), {
+        "m n d_k": lambda **sizes: both(**sizes)[0],
+        "m n d_v": lambda **sizes: both(**sizes)[1],
+    }
+
+
+def kqv_q_mask():
+    key = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    query = LN2 * torch.tensor([[2.0, 1.0], [2.0, 1.0], [0.0, 0.0]])
+    mask = masks.key_mask(torch.tensor([2]), n_key=3)
+    weights = attend(query, key, score=scores.dot, mask=mask[0]).weights
+    weights[1] = attend(query, key, score=scores.dot).weights[1] * mask[0]
+    shown = [[f"{weight:.2f}" for weight in row] for row in weights.tolist()]
+    assert shown == [["0.67", "0.33", "0.00"], ["0.57", "0.29", "0.00"], ["0.50", "0.50", "0.00"]]
+    assert round(weights[1].sum().item(), 2) == 0.86
+    late = weights.sum(-1, keepdim=True) < 0.99
+    return late & ~mask[0], {}
+
+
+# --- scores -----------------------------------------------------------------------------------------------------------
+
+
+def scores_q_ratio():
+    def most(sharpness):
+        query, key = torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 0.0], [-2.0, 0.0]])
+        weights = softmax(sharpness * scores.similarity(query.double(), key.double()))[0]
+        return weights[0] / weights[1]
+
+    return most(2.0), {"e^2": most(1.0)}
+
+
+def scores_q_size():
+    covariance = torch.eye(256)
+    variance = torch.trace(covariance @ covariance)
+    return variance.sqrt(), {"256": variance, "1/16": torch.tensor(1 / math.sqrt(256))}
+
+
+def scores_q_bias():
+    query, key, w_q, w_k, b_q, b_k, out = numbers((5, 3), (7, 3), (4, 3), (4, 3), (4,), (4,), (5, 7))
+    for bias in (b_q, b_k):
+        bias.requires_grad_()
+    weights = softmax((query @ w_q.mT + b_q) @ (key @ w_k.mT + b_k).mT)
+    still = [grad.abs().max() < 1e-12 for grad in torch.autograd.grad((weights * out).sum(), (b_q, b_k))]
+    return [still == [True, False], still == [False, True], not any(still), all(still)], {}
+
+
+def scores_q_held():
+    def held(d_q, d_k, d_h):
+        pair = [torch.nn.Linear(size, d_h, bias=False) for size in (d_q, d_k)]
+        return sum(matrix.weight.numel() for matrix in pair)
+
+    return held, {"d_q d_k": lambda d_q, d_k, d_h: scores.General(d_q, d_k).weight.numel()}
