@@ -5,11 +5,14 @@ Each gives the right answer and, where a hint speaks of a mistake, what that mis
 """
 
 import math
+from graphlib import TopologicalSorter
 
 import torch
 
 from attnlib import attend, masks, scores
-from attnlib.distributions import softmax
+from attnlib.distributions import entmax, sigmoid, softmax, sparsemax
+from attnlib.recurrent.gated_unit import GatedUnit
+from attnlib.recurrent.rnnsearch import RNNsearch
 
 LN2 = math.log(2)
 
@@ -98,3 +101,75 @@ def scores_q_held():
         return sum(matrix.weight.numel() for matrix in pair)
 
     return held, {"d_q d_k": lambda d_q, d_k, d_h: scores.General(d_q, d_k).weight.numel()}
+
+
+# --- distributions ----------------------------------------------------------------------------------------------------
+
+
+def distributions_q_leak():
+    def leak(gap):
+        return 1 - softmax(torch.tensor([gap] + [0.0] * 9, dtype=torch.float64))[0]
+
+    return leak(math.log(3)), {"1/4": 1 - leak(math.log(3)), "9/10": leak(0.0)}
+
+
+def distributions_q_sparse():
+    energies = torch.tensor([1.2, 0.8, -0.5], dtype=torch.float64)
+    all_three = energies - (energies.sum() - 1) / 3
+    assert all_three[2] < 0
+    shares = energies / energies[:2].sum()
+    return sparsemax(energies)[0], {"0.54": softmax(energies)[0], "31/30": all_three[0], "0.6": shares[0]}
+
+
+def distributions_q_gap():
+    def takes_all(distribution, gap):
+        return distribution(torch.tensor([gap, 0.0, 0.0], dtype=torch.float64))[1] == 0
+
+    def least(distribution):
+        """The smallest gap, by a twentieth, at which the others get nothing."""
+        return next((gap for gap in (0.05 * step for step in range(1, 201)) if takes_all(distribution, gap)), math.inf)
+
+    functions = [softmax, lambda e: entmax(e, alpha=3.0), sparsemax, lambda e: entmax(e, alpha=1.5)]
+    gaps = [least(each) for each in functions]
+    assert gaps[0] == math.inf
+    assert max(abs(gap - wanted) for gap, wanted in zip(gaps[1:], (0.5, 1.0, 2.0), strict=True)) < 0.06
+    return sorted(range(4), key=gaps.__getitem__), {}
+
+
+def distributions_q_shift():
+    (energies,) = numbers((7,))
+    moved = [(each(energies + 5) - each(energies)).abs().max() > 1e-6 for each in (softmax, sparsemax, sigmoid)]
+    return [*(bool(each) for each in moved), not any(moved)], {}
+
+
+# --- RNNsearch --------------------------------------------------------------------------------------------------------
+
+
+def rnnsearch_q_step():
+    context, state, energies, weights = range(4)
+    needs = {weights: {energies}, context: {weights}, state: {context}, energies: set()}  # Eq. 2 to 5
+    return list(TopologicalSorter(needs).static_order()), {}
+
+
+def rnnsearch_q_late():
+    torch.manual_seed(0)
+    model = RNNsearch(7, 9, embedding=3, hidden=4, alignment=5, maxout=2).double().eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
+    source, visible = torch.tensor([[4, 6, 2, 3]]), torch.ones(1, 4, dtype=torch.bool)
+    target = torch.tensor([[1, 3, 5, 4, 6, 3, 2, 7, 8]])
+    other = target.clone()
+    other[0, 5] = 7  # the fifth word: before the first stands the mark of beginning
+    one, two = (model(source, visible, each).weights[0] for each in (target, other))
+    moved = (one - two).abs().amax(-1) > 1e-9
+    return moved.nonzero()[0].double() + 1, {}
+
+
+def rnnsearch_q_gate():
+    unit = GatedUnit(1, 1).double()
+    for parameter in unit.parameters():
+        torch.nn.init.zeros_(parameter)
+    unit.input.bias.data = torch.tensor([math.log(3), 0.0, -30.0], dtype=torch.float64)  # z = 3/4, a proposal of -1
+    state = torch.ones(1, 1, dtype=torch.float64)
+    turned = 0.75 * state - 0.25
+    return unit(unit.read(torch.zeros(1, 1, dtype=torch.float64)), state).detach(), {"1/2": turned}

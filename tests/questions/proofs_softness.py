@@ -6,6 +6,7 @@ import torch
 
 from attnlib.distributions import softmax
 from attnlib.softness import hard
+from attnlib.softness.local import full_weights, local
 
 WEIGHTS = torch.tensor([0.5, 0.25, 0.25], dtype=torch.float64)
 REWARDS = torch.tensor([-1.0, -2.0, -4.0], dtype=torch.float64)
@@ -67,3 +68,38 @@ def soft_and_hard_q_worst():
     assert off[1, 1] == 1.5
     assert off[1].max() == off[1, 1]
     return off == off.max(), {}
+
+
+# --- global and local attention ---------------------------------------------------------------------------------------
+
+
+def windowed(centre, **options):
+    """The weights of twenty keys that are all alike, with D = 2."""
+    query, key = torch.ones(1, 1, dtype=torch.float64), torch.zeros(20, 1, dtype=torch.float64)
+    centre = torch.tensor([centre], dtype=torch.float64)
+    weights = local(query, key, centre=centre, half_width=2, **options).weights
+    return full_weights(weights, centre=centre, n_key=20)[0]
+
+
+def global_and_local_q_window():
+    return windowed(7.5).count_nonzero(), {"5": windowed(7.0).count_nonzero()}
+
+
+def global_and_local_q_weight():
+    plain, full = windowed(4.0, gaussian=False), windowed(4.0)
+    wide = torch.exp(torch.tensor(-1 / (2 * 2**2)))  # with sigma = D
+    return full[5], {
+        "1/5": plain[5],
+        "exp(-1/2)": full[5] / plain[5],
+        "1/5 exp(-1/8)": plain[5] * wide,
+        "0.2442": windowed(4.0, renormalise=True)[5],
+    }
+
+
+def global_and_local_q_cost():
+    def seen(m, n, D):
+        """Counted, with centres so far from the ends that no window is cut."""
+        places = range(-100, 100)
+        return sum(abs(place - centre) <= D for centre in range(m) for place in places)
+
+    return seen, {}
