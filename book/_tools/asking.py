@@ -19,7 +19,8 @@ The kinds, and what stands behind `=` and before the colon of a hint (which is a
 * `formula`: in the letters of `variables`, as in `m, n, x -2 2`: the range in which it is compared, 0.5 to 3 where none
   is given.
 * `order`: letters of the items of the list that is asked about, as in `b a c`; a hint is for all orders in which its
-  items come one after the other. The list is shown as it is written, so it must not be written in order.
+  items come one after the other. The list is shown as it is written, so it must not be written in order; its items are
+  plain words, which are read out when they move.
 * `choice`: the letter of an item.
 * `cell`: a row and a column of the table that is asked about, as in `Ben, milk`; a hint may say `*` for one of them.
 

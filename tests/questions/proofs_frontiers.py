@@ -2,10 +2,16 @@
 `proofs_deep_learning.py`.
 """
 
+import itertools
+import math
+
 import torch
 
+from attnlib.frontiers.adaptive import adaptive_span, ponder, span_shares
 from attnlib.frontiers.delta_rule import delta_rule
 from attnlib.frontiers.linear import linear_attention
+from attnlib.frontiers.memory import sharpened, write
+from attnlib.frontiers.nonlocal_block import dot_product, gaussian
 
 # --- kernels and linear attention -------------------------------------------------------------------------------------
 
@@ -40,3 +46,68 @@ def kernels_q_delta():
         "2.5": answer(0.5, [5.0]),
         "12": torch.tensor(5.0 + 7.0),
     }
+
+
+# --- adaptive attention -----------------------------------------------------------------------------------------------
+
+
+def adaptive_q_span():
+    distance = torch.arange(4.0, dtype=torch.float64)
+    shares = span_shares(distance, span=1.0, ramp=2.0)
+    weights = shares / shares.sum()
+    query, key = torch.ones(1, 1, dtype=torch.float64), torch.zeros(4, 1, dtype=torch.float64)
+    asked = torch.cat([query] * 4)  # the last of four sees the others at these distances
+    span = torch.tensor(1.0, dtype=torch.float64)
+    assert torch.allclose(adaptive_span(asked, key, span=span, ramp=2.0, is_causal=True).weights[3].flip(0), weights)
+    return weights[2], {"1/2": shares[2], "0": weights[3]}
+
+
+def adaptive_q_halt():
+    def cost(*chances):
+        step = lambda state, n: (state, torch.full((1,), chances[n], dtype=torch.float64))  # noqa: E731
+        return ponder(step, torch.ones(1, 1, dtype=torch.float64), max_steps=len(chances))
+
+    made = cost(0.6, 0.3, 0.4)
+    return made.cost, {"3": made.steps, "2.4": cost(0.6, 0.4).cost}
+
+
+# --- non-local --------------------------------------------------------------------------------------------------------
+
+
+def non_local_q_gaussian():
+    key = torch.tensor([[0.0], [1.0], [1.0]], dtype=torch.float64)
+    value = torch.tensor([[3.0], [6.0], [9.0]], dtype=torch.float64)
+    one, two = (torch.full((1, 1), theta, dtype=torch.float64) for theta in (1.0, 2.0))
+    wrong = {"6.6": gaussian(one, key, value, scale=math.log(2)).context, "10": dot_product(two, key, value).context}
+    return gaussian(two, key, value, scale=math.log(2)).context, wrong
+
+
+def non_local_q_pairs():
+    def compared(T, H, W):
+        places = list(itertools.product(range(T), range(H), range(W)))
+        return sum(1 for _ in places for _ in places)
+
+    def in_frames(T, H, W):
+        places = list(itertools.product(range(T), range(H), range(W)))
+        return sum(one[0] == other[0] for one in places for other in places)
+
+    return compared, {"T (H W)^2": in_frames}
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def memory_q_sharpen():
+    weights = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
+    two, one = (sharpened(weights, torch.tensor(power, dtype=torch.float64)) for power in (2.0, 1.0))
+    return two[0], {"0.36": weights[0] ** 2, "0.6": one[0]}
+
+
+def memory_q_write():
+    def held(weight, erase=1.0):
+        memory = torch.tensor([[4.0], [0.0]], dtype=torch.float64)
+        weights = torch.tensor([[weight, 1 - weight]], dtype=torch.float64)
+        told = {"erase": erase, "add": 10.0}
+        return write(memory, weights, **{name: torch.tensor([[each]]).double() for name, each in told.items()})[0]
+
+    return held(0.5), {"9": held(0.5, erase=0.0), "10": held(1.0)}

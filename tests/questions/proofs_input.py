@@ -4,9 +4,13 @@
 
 import math
 
+import pytest
 import torch
 
 from attnlib.input_features.channels import SqueezeExcitation, excite
+from attnlib.input_features.retina import retina
+from attnlib.input_features.sampling import bilinear, to_coordinate
+from attnlib.input_representations.hierarchical import pool
 from attnlib.input_representations.self_attention import self_attention
 
 # --- item-wise --------------------------------------------------------------------------------------------------------
@@ -69,3 +73,76 @@ def self_q_future():
     assert [[f"{weight:.2f}" for weight in row] for row in shown.tolist()] == wanted
     assert [f"{weight:.1f}" for weight in causal[1].tolist()] == ["0.5", "0.5", "0.0"]
     return (shown > 0) & (causal == 0), {}
+
+
+# --- glimpses ---------------------------------------------------------------------------------------------------------
+
+
+def glimpses_q_retina():
+    row = torch.tensor([0.0, 0, 0, 0, 2, 6, 4, 0], dtype=torch.float64)
+    image = row.expand(1, 8, 8)  # each line is the row
+
+    def seen(centre):
+        """The sharp patch and the wide one, each with its two cells."""
+        location = torch.tensor([2 * centre / 8 - 1, 0.0], dtype=torch.float64)
+        return retina(image, location, size=2, scales=2)[:, 0, 0]
+
+    assert seen(4.5).tolist() == [[1.0, 4.0], [0.5, 4.5]]  # as by hand
+    (_, sharp), (first, second) = seen(5.0)
+    return second, {"4": seen(4.0)[1, 1], "6": sharp, "10": 2 * second, "1": first}
+
+
+def glimpses_q_slope():
+    def told(place, reward, baseline=0.6):
+        mean = torch.zeros((), dtype=torch.float64, requires_grad=True)
+        chance = torch.distributions.Normal(mean, 0.5).log_prob(torch.tensor(place, dtype=torch.float64))
+        return (reward - baseline) * torch.autograd.grad(chance, mean)[0]
+
+    assert told(-0.25, 0.0).item() == pytest.approx(0.6)  # as by hand
+    return told(0.5, 1.0), {"2": told(0.5, 1.0, 0.0), "-1.2": told(0.5, 0.0)}
+
+
+# --- spatial transformer ----------------------------------------------------------------------------------------------
+
+
+def between(x, y):
+    """The image by hand at a place in pixels, with its slopes."""
+    image = torch.tensor([[[0.0, 0, 0], [0, 4, 8], [0, 12, 0]]], dtype=torch.float64)
+    place = torch.tensor([x, y], dtype=torch.float64, requires_grad=True)
+    made = bilinear(image, to_coordinate(place, 3).view(1, 1, 2)).squeeze()
+    return made.detach(), torch.autograd.grad(made, place)[0]
+
+
+def spatial_transformer_q_sample():
+    return between(1.75, 1.5)[0], {"7": between(1.25, 1.5)[0], "6": between(1.5, 1.5)[0], "4": between(2.0, 1.5)[0]}
+
+
+def spatial_transformer_q_slope():
+    right, down = between(1.25, 1.5)[1]
+    return down, {"-4": right, "9": between(1.25, 2.0)[0]}
+
+
+# --- hierarchical -----------------------------------------------------------------------------------------------------
+
+
+def read(loud, padding=0, sentences=(1.0, 3.0)):
+    """The two sentences by hand: the exponential of A's first energy, words of padding in B, what sentences weigh."""
+    weight = torch.tensor([[0.0, 1.0]], dtype=torch.float64)  # the score reads the second number, the energy's arctanh
+
+    def pooled(values, energies):
+        arguments = torch.tensor(energies, dtype=torch.float64) / 10
+        items = torch.stack([torch.tensor(values, dtype=torch.float64), arguments.atanh()], -1)
+        return pool(torch.full((1, 1), 10.0, dtype=torch.float64), items, items[:, :1], weight=weight).context.item()
+
+    first = pooled([4.0, 0.0], [math.log(loud), 0.0])
+    second = pooled([-1.0] + [0.0] * padding, [0.0] * (1 + padding))
+    return first, pooled([first, second], [math.log(each) for each in sentences])
+
+
+def hierarchical_q_context():
+    first, document = read(7.0)
+    return document, {"0": read(3.0)[1], "3.5": first, "1.25": read(7.0, sentences=(1.0, 1.0))[1]}
+
+
+def hierarchical_q_padding():
+    return read(3.0, padding=3)[1], {"0": read(3.0)[1], "3/8": read(3.0, padding=1)[1]}

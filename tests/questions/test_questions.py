@@ -149,6 +149,7 @@ def test_each_hint_can_be_met_and_the_right_answer_has_none():
 def test_what_is_asked_stands_in_no_order_and_is_short(question):
     if question.kind == "order":
         assert question.place(question.answer) != list(range(len(question.items)))
+        assert "$" not in "".join(question.items)  # they are read out when they move
     assert len(question.asks.split()) < 90
     assert question.title
 
