@@ -173,3 +173,31 @@ def rnnsearch_q_gate():
     state = torch.ones(1, 1, dtype=torch.float64)
     turned = 0.75 * state - 0.25
     return unit(unit.read(torch.zeros(1, 1, dtype=torch.float64)), state).detach(), {"1/2": turned}
+
+
+# --- ablation and maps ------------------------------------------------------------------------------------------------
+
+
+SAID = torch.tensor([0.2, 0.4, 3.0, -3.0], dtype=torch.float64)
+WEIGHED = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64)
+
+
+def ablation_q_erase():
+    def needed(order):
+        """How many words go in this order until the sign of what is left turns."""
+        left = WEIGHED * SAID
+        for count, word in enumerate(order.tolist(), 1):
+            left[word] = 0
+            if left.sum() < 0:
+                return torch.tensor(float(count))
+        raise AssertionError
+
+    by_product = (WEIGHED * SAID).argsort(descending=True)
+    return needed(WEIGHED.argsort(descending=True)), {"1": needed(by_product)}
+
+
+def ablation_q_other():
+    context = WEIGHED @ SAID
+    rows = torch.stack([SAID[2:], torch.ones(2, dtype=torch.float64)])
+    third, fourth = torch.linalg.solve(rows, torch.stack([context, torch.ones((), dtype=torch.float64)]))
+    return third, {"0.2": WEIGHED[2], "5/12": fourth, "1/2": context}

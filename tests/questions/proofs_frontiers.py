@@ -9,9 +9,11 @@ import torch
 
 from attnlib.frontiers.adaptive import adaptive_span, ponder, span_shares
 from attnlib.frontiers.delta_rule import delta_rule
+from attnlib.frontiers.factors import factors
 from attnlib.frontiers.linear import linear_attention
 from attnlib.frontiers.memory import sharpened, write
 from attnlib.frontiers.nonlocal_block import dot_product, gaussian
+from attnlib.frontiers.similarity import auc
 
 # --- kernels and linear attention -------------------------------------------------------------------------------------
 
@@ -111,3 +113,44 @@ def memory_q_write():
         return write(memory, weights, **{name: torch.tensor([[each]]).double() for name, each in told.items()})[0]
 
     return held(0.5), {"9": held(0.5, erase=0.0), "10": held(1.0)}
+
+
+# --- query-key interaction --------------------------------------------------------------------------------------------
+
+
+def interacting(query, keys, *terms):
+    """The weights of one query in units of log 2, with u = 1."""
+    q, k, u = (torch.tensor(each, dtype=torch.float64) for each in ([[query]], [[key] for key in keys], [1.0]))
+    return factors(q, k, terms=terms, key_bias=u, scale=math.log(2)).weights[0]
+
+
+def interaction_q_key():
+    assert torch.equal(interacting(1.0, [0.0, 1.0, 3.0], 3), interacting(-1.0, [0.0, 1.0, 3.0], 3))  # in every row
+    return interacting(1.0, [0.0, 1.0, 3.0], 3)[2], {"4/7": interacting(1.0, [0.0, 1.0, 2.0], 3)[2]}
+
+
+def interaction_q_both():
+    keys = [0.0, 1.0, 2.0]
+    wrong = {"16/21": interacting(-2.0, keys, 1)[0], "1/7": interacting(-2.0, keys, 3)[0]}
+    return interacting(-2.0, keys, 1, 3)[0], wrong | {"1/3": interacting(-1.0, keys, 1, 3)[0]}
+
+
+# --- human attention --------------------------------------------------------------------------------------------------
+
+
+def agreed(*scores):
+    """The AUC against a person who selects the fourth and the fifth word."""
+    selected = torch.tensor([False, False, False, True, True])
+    return auc(selected, torch.tensor(scores, dtype=torch.float64))
+
+
+def human_q_auc():
+    made = agreed(0.1, 0.2, 0.1, 0.4, 0.2)
+    return made, {"5/6": agreed(0.1, 0.2, 0.1, 0.4, 0.19), "1": agreed(0.1, 0.2, 0.1, 0.4, 0.21), "5.5": 6 * made}
+
+
+def human_q_person():
+    return agreed(0.0, 1.0, 0.0, 1.0, 1.0), {
+        "1": agreed(0.0, 0.0, 0.0, 1.0, 1.0),
+        "7/12": agreed(0.0, 1.0, 0.0, 0.0, 1.0),
+    }

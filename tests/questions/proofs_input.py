@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from attnlib import attend
 from attnlib.input_features.channels import SqueezeExcitation, excite
 from attnlib.input_features.retina import retina
 from attnlib.input_features.sampling import bilinear, to_coordinate
@@ -146,3 +147,45 @@ def hierarchical_q_context():
 
 def hierarchical_q_padding():
     return read(3.0, padding=3)[1], {"0": read(3.0)[1], "3/8": read(3.0, padding=1)[1]}
+
+
+# --- coarse and fine --------------------------------------------------------------------------------------------------
+
+
+def affinities(*column):
+    """The matrix by hand with other numbers, whose logarithms are added to its first column."""
+    energies = torch.tensor([[1.0, 2.0], [4.0, 1.0], [1.0, 1.0]], dtype=torch.float64).log()
+    energies[:, 0] += math.log(*column)
+    return energies
+
+
+def coarse_and_fine_q_loud():
+    loud, before = (affinities(factor) for factor in (4.0, 1.0))
+    wrong = {"2/7": before.amax(1).softmax(0)[0], "3/14": loud.logsumexp(1).softmax(0)[0]}
+    return loud.amax(1).softmax(0)[0], wrong
+
+
+def coarse_and_fine_q_back():
+    loud, before = (affinities(factor).softmax(1)[1] for factor in (4.0, 1.0))
+    return loud[0], {"4/5": before[0], "1/17": loud[1]}
+
+
+# --- attention via attention ------------------------------------------------------------------------------------------
+
+
+def steered(*weights):
+    """The words' context and the letters' weights, by hand."""
+    words = torch.tensor([[8.0], [2.0]], dtype=torch.float64)
+    energies = torch.tensor([weights], dtype=torch.float64).log()
+    context = attend(energies, words, score=lambda query, key: query).context
+    letters = torch.arange(3, dtype=torch.float64)[:, None]
+    found = attend(context, letters, score=lambda query, key: query @ key.mT / 5 * math.log(2))
+    return context[0, 0], found.weights[0]
+
+
+def via_q_context():
+    return steered(0.25, 0.75)[0], {"5": steered(0.5, 0.5)[0], "6.5": steered(0.75, 0.25)[0]}
+
+
+def via_q_letter():
+    return steered(0.0, 1.0)[1][2], {"4/7": steered(0.5, 0.5)[1][2], "0.695": steered(1.0, 0.0)[1][2]}

@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import zipfile
+from xml.etree import ElementTree
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
@@ -303,3 +305,18 @@ def test_script_and_style_come_where_there_is_a_question(site):
     assert not re.search(
         r"\beval\b|new Function|innerHTML", (site.parent / "_static/questions/questions.js").read_text()
     )
+
+
+@pytest.mark.slow
+def test_the_epub_has_the_answers_and_no_script(site):
+    """Beside the site, of the same pages."""
+    root = site.parents[3]
+    done = build.run(root, root / "epub", "epub")
+    assert done.returncode == 0, done.stdout
+    with zipfile.ZipFile(root / "epub/_build/epub" / build.EPUB) as book:
+        text = book.read("book/index.xhtml").decode()
+    ElementTree.fromstring(text)
+    assert "<script" not in text
+    assert "question-data" not in text
+    for line in ("2/7", "Too little.", "It is nearly one.", "Beta comes later."):
+        assert line in text
