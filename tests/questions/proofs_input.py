@@ -3,6 +3,7 @@
 """
 
 import math
+from graphlib import TopologicalSorter
 
 import pytest
 import torch
@@ -189,3 +190,17 @@ def via_q_context():
 
 def via_q_letter():
     return steered(0.0, 1.0)[1][2], {"4/7": steered(0.5, 0.5)[1][2], "0.695": steered(1.0, 0.0)[1][2]}
+
+
+# --- co-attention -----------------------------------------------------------------------------------------------------
+
+
+def co_attention_q_turns():
+    image, alone, again = range(3)
+    return list(TopologicalSorter({image: {alone}, again: {image}, alone: set()}).static_order()), {}  # J2
+
+
+def co_attention_q_largest():
+    affinity = torch.tensor([[0.2, 0.6, 0.1], [0.7, 0.5, -0.4], [-0.1, 0.3, 0.9]])
+    largest = affinity == affinity.amax(0)
+    return largest & (torch.arange(3) == 1), {}
