@@ -16,13 +16,13 @@ HELD = re.compile(r'class="attnlib-static" data-attnlib="(\w+)"')
 CLASSES = {path.stem: name for name, path in attnlib.widgets.MEMBERS.items()}
 
 
-def write(app: Sphinx, name: str, text: str) -> str:
+def write(app: Sphinx, name: str, text: str, folder: str = "attnlib") -> str:
     """A file of the site, written once; its address for Sphinx."""
-    path = Path(app.outdir) / "_static" / "attnlib" / name
+    path = Path(app.outdir) / "_static" / folder / name
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    return f"attnlib/{name}"
+    return f"{folder}/{name}"
 
 
 def equip(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: object) -> None:

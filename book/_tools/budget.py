@@ -3,9 +3,9 @@
     python book/_tools/budget.py [NOTEBOOK ...]
 
 In sight is what a reader sees who opens nothing: not the solutions, nor folded cells, nor admonitions that drop down
-(their titles are in sight). Words are those of the prose and of the captions of figures, a formula within a line for
-one; lines of code are those that are not empty; formulas are the lines of what is displayed. What cells print is not
-counted.
+(their titles are in sight), nor the answer and the hints of a question. Words are those of the prose and of the
+captions of figures, a formula within a line for one; lines of code are those that are not empty; formulas are the lines
+of what is displayed. What cells print is not counted.
 """
 
 import argparse
@@ -99,6 +99,7 @@ CARD = re.compile(r"^(```\{admonition\}[^\n]*\n:class: card\n.*?)^(```\s*)$", re
 FENCE = re.compile(r"\s*(`{3,}|:{3,})\s*(.*)$")
 DIRECTIVE = re.compile(r"\{([\w:-]+)\}\s*(.*)$")
 OPTION = re.compile(r"\s*:([\w-]+):\s*(.*)$")
+ANSWER = re.compile(r"[=>!] ")
 NOT_READ = re.compile(r"^\(\S+\)=\s*$|^\s*<!--.*-->\s*$|^\s*\|?[\s:|-]+\|?\s*$")
 
 
@@ -132,6 +133,9 @@ class _Reader:
             if options and OPTION.match(line):
                 continue
             options = False
+            if blocks and blocks[-1][1] == "question" and ANSWER.match(line):
+                blocks[-1] = (*blocks[-1][:2], True)
+                in_sight = False
             if blocks and fence and fence[1] == blocks[-1][0] and not fence[2]:
                 blocks.pop()
             elif blocks and not blocks[-1][1]:

@@ -13,6 +13,8 @@ from typing import Protocol
 
 from nbformat import NotebookNode
 
+from book._tools import asking
+
 FENCE = re.compile(r"^( *)(`{3,}|:{3,}|~{3,})(?:\{([\w:-]+)\})?[ \t]*(.*)$")
 OPTION = re.compile(r"^:([\w-]+):[ \t]*(.*)$")
 LABEL = re.compile(r"^\([\w:.+-]+\)=[ \t]*\n?", re.M)
@@ -180,6 +182,8 @@ def box(name: str, said: str, whole: str, names: Names) -> str:
     if name == "exercise":
         number = names.number(options["label"])[0] if "label" in options else "Exercise"
         title = f"{number}: {said.strip()}" if said.strip() else number
+    elif name == "question":
+        return asked(said, options, body, names)
     elif name == "solution":
         title = f"Solution to {names.title(said.strip())}"
     elif name in BOXES:
@@ -193,6 +197,25 @@ def box(name: str, said: str, whole: str, names: Names) -> str:
     if name == "dropdown" or "dropdown" in options.get("class", "").split() or "dropdown" in options:
         return folded(lines(title, names), inside)
     return quoted(f"**{lines(title, names)}**\n\n{inside}")
+
+
+def asked(title: str, options: dict[str, str], body: str, names: Names) -> str:
+    """A question that the site checks: here it is asked, and its answer folded, with the hints."""
+    question = asking.read(title.strip(), options, body)
+    letters = iter("abcdefghijklmnopqrstuvwxyz")
+    text = question.asks
+    if question.kind in ("order", "choice"):
+        text = re.sub(r"^- ", lambda item: f"- **{next(letters)}.** ", text, flags=re.M)
+    hints = "\n".join(f"- {_wrong(question, wrong)}: {said}" for wrong, said in question.hints)
+    answer = f"{_wrong(question, question.answer)}\n\n{question.why}\n\n{hints}"
+    head = f"**Check yourself: {lines(question.title, names)}**" if question.title else "**Check yourself**"
+    return "\n\n".join([quoted(f"{head}\n\n{markdown(text, names)}"), folded("The answer", markdown(answer, names))])
+
+
+def _wrong(question: asking.Question, answer: str) -> str:
+    """An answer as it is named: what is typed as code."""
+    typed = question.kind in ("number", "formula") and answer not in ("less", "more", "*")
+    return f"`{answer}`" + f" {question.options.get('unit', '')}".rstrip() if typed else f"**{answer}**"
 
 
 def opened(whole: str) -> tuple[dict[str, str], str]:

@@ -41,6 +41,11 @@ def code(source: str, *tags: str, caption: str = "") -> nbformat.NotebookNode:
              code("a = 1", caption="one"), "```{solution-end}\n```", "after", code("b = 1")],
             (2, 1, 0), (6, 2, 0),
         ),
+        (
+            ["```{question} A title\n:kind: number\n:variables: a, b\n\nAsked $x$?\n\n= 2/7\n> 1 : A hint,\nlonger.\n"
+             "! Why $$\n```\nseen"],
+            (5, 0, 0), (11, 0, 0),
+        ),
         (["| a | b |\n|---|---|\n| c | d |"], (4, 0, 0), (4, 0, 0)),
     ],
 )  # fmt: skip

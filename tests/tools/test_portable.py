@@ -67,6 +67,18 @@ def plain(text):
         ),
         ("```{exercise} Twice\n:label: ex-1\n\nDo it.\n```", "> **Exercise 7: Twice**\n>\n> Do it."),
         ("```{note}\n$$\na \\\\\nb\n$$\nand $c\nd$\n```", "> **Note**\n>\n> $$ a \\\\ b $$\n> and $c d$"),
+        (
+            "```{question} Which\n:label: q\n:kind: choice\n\nAsked\n\n"
+            "- {ref}`one <eq-s1>`\n- two\n\n= b\n> a : A hint.\n! Why.\n```",
+            "> **Check yourself: Which**\n>\n> Asked\n>\n> - **a.** one\n> - **b.** two\n\n"
+            "<details>\n<summary>The answer</summary>\n\n**b**\n\nWhy.\n\n- **a**: A hint.\n\n</details>",
+        ),
+        (
+            "```{question}\n:label: q\n:kind: number\n:unit: bits\n\n"
+            "Asked\n\n= 2/7\n> 1 : No.\n> less : More.\n! Why.\n```",
+            "> **Check yourself**\n>\n> Asked\n\n<details>\n<summary>The answer</summary>\n\n`2/7` bits\n\nWhy.\n\n"
+            "- `1` bits: No.\n- **less**: More.\n\n</details>",
+        ),
         ("```{chapters}\n```", "| Chapter |\n| --- |"),
     ],
 )  # fmt: skip

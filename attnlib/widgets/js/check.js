@@ -30,7 +30,7 @@ function agree(sizes, name, size) {
 }
 
 /** Whether a value is what `spec` asks for; lengths of named dimensions go into `sizes`. */
-function fits(spec, value, sizes) {
+export function fits(spec, value, sizes) {
   const own = new Map();
   function level(part, depth) {
     if (depth < spec.shape.length) {

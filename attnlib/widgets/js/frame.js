@@ -10,7 +10,8 @@
 
 import { button } from "./controls.js";
 import { checker } from "./check.js";
-import { html, pool, uid, write } from "./dom.js";
+import { html, pool, svg, uid, write } from "./dom.js";
+import { read as readLink, write as writeLink } from "./link.js";
 
 const alike = (one, other) => one === other || JSON.stringify(one) === JSON.stringify(other);
 
@@ -22,8 +23,18 @@ function announcer(node) {
   };
 }
 
+/** The button that copies a link to what is shown: two links of a chain. */
+function copier(onClick) {
+  const { node } = button({ label: "", onClick });
+  const half = (d) => svg("path", { d, fill: "none", stroke: "currentColor", "stroke-width": 2, "stroke-linecap": "round" });
+  const [one, other] = [half("M9 12 L15 12 M10 7 H7 a5 5 0 0 0 0 10 H10"), half("M14 7 H17 a5 5 0 0 1 0 10 H14")];
+  write(node, { "aria-label": "Copy a link to this state", title: "Copy a link to this state" });
+  node.replaceChildren(svg("svg", { viewBox: "0 0 24 24", width: 20, height: 20, "aria-hidden": "true" }, one, other));
+  return node;
+}
+
 /** The named states to start from, the sentence of the chosen one, and the way back to where the reader started. */
-function starts(view, { unnamed, hint, inSight = false }) {
+function starts(view, { unnamed, hint, inSight = false }, onCopy = null) {
   let presets = [];
   let origin = null;
   const id = uid();
@@ -44,14 +55,25 @@ function starts(view, { unnamed, hint, inSight = false }) {
       view.say(presets.find(({ name }) => name === origin.preset)?.notice ?? "As it was at the start.");
     },
   });
+  const told = html("p", { class: "attnlib-told", hidden: true });
+  const ways = onCopy ? [reset.node, copier(onCopy)] : [reset.node];
   const label = html("label", { for: id, text: "Start from" });
   const row = html("div", { class: "attnlib-buttons", role: "group", "aria-label": "Start from" });
   const buttons = pool(row, (i) => button({ label: "", onClick: () => start(presets[i].name) }));
   const control = inSight
-    ? html("div", { class: "attnlib-buttons" }, row, reset.node)
-    : html("div", { class: "attnlib-control attnlib-start" }, label, select, reset.node);
+    ? html("div", { class: "attnlib-buttons" }, row, ...ways)
+    : html("div", { class: `attnlib-control attnlib-start${onCopy ? " attnlib-shared" : ""}` }, label, select, ...ways);
   return {
-    node: html("div", { class: "attnlib-presets", "data-open": inSight }, control, notice),
+    node: html("div", { class: "attnlib-presets", "data-open": inSight }, control, notice, ...(onCopy ? [told] : [])),
+    started: () => origin.preset,
+    /** The next state is where the reader starts. */
+    again() {
+      origin = null;
+    },
+    tell(text) {
+      write(told, { text, hidden: text === "" });
+      if (text) view.say(text);
+    },
     update(state) {
       if (!origin || (state.preset && state.preset !== origin.preset)) origin = { ...state };
       presets = state.presets ?? [];
@@ -80,7 +102,7 @@ function starts(view, { unnamed, hint, inSight = false }) {
 /** The render function of a widget; `schema` says which traits there are and what each may be. */
 export function define({ name, schema, data = null }, { build, ...manner }) {
   const traits = Object.keys(schema);
-  return function render({ model, el }) {
+  return function render({ model, el, link = null }) {
     const alert = html("p", { class: "attnlib-alert", role: "alert", hidden: true });
     const status = html("p", { class: "attnlib-hidden", role: "status" });
     const root = html("div", { class: "attnlib-body" });
@@ -112,6 +134,7 @@ export function define({ name, schema, data = null }, { build, ...manner }) {
       set(changes) {
         const moved = Object.keys(changes).some((trait) => !alike(changes[trait], model.get(trait)));
         const all = moved && "preset" in schema ? { preset: "", ...changes } : changes;
+        if (moved) bar.tell("");
         for (const [trait, value] of Object.entries(all)) model.set(trait, value);
         dirty = true;
         schedule();
@@ -122,10 +145,44 @@ export function define({ name, schema, data = null }, { build, ...manner }) {
         told = text;
       },
     };
-    const bar = starts(view, manner);
+    const stateNow = () => Object.fromEntries(traits.map((trait) => [trait, model.get(trait)]));
+    const stored = stateNow();
+    const bar = starts(view, manner, link && copyLink);
+    async function copyLink() {
+      const pieces = writeLink(schema, stored, stateNow(), bar.started());
+      if (!pieces) return bar.tell("This state is too large for a link.");
+      const address = link.address(pieces);
+      try {
+        history.replaceState(null, "", address);
+        await navigator.clipboard.writeText(address);
+        bar.tell("The link is copied.");
+      } catch {
+        bar.tell("The link stands in the address line.");
+      }
+    }
+    function follow(pieces) {
+      const { preset, changes, left } = readLink(schema, stored, pieces);
+      const held = stored.presets?.find(({ name: other }) => other === preset)?.state;
+      const to = (state) => {
+        for (const [trait, value] of Object.entries(state)) model.set(trait, value);
+        return draw();
+      };
+      bar.again();
+      to(stored);
+      const message = (held && to({ ...held, preset })) || to(changes);
+      if (message) {
+        bar.again();
+        to(stored);
+      }
+      const not = message ? [message.slice(name.length + 2)] : left;
+      bar.tell(not.length ? `Left out of the link: ${not.slice(0, 3).join("; ")}.` : "");
+      frame.tabIndex = -1;
+      frame.focus({ preventScroll: true });
+      link.show();
+    }
     function draw() {
       request = 0;
-      const state = Object.fromEntries(traits.map((trait) => [trait, model.get(trait)]));
+      const state = stateNow();
       let message = "";
       try {
         check(state);
@@ -144,12 +201,18 @@ export function define({ name, schema, data = null }, { build, ...manner }) {
         dirty = false;
         model.save_changes();
       }
+      return message;
     }
     function schedule() {
       if (!request) request = requestAnimationFrame(draw);
     }
     for (const trait of traits) model.on(`change:${trait}`, schedule);
     draw();
+    if (link) {
+      const look = () => link.given() && follow(link.given());
+      link.listen(look);
+      queueMicrotask(look); // when it stands in the page
+    }
     return () => {
       cancelAnimationFrame(request);
       for (const trait of traits) model.off(`change:${trait}`, schedule);
