@@ -1,5 +1,7 @@
-"""The network that TrainItHere trains, in torch, out of the library: ``js/math/learner.js`` and ``learning.js`` are held
-to it. One attention layer writes a row of letters backwards: the places of the output ask, those of the input answer."""
+"""The network that TrainItHere trains, out of the library; ``js/math/learner.js`` and ``learning.js`` are held to it.
+
+One attention layer writes a row of letters backwards: the places of the output ask, those of the input answer.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

@@ -130,7 +130,7 @@ function curve() {
 function shownAs({ shown: { length }, sentence }, { broken }, { weights }) {
   const rows = Array.from({ length }, (_, t) => Array.from(weights.subarray(t * SIZES.longest, (t + 1) * SIZES.longest)));
   const open = (_, s) => s < length || broken === "no mask";
-  return { sentence, matrix: { name: "Where each row looks (· is padding)", weights: rows }, open, linked: [] };
+  return { sentence, matrix: { name: "Output over input (· is padding)", weights: rows }, open, linked: [] };
 }
 
 /** Steps taken frame by frame while the widget is in sight; `work(most)` takes some, and says whether more are to do. */

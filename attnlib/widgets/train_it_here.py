@@ -1,5 +1,6 @@
 """TrainItHere: a network with one attention layer that learns in the page; break it while it runs, and mend it."""
 
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from attnlib.widgets.learner import BROKEN, How, Run, Sizes, fitting, run
@@ -44,8 +45,8 @@ PRESETS = [
     ),
     _preset(
         "A product without its scale",
-        "Without the scale the energies are large from the start, and two rows are soon sure of a wrong letter: give the "
-        "scale back at step 500 and they stay so, give it back before the start and by then all are right.",
+        "Without the scale the energies are large from the start, and two rows soon give the right letter no weight: "
+        "give the scale back at step 500 and they do not find it, give it back before the start and by then all do.",
         seed=3,
         score="scaled dot",
         broken="no scale",
@@ -141,7 +142,7 @@ class TrainItHere(PresetWidget):
         """Train the same network with the library: losses and right letters of all steps, the weights of the map."""
         spans = [*self.history, {"until": self.step, "broken": self.broken}]
         ends = [0, *(span["until"] for span in spans)]
-        counts = tuple(after - before for before, after in zip(ends[:-1], ends[1:], strict=True))
+        counts = tuple(after - before for before, after in pairwise(ends))
         return run(self.seed, tuple(How(self.score, self.attention, self.reach, span["broken"]) for span in spans),
                    counts, self.rate)  # fmt: skip
 
