@@ -6,7 +6,7 @@ One attention layer writes a row of letters backwards: the places of the output 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +102,18 @@ class Learner(nn.Module):
     own place plus that of the row's length. Both are projected, and the score makes of the two what it is named for.
     """
 
+    letter: Tensor
+    place: Tensor
+    asking: Tensor
+    length: Tensor
+    query_weight: Tensor
+    key_weight: Tensor
+    vector: Tensor
+    centre_weight: Tensor
+    centre_vector: Tensor
+    output: Tensor
+    output_bias: Tensor
+
     def __init__(self, sizes: Sizes, seed: int) -> None:
         super().__init__()
         self.sizes = sizes
@@ -131,9 +143,14 @@ class Learner(nn.Module):
 
     def _score(self, how: How) -> Callable[[Tensor, Tensor], Tensor]:
         def additive(query: Tensor, key: Tensor) -> Tensor:
-            activation = nn.Identity() if how.broken == "no tanh" else torch.tanh
-            sides = {"query_weight": self.query_weight, "key_weight": self.key_weight}
-            return scores.additive(query, key, vector=self.vector[0], **sides, activation=activation)
+            return scores.additive(
+                query,
+                key,
+                vector=self.vector[0],
+                query_weight=self.query_weight,
+                key_weight=self.key_weight,
+                activation=nn.Identity() if how.broken == "no tanh" else torch.tanh,
+            )
 
         def product(query: Tensor, key: Tensor) -> Tensor:
             scaled = how.score == "scaled dot" and how.broken != "no scale"
@@ -152,14 +169,16 @@ class Learner(nn.Module):
         mask = real.unsqueeze(-1) & seen.unsqueeze(-2)
         score = self._score(how)
         if how.reach == "window":
-            read = {"weight": self.centre_weight, "vector": self.centre_vector[0], "to_last": True}
-            centre = predicted_centres(query, lengths=rows.length, **read)
-            window = {"centre": centre, "half_width": self.sizes.half_width, "renormalise": True}
-            found = local(query, key, score=score, mask=mask, **window).weights
-            return full_weights(found, centre=centre, n_key=self.sizes.longest), key
+            centre = predicted_centres(
+                query, lengths=rows.length, weight=self.centre_weight, vector=self.centre_vector[0], to_last=True
+            )
+            half = self.sizes.half_width
+            found = local(query, key, score=score, mask=mask, centre=centre, half_width=half, renormalise=True).weights
+            return full_weights(cast(Tensor, found), centre=centre, n_key=self.sizes.longest), key
         across = how.broken == "wrong axis"
         distribution = (lambda energies: softmax(energies.mT).mT) if across else softmax
-        return attend(query, key, score=score, distribution=distribution, mask=mask).weights, key
+        weights = attend(query, key, score=score, distribution=distribution, mask=mask).weights
+        return cast(Tensor, weights), key
 
     def forward(self, rows: Batch, how: How, *, greedy: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Logarithms of the letters' probabilities, those of what was drawn (0 for soft attention), and the weights."""
@@ -207,14 +226,14 @@ def run(seed: int, how: tuple[How, ...], spans: tuple[int, ...], rate: float) ->
     """Train from the start: so many steps in each way, one after the other."""
     sizes = Sizes()
     learner = Learner(sizes, seed)
-    optimiser = torch.optim.Adam(learner.parameters(), lr=rate)
+    optimiser = torch.optim.Adam(learner.parameters(), lr=rate, fused=True)
     average = baselines.MovingAverage().double()
     losses, rights = [], []
     for step, now in enumerate(_each(how, spans)):
         rows = batch(sizes, seed, step)
         loss, right = learner.loss(rows, now, average.value)
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         average(-loss.detach()[None])
         losses.append(loss.item())

@@ -14,6 +14,7 @@ import { number } from "./js/text.js";
 const BUDGET = 6; // ms of a frame in which steps are taken
 const PACE = 0.12; // steps a ms, at most, so that what moves is seen to move
 const CALM = 500; // ms between two drawings where the reader asks for less motion
+const REST = 3; // else a pause of so many times what a drawing takes, on a slow machine
 const LATEST = 25; // steps whose mean is told
 const TOLD = new Set([50, 100, 200, 500, 1000, 2000]); // steps that a listener is told of on the way
 const GUESS = Math.log(SIZES.letters);
@@ -182,7 +183,7 @@ function build(view, first) {
   let state = first;
   let now = run(first);
   let row = 0;
-  let drawn = 0;
+  let [drawn, cost] = [0, 0]; // when the last drawing was done, and how long it took
   const most = view.schema.step.most;
   const calm = globalThis.matchMedia?.("(prefers-reduced-motion: reduce)").matches ?? false;
   const keep = () => ({ preset: state.preset });
@@ -259,9 +260,10 @@ function build(view, first) {
     }
     if (state.running && now.step >= most) put({ running: false, step: most, ...keep() });
     const time = performance.now();
-    if (now.step > from && (!more() || !calm || time - drawn > CALM)) {
-      drawn = time;
+    if (now.step > from && (!more() || time - drawn > (calm ? CALM : REST * cost))) {
       paint();
+      drawn = performance.now();
+      cost = drawn - time;
     }
     return more();
   }
