@@ -562,3 +562,32 @@ def test_in_calm_it_is_drawn_twice_a_second(stage):
     assert 1 <= drawn <= 3
     press(page, "Pause")
     assert step(page) > 60
+
+
+@pytest.mark.nightly
+def test_what_the_page_on_scores_says_holds_for_ten_seeds():
+    """Of the additive score: learned by 150 steps; a third without the tanh, learned again 25 after. Of the product:
+    less without the scale, with it from step 300 on too, and over the wrong axis."""
+    plans = {
+        "learned": ("additive", "nothing", {}, 150),
+        "linear": ("additive", "nothing", {200: "no tanh"}, 300),
+        "again": ("additive", "nothing", {200: "no tanh", 300: "nothing"}, 325),
+        "scale taken": ("scaled dot", "nothing", {300: "no scale"}, 400),
+        "scale given": ("scaled dot", "no scale", {300: "nothing"}, 600),
+        "no mask": ("additive", "no mask", {}, 150),
+        "wrong axis": ("additive", "wrong axis", {}, 150),
+        "product, wrong axis": ("scaled dot", "wrong axis", {}, 600),
+    }
+    shares = {name: [] for name in plans}
+    for seed in range(1, 11):
+        cases = [
+            {"state": TrainItHere(seed=seed, score=score, broken=broken).state(), "steps": steps, "mended": turns}
+            for score, broken, turns, steps in plans.values()
+        ]
+        for name, run in zip(plans, call(PROMISED, cases), strict=True):
+            shares[name].append(late(run))
+    for name in ("learned", "again", "scale taken", "no mask", "wrong axis"):
+        assert min(shares[name]) > 0.98, name
+    assert 0.3 < min(shares["linear"]) <= max(shares["linear"]) < 0.4
+    assert 0.7 < min(shares["scale given"]) <= max(shares["scale given"]) < 0.95
+    assert 0.6 < min(shares["product, wrong axis"]) <= max(shares["product, wrong axis"]) < 0.75
