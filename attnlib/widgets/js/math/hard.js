@@ -1,14 +1,10 @@
 // Hard attention as in attnlib.softness.hard.
 
+import { uniform } from "./chance.js";
+
 /** `count` numbers in [0, 1), the same for the same seed here and in the Python class (mulberry32). */
 export function uniforms(seed, count) {
-  let state = seed | 0;
-  return Array.from({ length: count }, () => {
-    state = (state + 1831565813) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  });
+  return Array.from({ length: count }, uniform(seed));
 }
 
 /** The position that each number draws: the first whose cumulated weight exceeds it; -1 where there is no weight. */
