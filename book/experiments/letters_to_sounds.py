@@ -28,6 +28,7 @@ About 80 minutes on one core; a run that was broken off goes on.
 """
 
 import argparse
+import copy
 import functools
 import hashlib
 import itertools
@@ -439,9 +440,17 @@ def examined(arm: str, seed: int, report: Callable[[str], None]) -> dict[str, An
         found["looks"] = looks(words().test, weights)
         found["looks, a row later"] = looks(words().test, weights, later=1)
         found["looks in bytes"] = looks(words().test, in_bytes)
+        found["cut"] = of_each_length(items, faults(items, said(cut(model), items)))
     write(path, found)
     report(f"{arm}, rate {rate:g}, seed {seed}: {found['seconds']} s, exact {found['test']['3 to 14']['exact']:.4f}")
     return found
+
+
+def cut(model: RNNsearch) -> RNNsearch:
+    """The same with even weights on all letters, which is not what it would be had it been trained so."""
+    even = copy.deepcopy(model)
+    nn.init.zeros_(even.align_vector)
+    return even
 
 
 def differ(one: Said, other: Said) -> int:
