@@ -63,15 +63,15 @@ def test_words_are_as_when_all_ways_are_tried(word):
 def test_words_that_are_none_are_as_when_all_ways_are_tried():
     draw = random.Random(0)
     found = 0
-    for _ in range(250):
-        word = "".join(draw.choices("abcehlnoqtuxz", k=draw.randint(1, 5)))
+    for _ in range(200):
+        word = "".join(draw.choices("abcehlnoqtuxz", k=draw.randint(1, 4)))
         sounds = tuple(
             draw.choices(("AH", "AA", "K", "S", "T", "TH", "L", "N", "Y", "UW", "W", "CH"), k=draw.randint(1, 4))
         )
         wanted = tried(word, sounds)
         assert carriers(word, sounds) == wanted, (word, sounds)
         found += wanted is not None
-    assert found > 25
+    assert found > 15
 
 
 def test_what_is_sure_and_what_is_silent():
