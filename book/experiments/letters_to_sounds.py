@@ -199,7 +199,7 @@ def tried(kind: str, rate: float) -> float:
 
 def chosen(arm: str) -> float:
     """The rate of the grid with the smallest loss."""
-    losses = {rate: tried(arm.partition(",")[0], rate) for rate in SETTING["rates"]}
+    losses: dict[float, float] = {rate: tried(arm.partition(",")[0], rate) for rate in SETTING["rates"]}
     return min(losses, key=lambda rate: losses[rate])
 
 
