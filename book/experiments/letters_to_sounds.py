@@ -69,7 +69,7 @@ Model = RNNsearch | RNNencdec
 SETTING: dict[str, Any] = {
     "seeds": [0, 1, 2, 3, 4],
     "lengths": [3, 14],
-    "rates": [0.005, 0.01, 0.02],
+    "rates": [0.005, 0.01, 0.02, 0.04],
     "grid epochs": 2,
     "epochs": {"RNNsearch": 4, "RNNencdec": 4, "RNNencdec, twice as long": 8},
     "batch": 128,
