@@ -26,7 +26,7 @@ from attnlib.data import (
     reviews,
     wordnet,
 )
-from attnlib.pretrained import minilm, smollm
+from attnlib.pretrained import letters_to_sounds, minilm, smollm
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "attnlib/data"
@@ -305,14 +305,16 @@ def test_the_appendix_says_what_the_code_fetches():
             assert f"`{part}`" in row
     for number in ("115,008", "7,936", "189,927", "454", "3,708", "10,605"):
         assert number in page
-    for part in (part for model in (minilm, smollm) for part in (model.PACKAGE.file, model.PACKAGE.sha256)):
+    for part in (
+        part for model in (minilm, smollm, letters_to_sounds) for part in (model.PACKAGE.file, model.PACKAGE.sha256)
+    ):
         assert f"`{part}`" in page
     assert f"`{wordnet.SHA256}`" in page
     assert f"`{wordnet.FILE.split('_')[0]}`" in page
     assert f"`{wordnet.FILE.split('_')[1]}`" in page
     assert (
-        len(re.findall(r"`[0-9a-f]{64}`", page)) == len(loaders) + 3
-    )  # WordNet's, which is not fetched; and two models'
+        len(re.findall(r"`[0-9a-f]{64}`", page)) == len(loaders) + 4
+    )  # WordNet's, which is not fetched; and three models'
     for name, photograph in photographs.PHOTOGRAPHS.items():
         row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
         for part in (photograph.shows, photograph.credit, photograph.licence):
