@@ -38,6 +38,6 @@ def saliency_q_peak():
 
 
 def saliency_q_order():
-    peaks = [peak(0, 4, 0, 2, 0), peak(4, 0, 4, 0, 3), peak(0, 4, 0)]
-    assert [each.item() for each in peaks] == pytest.approx([1 / 4, 1 / 64, 1])
+    peaks = [peak(0, 4, 0, 3, 0), peak(4, 0, 3, 0, 1), peak(0, 4, 0)]
+    assert [each.item() for each in peaks] == pytest.approx([1 / 16, 1 / 4, 1])
     return sorted(range(3), key=lambda i: -peaks[i]), {}
