@@ -12,9 +12,9 @@ from attnlib.brain.bottleneck import entropy_in_bits, mutual_information
 
 
 def bottleneck_q_pass():
-    weights = torch.tensor([0.5, 0.25, 0.25], dtype=torch.float64)
+    weights = torch.tensor([1 / 2] + 4 * [1 / 8], dtype=torch.float64)
     bits = entropy_in_bits(weights)
-    return 2**bits, {"1.5": bits, "3": weights.count_nonzero(), "8/3": 1 / weights.square().sum()}
+    return 2**bits, {"2": bits, "5": weights.count_nonzero(), "16/5": 1 / weights.square().sum()}
 
 
 def bottleneck_q_bits():
@@ -38,6 +38,6 @@ def saliency_q_peak():
 
 
 def saliency_q_order():
-    peaks = [peak(0, 4, 0, 2, 0), peak(4, 0, 4, 0, 3), peak(0, 4, 0)]
-    assert [each.item() for each in peaks] == pytest.approx([1 / 4, 1 / 64, 1])
+    peaks = [peak(0, 4, 0, 3, 0), peak(4, 0, 3, 0, 1), peak(0, 4, 0)]
+    assert [each.item() for each in peaks] == pytest.approx([1 / 16, 1 / 4, 1])
     return sorted(range(3), key=lambda i: -peaks[i]), {}

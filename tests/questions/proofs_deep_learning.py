@@ -39,8 +39,9 @@ def kqv_q_gradient():
     (slope,) = torch.autograd.grad(softmax(energies) @ value, energies)
     assert [round(each, 2) for each in slope.tolist()] == [0.03, 0.42, -0.45]
     farther = (value - weights @ value).abs().argsort(descending=True).tolist()
+    by_weight, by_value = (each.argsort(descending=True).tolist() for each in (weights, value))
     order = slope.abs().argsort(descending=True).tolist()
-    return order, {"c a b": weights.argsort(descending=True).tolist(), "b c": [each for each in farther if each]}
+    return order, {"c a b": by_weight, "b c a": farther, "b a c": by_value}
 
 
 def kqv_q_work():

@@ -102,7 +102,7 @@ def non_local_q_pairs():
 def memory_q_sharpen():
     weights = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
     two, one = (sharpened(weights, torch.tensor(power, dtype=torch.float64)) for power in (2.0, 1.0))
-    return two[0], {"0.36": weights[0] ** 2, "0.6": one[0]}
+    return two[0], {"0.36": weights[0] ** 2, "0.6": one[0], "0.522": (2 * weights).softmax(0)[0]}
 
 
 def memory_q_write():

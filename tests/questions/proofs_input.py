@@ -168,7 +168,7 @@ def coarse_and_fine_q_loud():
 
 def coarse_and_fine_q_back():
     loud, before = (affinities(factor).softmax(1)[1] for factor in (4.0, 1.0))
-    return loud[0], {"4/5": before[0], "1/17": loud[1]}
+    return loud[0], {"4/5": before[0], "1/17": loud[1], "8/9": affinities(2.0).softmax(1)[1, 0]}
 
 
 # --- attention via attention ------------------------------------------------------------------------------------------

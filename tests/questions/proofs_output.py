@@ -22,9 +22,9 @@ def multi_head_q_held():
 
 def multi_head_q_root():
     generator = torch.Generator().manual_seed(0)
-    vectors = torch.randn(3, 512, generator=generator, dtype=torch.float64)
+    vectors = torch.randn(3, 128, generator=generator, dtype=torch.float64)
     weights = multihead(vectors, vectors, vectors, heads=8).weights
-    head = vectors[:, :64]
+    head = vectors[:, :16]
     ratio = (head @ head.mT)[0, 1] - (head @ head.mT)[0, 2]
     return ratio / (weights[0, 0, 1] / weights[0, 0, 2]).log(), {}
 

@@ -32,7 +32,7 @@ def estimates(baseline):
 def soft_and_hard_q_draw():
     said = estimates(-3.0)[0]
     assert said[1] == estimates(0.0)[0, 0]  # the mistake that one hint has two names for
-    return said[0], {"-1/2": said[1], "2": REWARDS[0] + 3}
+    return said[0], {"-1/2": said[1], "2": REWARDS[0] + 3, "-2": estimates(3.0)[0, 0]}
 
 
 def soft_and_hard_q_tight():
