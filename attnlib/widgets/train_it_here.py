@@ -45,7 +45,7 @@ PRESETS = [
     ),
     _preset(
         "A product without its scale",
-        "Without the scale the energies are large from the start, and two rows soon give the right letter no weight: "
+        "Without the scale the energies start four times as large, and two rows soon give the right letter no weight: "
         "give the scale back at step 500 and they do not find it, give it back before the start and by then all do.",
         seed=3,
         score="scaled dot",
@@ -53,26 +53,26 @@ PRESETS = [
     ),
     _preset(
         "Softmax over the queries",
-        "Each column of the map sums to one in place of each row, and yet it learns, for here each letter is wanted "
-        "once: the loss shows nothing of the mistake, but with the scaled dot product it does.",
+        "Each column of the map sums to one in place of each row, and yet it learns: here each letter is wanted once, "
+        "so such a map can be right. The loss shows nothing of the mistake; with the scaled dot product it does.",
         broken="wrong axis",
     ),
     _preset(
         "The mask dropped",
-        "It may look at the padding now and learns not to, as fast as with the mask: no loss tells that the mask is "
-        "gone.",
+        "It may look at the padding now and learns not to, as fast as with the mask: the loss does not tell. Taken "
+        "from a scaled dot product that has learned, the mask is missed at once.",
         broken="no mask",
     ),
     _preset(
         "One letter drawn",
-        "Hard attention looks at one letter that it draws, and hears only how well that went: it takes several times "
-        "as many steps, and its loss jumps about.",
+        "Hard attention looks at one letter that it draws, and hears only how well that went: it takes more than twice "
+        "as many steps as soft attention at this rate, and its loss jumps about.",
         attention="hard",
         rate=0.03,
     ),
     _preset(
         "A window that finds its place",
-        "Each place of the output sees five letters about a centre that it learns to put where it has to look.",
+        "Each place of the output sees at most five letters about a centre that it learns to put where it has to look.",
         reach="window",
         rate=0.03,
     ),

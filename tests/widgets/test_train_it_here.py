@@ -222,7 +222,9 @@ PROMISES = {
     "columns": ("Softmax over the queries", 200, {}, {}),
     "stuck": ("Softmax over the queries", 500, {"score": "scaled dot"}, {}),
     "padded": ("The mask dropped", 200, {}, {}),
+    "unmasked": ("A product without its scale", 325, {"broken": "nothing", "seed": 1}, {300: "no mask"}),
     "drawn": ("One letter drawn", 500, {}, {}),
+    "soft": ("One letter drawn", 200, {"attention": "soft"}, {}),
     "window": ("A window that finds its place", 200, {}, {}),
 }
 
@@ -258,6 +260,7 @@ def test_presets_come_to_what_they_say(promised):
         assert min(run["aims"]) > 0.5
         assert late(run) > 0.99
     assert all(sum(weight > 0 for weight in row) <= 5 for row in window["rows"])
+    assert first(promised["drawn"]) > 2 * first(promised["soft"])
     assert first(promised["drawn"]) > 1.5 * first(after)
     assert jumps(promised["drawn"]) > 10 * jumps(after)
 
@@ -280,6 +283,8 @@ def test_what_is_broken_does_what_the_presets_say(promised):
     assert late(promised["padded"]) > 0.99
     assert all(sum(row[6:]) < 0.05 for row in promised["padded"]["rows"])
     assert first(promised["padded"]) < 1.25 * first(promised["after"])
+    assert late(promised["unmasked"], 300) > 0.99
+    assert 0.8 < late(promised["unmasked"]) < 0.95
 
 
 # ------------------------------------------------------------------------------------------------ the page, in numbers
@@ -567,7 +572,7 @@ def test_in_calm_it_is_drawn_twice_a_second(stage):
 @pytest.mark.nightly
 def test_what_the_page_on_scores_says_holds_for_ten_seeds():
     """Of the additive score: learned by 150 steps; a third without the tanh, learned again 25 after. Of the product:
-    less without the scale, with it from step 300 on too, and over the wrong axis."""
+    less without the scale, with it from step 300 on too, over the wrong axis, and when a mask is taken from it."""
     plans = {
         "learned": ("additive", "nothing", {}, 150),
         "linear": ("additive", "nothing", {200: "no tanh"}, 300),
@@ -577,6 +582,8 @@ def test_what_the_page_on_scores_says_holds_for_ten_seeds():
         "no mask": ("additive", "no mask", {}, 150),
         "wrong axis": ("additive", "wrong axis", {}, 150),
         "product, wrong axis": ("scaled dot", "wrong axis", {}, 600),
+        "mask taken": ("additive", "nothing", {200: "no mask"}, 225),
+        "product, mask taken": ("scaled dot", "nothing", {300: "no mask"}, 325),
     }
     shares = {name: [] for name in plans}
     for seed in range(1, 11):
@@ -586,8 +593,9 @@ def test_what_the_page_on_scores_says_holds_for_ten_seeds():
         ]
         for name, run in zip(plans, call(PROMISED, cases), strict=True):
             shares[name].append(late(run))
-    for name in ("learned", "again", "scale taken", "no mask", "wrong axis"):
+    for name in ("learned", "again", "scale taken", "no mask", "wrong axis", "mask taken"):
         assert min(shares[name]) > 0.98, name
     assert 0.3 < min(shares["linear"]) <= max(shares["linear"]) < 0.4
     assert 0.7 < min(shares["scale given"]) <= max(shares["scale given"]) < 0.95
     assert 0.6 < min(shares["product, wrong axis"]) <= max(shares["product, wrong axis"]) < 0.75
+    assert 0.8 < min(shares["product, mask taken"]) <= max(shares["product, mask taken"]) < 0.95
