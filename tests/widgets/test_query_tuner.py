@@ -175,7 +175,7 @@ def test_by_keyboard_alone(show):
         for key in keys:
             page.keyboard.press(key)
 
-    assert tab(3) == "Query q"
+    assert tab(4) == "Query q"
     press("ArrowLeft", "ArrowLeft", "Shift+ArrowUp")
     assert same(query=[1.0, 1.4])
     assert [tab() for _ in range(2)] == ["Key A", "Key B"]

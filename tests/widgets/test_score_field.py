@@ -147,7 +147,7 @@ def test_page_shows_the_numbers_of_attnlib():
 @pytest.mark.browser
 def test_query_and_probe_by_keyboard(show):
     page = show(ScoreField(preset="Half planes"))
-    for key in (*["Tab"] * 3, "ArrowLeft", "Shift+ArrowUp", "Tab", "Shift+ArrowDown", "ArrowRight"):
+    for key in (*["Tab"] * 4, "ArrowLeft", "Shift+ArrowUp", "Tab", "Shift+ArrowDown", "ArrowRight"):
         page.keyboard.press(key)
     frame(page)
     widget = field("Half planes", query=[1.4, 1.25])
