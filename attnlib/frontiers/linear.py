@@ -30,6 +30,7 @@ from .._rows import (
     without,
 )
 from ..attention import Attention, attend
+from ..fused.paths import is_watched
 from ..scores import generalized_kernel
 from .kernels import shares
 
@@ -217,7 +218,7 @@ def decode(
 def _next(query: Tensor, key: Tensor, value: Tensor, state: LinearState) -> tuple[Tensor, LinearState] | None:
     """:func:`decode` of one item more without a graph, in few calls; None where something is not plain."""
     parts, batch = (query, key, value, state.memory, state.total), value.shape[:-2]
-    if torch.is_grad_enabled() or is_autocast(query) or not may_look(*parts) or query.dtype in HALF:
+    if torch.is_grad_enabled() or is_watched() or is_autocast(query) or not may_look(*parts) or query.dtype in HALF:
         return None
     sizes = (*batch, key.shape[-1], value.shape[-1])
     if 0 in sizes or query.shape != key.shape or (state.memory.shape, state.lost.shape) != (sizes, batch):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from .._checks import HALF, Number, may_look
+from .._checks import HALF, Number, is_transformed, may_look
 from .native import built, why_not
 from .paths import Path
 
@@ -54,7 +54,7 @@ def _unfit(energies: Tensor, alpha: Number, temperature: Number) -> str | None:
     if torch.compiler.is_compiling():
         if torch.compiler.is_exporting():
             return "an exported program is to stand without this library"
-        if energies.device.type != "cpu" or torch._C._are_functorch_transforms_active():
+        if energies.device.type != "cpu" or is_transformed():
             return "not on the CPU, or run by a transform"
     elif not may_look(energies):
         return "not on the CPU, or run by a tracer or a transform"

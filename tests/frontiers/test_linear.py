@@ -17,6 +17,7 @@ from attnlib import Attention, attend
 from attnlib.frontiers import linear
 from attnlib.frontiers.kernels import shares
 from attnlib.frontiers.linear import LinearState, decode, linear_attention, positive_elu
+from attnlib.fused import reference_only
 from attnlib.masks import key_mask
 from book._tools.alive import Alive
 
@@ -305,6 +306,8 @@ def test_a_step_without_a_graph_is_the_step():
     check([one[0][:1], *one[1:]], state, False)
     check(one, state, False, mask=torch.tensor([False]))
     check(one, state, False, feature_map=torch.exp)
+    with reference_only():
+        check(one, state, False)
     assert decode(*(part.requires_grad_() for part in one), state)[0].requires_grad
 
 
