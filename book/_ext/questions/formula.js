@@ -19,6 +19,8 @@ const POINTS = 24;
 /** Something is not read: a message for the reader, and no verdict on the answer. */
 export class Unread extends Error {}
 
+const RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+
 function tidied(text) {
   if (text.trim() === "") throw new Unread("Type an answer first.");
   if (text.length > LONGEST) throw new Unread("That is too long to be an answer.");
@@ -32,7 +34,7 @@ function tidied(text) {
     .replace(/[·×⋅∗]/g, "*")
     .replace(/[÷∕]/g, "/")
     .replace(/√/g, "sqrt ")
-    .replace(/([²³])/g, (sign) => `^${sign === "²" ? 2 : 3}`)
+    .replace(/[⁰¹²³⁴-⁹]+/g, (signs) => `^(${[...signs].map((sign) => RAISED.indexOf(sign)).join("")})`)
     .replace(/[[{]/g, "(")
     .replace(/[\]}]/g, ")")
     .trim();
