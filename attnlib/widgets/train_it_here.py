@@ -54,13 +54,13 @@ PRESETS = [
     _preset(
         "Softmax over the queries",
         "Each column of the map sums to one in place of each row, and yet it learns: here each letter is wanted once, "
-        "so such a map can be right. The loss shows nothing of the mistake; with the scaled dot product it does.",
+        "so such a map can be right, and the loss shows nothing of the mistake; with the scaled dot product it does.",
         broken="wrong axis",
     ),
     _preset(
         "The mask dropped",
-        "It may look at the padding now and learns not to, as fast as with the mask: the loss does not tell. Taken "
-        "from a scaled dot product that has learned, the mask is missed at once.",
+        "It may look at the padding now and learns not to, as fast as with the mask, and the loss does not tell; but "
+        "a scaled dot product that has learned with the mask misses it at once.",
         broken="no mask",
     ),
     _preset(
