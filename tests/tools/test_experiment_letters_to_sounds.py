@@ -27,8 +27,6 @@ def spoken():
 
 @pytest.fixture(scope="module")
 def metrics():
-    if not (RESULTS / "metrics.json").exists():
-        pytest.skip("the experiment has not been gathered yet")
     return json.loads((RESULTS / "metrics.json").read_text("utf-8"))
 
 
