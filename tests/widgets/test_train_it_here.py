@@ -691,3 +691,33 @@ def test_what_the_page_on_scores_says_holds_for_ten_seeds():
     assert 0.7 < min(shares["scale given"]) <= max(shares["scale given"]) < 0.95
     assert 0.6 < min(shares["product, wrong axis"]) <= max(shares["product, wrong axis"]) < 0.75
     assert 0.8 < min(shares["product, mask taken"]) <= max(shares["product, mask taken"]) < 0.95
+
+
+@pytest.mark.nightly
+def test_what_two_more_pages_say_holds_for_ten_seeds():
+    """An alignment that forms between steps 50 and 100, a product later and from its ends; a draw slower than the mean,
+    and lost at a rate at which the mean learns."""
+    plans = {
+        "forms": ({}, 200),
+        "product": ({"score": "scaled dot"}, 250),
+        "mean": ({"rate": 0.03}, 200),
+        "drawn": ({"attention": "hard", "rate": 0.03}, 600),
+        "hurried mean": ({"rate": 0.1}, 200),
+        "hurried": ({"attention": "hard", "rate": 0.1}, 300),
+    }
+    for seed in range(1, 11):
+        cases = [{"state": TrainItHere(seed=seed, **state).state(), "steps": steps} for state, steps in plans.values()]
+        runs = dict(zip(plans, call(PROMISED, cases), strict=True))
+        found = [sum(rows[t][5 - t] > 0.5 for t in range(6)) for rows in runs["forms"]["seen"]]
+        assert found[5] <= 2
+        assert found[10] >= 5
+        assert late(runs["forms"], 50) > 0.3
+        assert first(runs["product"]) > first(runs["forms"])
+        ends = [max(rows[0][5], rows[5][0]) for rows in runs["product"]["seen"]]
+        middle = [max(rows[2][3], rows[3][2]) for rows in runs["product"]["seen"]]
+        assert next(k for k, most in enumerate(ends) if most > 0.5) < next(
+            k for k, most in enumerate(middle) if most > 0.5
+        )
+        assert 2 < first(runs["drawn"]) / first(runs["mean"]) < 10
+        assert first(runs["hurried mean"]) < 150
+        assert late(runs["hurried"]) < 0.7
