@@ -1,10 +1,12 @@
 """How long a reader on a slow telephone waits: for the theme, for answers to be folded, for the first widget to answer.
 
     python tests/slow_phone.py [--rounds 3] [--slower 4] [--site _build/html] [page ...]
+    python tests/slow_phone.py --learning [--slower 6]
 
 The site is served here, packed as servers pack it, to a Chromium of 390 x 844 whose processor is four times slower and
 whose line has 1.6 Mbit/s and 150 ms. Medians over the rounds, in seconds from the start of the visit, with the load of
-this machine beside them: a busy one makes everything late. Nothing is asserted.
+this machine beside them: a busy one makes everything late. Nothing is asserted. With `--learning`, how long the frames
+take in which TrainItHere learns and draws, at the processor's own speed and slower.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import statistics
 import sys
 import time
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
@@ -21,6 +24,7 @@ from playwright.sync_api import Browser, sync_playwright
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from browser import Files, served
 
+from attnlib.widgets import TrainItHere
 from book._tools import toc
 from book._tools.chromium import ARGUMENTS, find_chromium
 
@@ -64,6 +68,16 @@ CLOCK = """(() => {
   look();
 })();"""
 TIMES = ("theme", "folded", "widget")
+# What the script does in each frame, in ms, by the frame's time.
+FRAMES = """() => {
+  const ask = window.requestAnimationFrame.bind(window);
+  window.attnlibFrames = {};
+  window.requestAnimationFrame = (draw) => ask((now) => {
+    const from = performance.now();
+    draw(now);
+    attnlibFrames[now] = (attnlibFrames[now] ?? 0) + performance.now() - from;
+  });
+}"""
 
 
 class Packed(Files):
@@ -118,6 +132,33 @@ def visit(chromium: Browser, address: str, slower: float) -> dict[str, float]:
     return found
 
 
+def learning(chromium: Browser, slower: float, seconds: float = 8) -> None:
+    """Starts TrainItHere, and tells how long its frames take, and how far it comes."""
+    page = chromium.new_page(viewport={"width": 390, "height": 844})
+    page.evaluate(FRAMES)
+    script = "(html) => document.body.append(document.createRange().createContextualFragment(html))"
+    page.evaluate(script, TrainItHere()._repr_html_())
+    page.get_by_role("button", name="Start", exact=True).wait_for()
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Emulation.setCPUThrottlingRate", {"rate": slower})
+    page.evaluate("() => { attnlibFrames = {}; }")
+    page.get_by_role("button", name="Start", exact=True).click()
+    time.sleep(seconds)
+    found = page.evaluate("attnlibFrames")
+    told = page.locator(".attnlib-caption").inner_text().partition(" (")[0]
+    page.close()
+    took, at = sorted(found.values()), sorted(map(float, found))
+    apart = sorted(after - before for before, after in pairwise(at))
+    for what, values in (("script in a frame", took), ("between frames", apart)):
+        parts = statistics.median(values), values[int(0.95 * len(values))], values[-1]
+        median, nearly, most = (f"{part:6.1f}" for part in parts)
+        print(f"{slower:g} times slower: {what:17}, ms: median {median}, 95 % {nearly}, most {most}")
+    print(
+        f"{slower:g} times slower: {told} after {seconds:g} s, {len(took)} frames, load {os.getloadavg()[0]:.2f}",
+        flush=True,
+    )
+
+
 def main(site: Path, pages: list[str], rounds: int, slower: float) -> None:
     print(f"{'page':42} " + " ".join(f"{name:>7}" for name in (*TIMES, "MB", "load")))
     with sync_playwright() as playwright, served(site, Packed) as origin:
@@ -139,6 +180,14 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--slower", type=float, default=SLOWER, help="1 where the machine is busy, and slow of itself")
     parser.add_argument("--site", type=Path, default=toc.ROOT / "_build" / "html")
+    parser.add_argument("--learning", action="store_true", help="of TrainItHere instead")
     options = parser.parse_args()
+    if options.learning:
+        with sync_playwright() as playwright:
+            started = playwright.chromium.launch(executable_path=find_chromium(playwright), args=list(ARGUMENTS))
+            for rate in (1, options.slower):
+                learning(started, rate)
+            started.close()
+        sys.exit()
     chapters = [path.relative_to(toc.ROOT).with_suffix(".html").as_posix() for path in toc.chapters()]
     main(options.site, options.pages or ["book/index.html", *chapters], options.rounds, options.slower)

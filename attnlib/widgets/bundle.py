@@ -12,7 +12,7 @@ __all__ = ["member", "module", "script", "style", "to_json"]
 HERE = Path(__file__).parent
 _SHARED = HERE / "js"
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "(\.[\w./]+\.js)";\n', re.MULTILINE)
-_EXPORT = re.compile(r"^export (function|const) (\w+)", re.MULTILINE)
+_EXPORT = re.compile(r"^export (function\*?|const) (\w+)", re.MULTILINE)
 
 
 def member(stem: str) -> Path:

@@ -6,7 +6,7 @@ import { button, choice, slider } from "./js/controls.js";
 import { html, pool, svg, write } from "./js/dom.js";
 import { map } from "./js/maps.js";
 import { forward, largest } from "./js/math/learner.js";
-import { answerOf, learn, training } from "./js/math/learning.js";
+import { answerOf, piecemeal, training } from "./js/math/learning.js";
 import { SIZES, batch, example } from "./js/math/reversal.js";
 import { trail } from "./js/stepper.js";
 import { number } from "./js/text.js";
@@ -55,6 +55,7 @@ function run(state) {
   const { seed } = state;
   const shown = example(SIZES, seed);
   const made = { ...training(SIZES, seed), settings: SETTINGS.map((name) => state[name]), was: [], shown, sentence: sentenceOf(shown) };
+  let begun = null; // a step of which some rows are done, and what is broken in it
   return {
     ...made,
     get step() {
@@ -63,10 +64,17 @@ function run(state) {
     fits(wanted) {
       return SETTINGS.every((name, i) => wanted[name] === made.settings[i]) && made.was.every((was, k) => was === brokenAt(wanted, k));
     },
-    go(wanted) {
+    /** Goes on with a step, row by row, until it is done or late; whether it is done. */
+    go(wanted, late) {
       const broken = brokenAt(wanted, made.was.length);
-      learn(made, batch(SIZES, seed, made.was.length), { ...wanted, broken }, wanted.rate);
+      if (begun?.broken !== broken) {
+        const rows = batch(SIZES, seed, made.was.length);
+        begun = { broken, pieces: piecemeal(made, rows, { ...wanted, broken }, wanted.rate) };
+      }
+      while (!begun.pieces.next().done) if (late()) return false;
+      begun = null;
       made.was.push(broken);
+      return true;
     },
     look: (wanted) => forward(made.model, shown, wanted),
   };
@@ -183,7 +191,7 @@ function build(view, first) {
   let state = first;
   let now = run(first);
   let row = 0;
-  let [drawn, cost] = [0, 0]; // when the last drawing was done, and how long it took
+  let [drawn, cost, at] = [0, 0, 0]; // when the last drawing was done, how long it took, and at which step
   const most = view.schema.step.most;
   const calm = globalThis.matchMedia?.("(prefers-reduced-motion: reduce)").matches ?? false;
   const keep = () => ({ preset: state.preset });
@@ -249,22 +257,32 @@ function build(view, first) {
     if (state.running || now.step < state.step) write(view.caption, { text });
     else view.news(text);
   }
+  function draw() {
+    const time = performance.now();
+    paint();
+    [drawn, at] = [performance.now(), now.step];
+    cost = drawn - time;
+  }
   const more = () => now.step < state.step || (state.running && now.step < most);
-  /** Takes steps: up to where the state is as many as the time allows, from there on at most so many. */
+  /**
+   * Takes steps: up to where the state is as many as the time allows, from there on at most so many. On a slow machine a
+   * step is spread over frames, and a drawing has one to itself.
+   */
   function work(count, end) {
+    const due = performance.now() - drawn > (calm ? CALM : REST * cost);
+    if (due && cost > BUDGET && now.step !== at) {
+      draw();
+      return more();
+    }
     const [from, behind] = [now.step, now.step < state.step];
+    const late = () => performance.now() > end;
     for (let k = 0; more() && (behind ? now.step < state.step : k < count); k += 1) {
-      now.go(state);
+      if (!now.go(state, late)) break;
       if (!behind && TOLD.has(now.step)) view.say(told());
-      if (performance.now() > end) break;
+      if (late()) break;
     }
     if (state.running && now.step >= most) put({ running: false, step: most, ...keep() });
-    const time = performance.now();
-    if (now.step > from && (!more() || time - drawn > (calm ? CALM : REST * cost))) {
-      paint();
-      drawn = performance.now();
-      cost = drawn - time;
-    }
+    if (now.step > from && (!more() || (due && cost <= BUDGET))) draw();
     return more();
   }
   const wake = motor(view.root, work);

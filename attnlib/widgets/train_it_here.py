@@ -8,7 +8,7 @@ from attnlib.widgets.presets import Presets, PresetWidget, preset
 from attnlib.widgets.text import number
 from attnlib.widgets.traits import Choice, Flag, Number, Record, StateError, Whole
 
-__all__ = ["PRESETS", "TrainItHere"]
+__all__ = ["ALIGNING", "DRAWING", "PRESETS", "TrainItHere"]
 
 MOST = 3000
 LATEST = 25  # steps whose mean is told
@@ -75,6 +75,48 @@ PRESETS = [
         "Each place of the output sees at most five letters about a centre that it learns to put where it has to look.",
         reach="window",
         rate=0.03,
+    ),
+]
+
+ALIGNING = [  # for the page on RNNsearch
+    _preset(
+        "The alignment forms",
+        "At step 50 no row of the map has half of its weight on its circle, though more than a third of the letters is "
+        "right, and at step 100 all six have.",
+    ),
+    _preset(
+        "Without the tanh",
+        "No place of the output has a say in where it looks, so all rows of the map are the same, and about a third of "
+        "the letters is right for as long as it learns.",
+        broken="no tanh",
+    ),
+    _preset(
+        "A product in its place",
+        "The scaled dot product of query and key learns the same map some thirty steps later, from both ends of the "
+        "row to its middle.",
+        score="scaled dot",
+    ),
+]
+
+DRAWING = [  # for the page on soft and hard attention
+    _preset(
+        "The mean",
+        "Soft attention has nine letters of ten right after 53 steps at this rate, and its loss stays down.",
+        rate=0.03,
+    ),
+    _preset(
+        "One place drawn",
+        "At the same rate hard attention takes about three times as many steps, and its loss goes on jumping.",
+        attention="hard",
+        rate=0.03,
+    ),
+    _preset(
+        "Drawn in a hurry",
+        "At a rate of 0.1 all rows close on one place within ten steps, the same for all, and 300 steps later about a "
+        "quarter of the letters is right; soft attention learns at this rate.",
+        seed=8,
+        attention="hard",
+        rate=0.1,
     ),
 ]
 

@@ -4,17 +4,21 @@ Each gives the right answer and, where a hint speaks of a mistake, what that mis
 `test_questions.py` says what an answer is for each kind.
 """
 
+import json
 import math
 from graphlib import TopologicalSorter
 
 import torch
 
 from attnlib import attend, masks, scores
+from attnlib.alignment import alignment_error_rate
 from attnlib.distributions import entmax, sigmoid, softmax, sparsemax
 from attnlib.recurrent.gated_unit import GatedUnit
 from attnlib.recurrent.rnnsearch import RNNsearch
+from book._tools import toc
 
 LN2 = math.log(2)
+RESULTS = toc.ROOT / "book" / "experiments" / "results"
 
 
 def numbers(*shapes):
@@ -202,3 +206,39 @@ def ablation_q_other():
     rows = torch.stack([SAID[2:], torch.ones(2, dtype=torch.float64)])
     third, fourth = torch.linalg.solve(rows, torch.stack([context, torch.ones((), dtype=torch.float64)]))
     return third, {"0.2": WEIGHED[2], "5/12": fourth, "1/2": context}
+
+
+# --- RNNsearch on text ------------------------------------------------------------------------------------------------
+
+
+def rnnsearch_text_q_error():
+    theirs, ours = {(0, 0), (1, 1), (2, 2), (3, 3)}, {(0, 0), (1, 1), (2, 2), (3, 4), (4, 4)}
+    found = alignment_error_rate(ours, theirs)
+    precision, recall = found.precision, found.recall
+    wrong = {"2/3": 2 / (1 / precision + 1 / recall), "2/5": 1 - precision, "1/4": 1 - recall}
+    return found.error, wrong | {"13/40": 1 - (precision + recall) / 2}
+
+
+def rnnsearch_text_q_kept():
+    def kept(within, beyond):
+        return (25 - beyond) / (30 - within)
+
+    return kept(20, 22), {"5/6": kept(0, 0), "1/2": kept(20, 20), "7/10": 1 - kept(20, 22)}
+
+
+def rnnsearch_text_q_order():
+    def stored(name):
+        return json.loads((RESULTS / name / "metrics.json").read_text("utf-8"))
+
+    runs, verses = stored("rnnsearch"), stored("rnnsearch_verses")
+    made, right = (sum(column) for column in zip(*verses["links"]["IBM Model 1, to 25"], strict=True))
+    luong = [run["test"]["all"]["error"] for run in stored("rnnsearch_longer")["arms"]["LuongOrder-25"]]
+    printed = [runs["runs"][f"RNNsearch-25-{seed}"]["test"]["all"]["error"] for seed in runs["seeds"]]
+    errors = [
+        sum(printed) / len(printed),
+        runs["baselines"]["25"]["uniform"]["all"]["error"],
+        1 - 2 * right / (made + sum(verses["linked by people"])),
+        sum(luong) / len(luong),
+    ]
+    assert min(printed) - max(luong) > 0.1
+    return sorted(range(4), key=errors.__getitem__), {}

@@ -136,15 +136,18 @@ function backTables({ parts, grads, sizes: { size, hidden } }, back) {
 /** A row's letters from its end. */
 export const answerOf = ({ letters, length }) => letters.slice(0, length).reverse();
 
-/** The mean loss of some rows and how many letters are right, of how many; the slopes of the loss are in the model. */
-export function slopesOf(model, { rows, draws }, how, baseline = 0) {
+/**
+ * The mean loss of some rows and how many letters are right, of how many; the slopes of the loss are in the model.
+ * It stops after each row, so that a slow machine can leave off there.
+ */
+function* slopesOf(model, { rows, draws }, how, baseline = 0) {
   const { letters } = model.sizes;
   const count = rows.reduce((sum, { length }) => sum + length, 0);
   let [loss, right] = [0, 0];
   const tables = projectedTables(model);
   const back = Object.fromEntries(Object.entries(tables).map(([name, { length }]) => [name, new Float64Array(length)]));
   model.slopes.fill(0);
-  rows.forEach((row, i) => {
+  for (const [i, row] of rows.entries()) {
     const found = forward(model, row, how, draws[i], tables);
     const answer = answerOf(row);
     answer.forEach((letter, t) => {
@@ -152,7 +155,8 @@ export function slopesOf(model, { rows, draws }, how, baseline = 0) {
       right += largest(found.chances, t * letters, letters) === letter;
     });
     backward(model, row, how, found, answer, back, { part: 1 / count, baseline });
-  });
+    yield;
+  }
   backTables(model, back);
   return { loss, right, count };
 }
@@ -176,11 +180,20 @@ export function training(sizes, seed) {
   return { model, memory, baseline: 0, losses: [], rights: [] };
 }
 
-/** One step of a training on a batch: its loss and the share of right letters are those from before the step. */
-export function learn(all, rows, how, rate) {
-  const { loss, right, count } = slopesOf(all.model, rows, how, all.baseline);
+/**
+ * One step of a training on a batch, a row each time that it is asked; nothing has changed before the last. Its loss and
+ * the share of right letters are those from before the step.
+ */
+export function* piecemeal(all, rows, how, rate) {
+  const { loss, right, count } = yield* slopesOf(all.model, rows, how, all.baseline);
   adam(all.model, all.memory, rate);
   all.baseline = DECAY * all.baseline - (1 - DECAY) * loss;
   all.losses.push(loss);
   all.rights.push(right / count);
+}
+
+/** The same at once. */
+export function learn(all, rows, how, rate) {
+  const pieces = piecemeal(all, rows, how, rate);
+  while (!pieces.next().done);
 }
