@@ -11,6 +11,7 @@ import { largest, steps } from "../js/stepper.js";
 import { share } from "../js/text.js";
 
 const BUDGET = 6; // ms of a frame in which letters are read and steps are taken
+const LEAST = 16; // of these in a frame, whatever the clock says: on a slow telephone they take 10 ms
 const PACE = 700; // ms a sound, played
 const HELD = 0.02; // weight from which a letter has a handle
 const KEPT = 80; // of what was said last: a reader goes to and fro
@@ -57,7 +58,8 @@ function line(label) {
     const [text, note] = [html("span"), html("span", { class: "attnlib-hidden" })];
     return { node: html("li", {}, text, note), text, note };
   });
-  const node = html("div", { class: "attnlib-own-line" }, html("span", { class: "attnlib-own-name", text: label }), list, told);
+  const node = html("div", { class: "attnlib-own-line" }, html("span", { class: "attnlib-own-name", text: label }),
+    html("div", {}, list, told));
   return {
     node,
     update(all, { odd = [], note = "", shown = -1, hidden = false } = {}) {
@@ -109,7 +111,7 @@ function board(onMove) {
     /** `held`, what can be dragged: { letter, own, to }. */
     update({ letters, own, weights, held }) {
       shown = { letters, held };
-      wide = Math.min(44, (right - left) / letters.length);
+      wide = Math.min(52, (right - left) / letters.length);
       const half = wide / 2 - Math.min(2, wide / 12);
       const most = largest(weights);
       const box = (j, weight) => ({ x: x(j) - half, width: 2 * half, y: y(weight), height: foot - y(weight) });
@@ -226,7 +228,9 @@ function build(view, first) {
     const judged = ({ said, done: whole }) => {
       if (!ways || !whole) return {};
       const { count, places } = apart(said, ways);
-      return { odd: places, note: count ? `${many(count)} from the dictionary` : "as in the dictionary" };
+      const missing = count - places.length;
+      const out = missing ? `, ${missing} of them left out` : "";
+      return { odd: places, note: count ? `differs in ${many(count)}${out}` : "as in the dictionary" };
     };
     lines.RNNsearch.update([...search.said, ...(search.done && search.said.length < data.longest ? ["end"] : [])], { ...judged(search), shown: row });
     lines.RNNencdec.update(plain.said, judged(plain));
@@ -264,16 +268,20 @@ function build(view, first) {
     else if (told !== null && step !== looks) view.say(looks);
     [told, step] = [says, looks];
   }
-  /** A frame's work: letters and steps until the time is over; when played, the next sound when it is due. */
-  function work(time) {
-    const end = time === Infinity ? Infinity : performance.now() + BUDGET;
-    let before = 0;
-    for (const each of Object.values(all()).filter((one) => one.pieces)) {
-      for (; !each.done && performance.now() < end; before += 1) each.pieces.next();
+  /** Letters and steps until the time is over: how many. */
+  function advance(end) {
+    const { search, plain, own } = all();
+    let count = 0;
+    for (const each of [search, plain, own]) {
+      for (; !each.done && (count < LEAST || performance.now() < end); count += 1) each.pieces.next();
     }
+    return count;
+  }
+  /** A frame's work; when played, the next sound when it is due. */
+  function work(time) {
+    if (advance(time === Infinity ? Infinity : performance.now() + BUDGET)) paint();
     const { search, plain, own } = all();
     const more = !(search.done && plain.done && own.done);
-    if (before) paint();
     if (playing && search.done) {
       due ||= time + PACE;
       if (time >= due) {
@@ -291,6 +299,7 @@ function build(view, first) {
     now = state;
     word.update(state.word);
     cut.update(state.cut);
+    if (view.root.isConnected) advance(performance.now() + BUDGET);
     paint();
     wake();
   };

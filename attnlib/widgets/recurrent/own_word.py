@@ -67,8 +67,7 @@ PRESETS = [
     ),
     _preset(
         "A short word",
-        "Both networks say it, the one that has one vector too: drag the weight of the l to the g, and “flight” is said "
-        "as “fight”.",
+        "Both networks say it, from one vector too: drag the weight of the l to the g, and “flight” is said as “fight”.",
         "flight",
         step=1,
     ),
@@ -131,8 +130,9 @@ def say(name: str, word: str, *, moves: list[dict[str, int]] | None = None, cut:
     Args:
         name: ``"RNNsearch"`` or ``"RNNencdec"``.
         word: letters from a to z.
-        moves: ``{row, letter, to}``: what ``letter`` has of the weight of step ``row`` goes to another letter.
-        cut: use even weights in the place of its own; then moves are none.
+        moves: ``{row, letter, to}``: what ``letter`` has of the weight of step ``row`` goes to another letter. RNNencdec,
+            which looks at no letter, has none to move.
+        cut: use even weights in the place of its own; then nothing is moved.
     """
     model, source = networks()[name], torch.tensor([[LETTERS.index(letter) for letter in word]])
     encoded = model.encode(source, torch.ones_like(source, dtype=torch.bool))
@@ -141,9 +141,11 @@ def say(name: str, word: str, *, moves: list[dict[str, int]] | None = None, cut:
     while len(said) < LONGEST and said[-1:] != [MARK]:
         step = model.step(last, state, encoded)
         own.append(step.weights[0])
-        weights = _changed(step.weights[0], len(said), moves or [], cut)
-        if weights is not own[-1] and isinstance(model, RNNsearch):
-            step = _told(model, last, state, weights.unsqueeze(0) @ encoded.annotations[0])
+        weights = own[-1]
+        if isinstance(model, RNNsearch):
+            weights = _changed(weights, len(said), moves or [], cut)
+            if weights is not own[-1]:
+                step = _told(model, last, state, weights.unsqueeze(0) @ encoded.annotations[0])
         used.append(weights)
         logits.append(step.logits[0])
         state, last = step.state, step.logits.argmax(-1)

@@ -42,26 +42,24 @@ export function network({ model, ...stored }) {
   };
 }
 
-/** Read a word: what the decoder keeps of it. RNNencdec keeps the last state alone. */
+/** Read a word: what the decoder keeps of it. RNNencdec reads forwards alone, and keeps the last state. */
 export const read = function* ({ searches, forwards, backwards, letters, align_annotation, start }, word) {
-  function* states(unit, order) {
-    let state = new Array(unit.recurrent.length).fill(0);
-    const found = [];
-    for (const j of order) {
-      state = unitStep(unit, sum(applied(unit.input, letters[word[j]]), unit.bias), state).after;
-      found[j] = state;
-      yield;
-    }
-    return found;
+  const reader = (unit) => ({ unit, states: [], state: new Array(unit.recurrent.length).fill(0) });
+  function hear(each, j) {
+    const { unit } = each;
+    each.state = unitStep(unit, sum(applied(unit.input, letters[word[j]]), unit.bias), each.state).after;
+    each.states[j] = each.state;
   }
-  const places = word.map((_, j) => j);
-  const forth = yield* states(forwards, places);
   const first = (kept) => sum(applied(start[0], kept), start[1]).map(Math.tanh);
-  if (!searches) return { context: forth.at(-1), start: first(forth.at(-1)) };
-  const back = yield* states(backwards, places.toReversed?.() ?? [...places].reverse());
-  const annotations = forth.map((state, j) => [...state, ...back[j]]);
-  yield;
-  return { annotations, projected: annotations.map((each) => applied(align_annotation, each)), start: first(back[0]) };
+  const [forth, back] = [reader(forwards), searches ? reader(backwards) : null];
+  for (let j = 0; j < word.length; j += 1) {
+    hear(forth, j);
+    if (back) hear(back, word.length - 1 - j);
+    yield;
+  }
+  if (!back) return { context: forth.state, start: first(forth.state) };
+  const annotations = forth.states.map((state, j) => [...state, ...back.states[j]]);
+  return { annotations, projected: annotations.map((each) => applied(align_annotation, each)), start: first(back.state) };
 };
 
 /**
