@@ -136,7 +136,7 @@ function typing({ letters, most }, onWord) {
   const [id, told] = [uid(), uid()];
   const input = html("input", { id, type: "text", autocomplete: "off", autocapitalize: "off", autocorrect: "off", spellcheck: "false", "aria-describedby": told });
   const why = html("p", { id: told, class: "attnlib-own-refused" });
-  let refusal = "";
+  let [refusal, last] = ["", ""];
   input.addEventListener("input", () => {
     const { word, refusal: no = "" } = asWord(input.value, letters, most);
     refusal = no;
@@ -146,7 +146,8 @@ function typing({ letters, most }, onWord) {
   return {
     node: html("div", { class: "attnlib-control attnlib-own-word" }, label, input, why),
     update(word) {
-      if (document.activeElement !== input) refusal = "";
+      if (document.activeElement !== input || word !== last) refusal = "";
+      last = word;
       if (!refusal && asWord(input.value, letters, most).word !== word) input.value = word;
       write(input, { "aria-invalid": refusal ? "true" : null });
       write(why, { text: refusal && `${refusal} Below it is still “${word}”.` });

@@ -67,7 +67,7 @@ PRESETS = [
     ),
     _preset(
         "A short word",
-        "Both networks say it, from one vector too: drag the weight of the l to the g, and “flight” is said as “fight”.",
+        "Both networks say it, also from one vector: drag the weight of the l to the g, and it is said as “fight”.",
         "flight",
         step=1,
     ),
@@ -130,8 +130,8 @@ def say(name: str, word: str, *, moves: list[dict[str, int]] | None = None, cut:
     Args:
         name: ``"RNNsearch"`` or ``"RNNencdec"``.
         word: letters from a to z.
-        moves: ``{row, letter, to}``: what ``letter`` has of the weight of step ``row`` goes to another letter. RNNencdec,
-            which looks at no letter, has none to move.
+        moves: ``{row, letter, to}``: what ``letter`` has of the weight of step ``row`` goes to another letter. In
+            RNNencdec, which looks at no letter, nothing is moved.
         cut: use even weights in the place of its own; then nothing is moved.
     """
     model, source = networks()[name], torch.tensor([[LETTERS.index(letter) for letter in word]])
