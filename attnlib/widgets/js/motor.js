@@ -2,11 +2,12 @@
 
 /**
  * `work(now)` does a little and says whether there is more; `wake()` calls it in the next frame. Nothing is done while
- * the widget is out of sight or its tab is hidden. In no page, as for print, `work(Infinity)` is to do all at once.
+ * the widget's tab is hidden, nor while it is out of sight, unless `rests()` says that this should be done all the same.
+ * In no page, as for print, `work(Infinity)` is to do all at once.
  */
-export function motor(root, work) {
+export function motor(root, work, rests = () => true) {
   let [request, sight] = [0, true];
-  const able = () => sight && root.isConnected && !document.hidden;
+  const able = () => (sight || !rests()) && root.isConnected && !document.hidden;
   function frame(now) {
     request = 0;
     if (able() && work(now)) wake();

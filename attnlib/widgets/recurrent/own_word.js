@@ -10,11 +10,12 @@ import { motor } from "../js/motor.js";
 import { largest, steps } from "../js/stepper.js";
 import { share } from "../js/text.js";
 
-const BUDGET = 6; // ms of a frame in which letters are read and steps are taken
-const LEAST = 16; // of these in a frame, whatever the clock says: on a slow telephone they take 10 ms
+const BUDGET = 5; // ms of a frame in which letters are read and steps are taken
+const LEAST = 10; // of these in a frame, whatever the clock says
 const PACE = 700; // ms a sound, played
 const HELD = 0.02; // weight from which a letter has a handle
 const KEPT = 80; // of what was said last: a reader goes to and fro
+const LEGIBLE = 200; // signs of what was pasted
 const NAMES = { RNNsearch: "With attention", RNNencdec: "From one vector" };
 const many = (count) => (count === 1 ? "1 sound" : `${count} sounds`);
 const spoken = (sounds) => sounds.join(" ") || "nothing";
@@ -140,6 +141,7 @@ function typing({ letters, most }, onWord) {
   input.addEventListener("input", () => {
     const { word, refusal: no = "" } = asWord(input.value, letters, most);
     refusal = no;
+    if (input.value.length > LEGIBLE) input.value = input.value.slice(0, LEGIBLE); // to lay out a page takes a second
     onWord(word, no);
   });
   const label = html("label", { for: id, text: `Your word, up to ${most} letters` });
@@ -178,6 +180,7 @@ function build(view, first) {
   const lines = Object.fromEntries(
     [...Object.entries(NAMES), ["own", "With its own weights"], ["dictionary", "Dictionary"]].map(([name, label]) => [name, line(label)]));
   const letters = board((letter, to) => {
+    if (!all().search.done) return; // what is to be seen is of the word before
     const others = now.moves.filter((each) => each.row !== row || each.letter !== letter);
     put({ moves: to === letter ? others : [...others, { row, letter, to }] });
   });
@@ -211,14 +214,13 @@ function build(view, first) {
   }
   let [drawn, sentence, matrix] = [null, null, null];
   /** The map's parts, new only where it has to be laid out anew. */
-  function laid({ steps: taken, said, done }) {
-    const key = [now.word, now.cut, JSON.stringify(now.moves), taken.length].join(" ");
-    if (key !== drawn) {
-      const rows = taken.map((_, t) => said[t] ?? (done && said.length < data.longest ? "end" : "…"));
+  function laid({ steps: taken, said }) {
+    if (taken !== drawn) {
+      const rows = taken.map((_, t) => said[t] ?? "end");
       sentence = { rows, columns: [...now.word], links: [], mask: [], glosses: [], row_language: "", column_language: "" };
       matrix = { name: "Sounds over letters, all weights", weights: taken.map(({ weights }) => weights) };
     }
-    drawn = key;
+    drawn = taken;
     return { sentence, matrix };
   }
   function paint() {
@@ -246,6 +248,8 @@ function build(view, first) {
         return { letter, own: mass, to };
       }).filter(({ letter, own: mass, to }) => mass >= HELD || to !== letter);
       letters.update({ letters: [...now.word], own: at.own, weights: at.weights, held: now.word.length > 1 ? held : [] });
+    }
+    if (search.done) { // to lay out the map takes longer than a frame's letters and steps
       picture.update({ ...laid(search), row, weights: at.weights, linked: [], open: () => true });
     }
     write(titles[0], { text: at ? `Weights for “${names[row]}”${now.cut ? ", even" : now.moves.length ? "; dashed: its own" : ": drag one to another letter"}` : "" });
@@ -293,7 +297,7 @@ function build(view, first) {
     }
     return more || playing;
   }
-  const wake = motor(view.root, work);
+  const wake = motor(view.root, work, () => playing); // a page that is read on should not move when the word is said
 
   return (state) => {
     if (playing && (state.word !== now.word || state.preset !== now.preset)) playing = false;

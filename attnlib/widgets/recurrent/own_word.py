@@ -231,7 +231,8 @@ class OwnWord(Stepper):
             raise StateError("moves must be one for each letter of a step; got two")
 
     def _count(self) -> int:
-        return min(self.step, len(self.map) - 1)
+        last: int = len(self.map) - 1
+        return min(last, self.step)
 
     def _at(self, count: int) -> dict[str, Any]:
         return {"step": min(count, len(self.map) - 1)}
