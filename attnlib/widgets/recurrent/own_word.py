@@ -232,7 +232,7 @@ class OwnWord(Stepper):
 
     def _count(self) -> int:
         last: int = len(self.map) - 1
-        return min(last, self.step)
+        return last if self.step > last else int(self.step)
 
     def _at(self, count: int) -> dict[str, Any]:
         return {"step": min(count, len(self.map) - 1)}
