@@ -8,6 +8,7 @@ import { map } from "./js/maps.js";
 import { forward, largest } from "./js/math/learner.js";
 import { answerOf, learn, training } from "./js/math/learning.js";
 import { SIZES, batch, example } from "./js/math/reversal.js";
+import { motor } from "./js/motor.js";
 import { trail } from "./js/stepper.js";
 import { number } from "./js/text.js";
 
@@ -134,34 +135,17 @@ function shownAs({ shown: { length }, sentence }, { broken }, { weights }) {
   return { sentence, matrix: { name: "Output over input (· is padding)", weights: rows }, open, linked: [] };
 }
 
-/** Steps taken frame by frame while the widget is in sight; `work(most)` takes some, and says whether more are to do. */
-function motor(root, work) {
-  let [request, sight, last, due] = [0, true, 0, 0];
-  const able = () => sight && root.isConnected && !document.hidden;
-  function frame(now) {
-    request = 0;
-    if (!able()) return;
+/** What calls `work(most, end)` in a frame: at most as many steps as the pace allows. */
+function paced(work) {
+  let [last, due] = [0, 0];
+  return (now) => {
+    if (now === Infinity) return work(0, now);
     due = Math.min(due + PACE * Math.min(now - last, 100), 4);
     last = now;
     const most = Math.floor(due);
     due -= most;
-    if (work(most, performance.now() + BUDGET)) wake();
-  }
-  function wake() {
-    if (!request && able()) request = requestAnimationFrame(frame);
-  }
-  function watch() {
-    if (!root.isConnected) return work(0, Infinity); // in no page: as far as the state says, all at once
-    const seen = (entries) => {
-      sight = entries.at(-1).isIntersecting;
-      wake();
-    };
-    if (globalThis.IntersectionObserver) new IntersectionObserver(seen).observe(root);
-    document.addEventListener("visibilitychange", wake);
-    return wake();
-  }
-  queueMicrotask(watch);
-  return wake;
+    return work(most, performance.now() + BUDGET);
+  };
 }
 
 function settings(view, get, change) {
@@ -267,7 +251,7 @@ function build(view, first) {
     }
     return more();
   }
-  const wake = motor(view.root, work);
+  const wake = motor(view.root, paced(work));
 
   return (next) => {
     state = next;

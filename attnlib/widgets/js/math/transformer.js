@@ -3,30 +3,17 @@
 
 import { attend, contextOf } from "./attend.js";
 import { softmax } from "./distributions.js";
+import { unpacked } from "./packed.js";
 import { scaledDot } from "./scores.js";
 import { placed } from "./self_attention.js";
 import { dotted } from "./vectors.js";
 
 const EPSILON = 1e-5; // of the norm
 
-const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
 const plus = (a, b) => a.map((value, i) => value + b[i]);
 
-/** The model that transformer_model.py packed: matrices of one byte a number and a scale a row, vectors as they are. */
-export function unpackedTransformer({ heads, layers, matrices, vectors, whole, real }) {
-  const [bodies, floats] = [new Int8Array(bytes(whole)), new DataView(bytes(real))];
-  const found = { heads, layers };
-  let [at, next] = [0, 0];
-  const number = () => floats.getFloat32(4 * next++, true);
-  for (const [name, rows, columns] of matrices) {
-    found[name] = Array.from({ length: rows }, () => {
-      const scale = number();
-      return Float64Array.from({ length: columns }, () => scale * bodies[at++]);
-    });
-  }
-  for (const [name, size] of vectors) found[name] = Float64Array.from({ length: size }, number);
-  return found;
-}
+/** The model that transformer_model.py packed. */
+export const unpackedTransformer = ({ heads, layers, ...stored }) => ({ heads, layers, ...unpacked(stored) });
 
 /** A matrix and its vector: those of a layer, or of one of attention's four parts. Most of the time goes by here, so
  * that all vectors are of one kind. */
