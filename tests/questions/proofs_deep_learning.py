@@ -12,13 +12,16 @@ import torch
 
 from attnlib import attend, masks, scores
 from attnlib.alignment import alignment_error_rate
+from attnlib.data.spelling import carriers
 from attnlib.distributions import entmax, sigmoid, softmax, sparsemax
 from attnlib.recurrent.gated_unit import GatedUnit
 from attnlib.recurrent.rnnsearch import RNNsearch
+from attnlib.widgets.recurrent.own_word import say
 from book._tools import toc
 
 LN2 = math.log(2)
 RESULTS = toc.ROOT / "book" / "experiments" / "results"
+SPOKEN = RESULTS / "letters_to_sounds"
 
 
 def numbers(*shapes):
@@ -178,6 +181,43 @@ def rnnsearch_q_gate():
     state = torch.ones(1, 1, dtype=torch.float64)
     turned = 0.75 * state - 0.25
     return unit(unit.read(torch.zeros(1, 1, dtype=torch.float64)), state).detach(), {"1/2": turned}
+
+
+# --- letters to sounds ------------------------------------------------------------------------------------------------
+
+
+def letters_to_sounds_q_chance():
+    def without(sounds):
+        right = 1.0
+        for _ in range(sounds):
+            right *= 1 - 0.1
+        return right
+
+    return without(12), {"0.9": without(1), "1/10": 1 - without(1), "1-0.9^12": 1 - without(12)}
+
+
+def letters_to_sounds_q_order():
+    found = json.loads((SPOKEN / "metrics.json").read_text("utf-8"))
+    arms = {arm: [run["test"] for run in found["runs"][arm]] for arm in ("RNNencdec", "RNNsearch")}
+    tests = [arms["RNNencdec"], [found["g2p-en"]["test"]], arms["RNNsearch"]]
+
+    def ranked(measure):
+        means = [sum(test["15 and more"][measure] for test in each) / len(each) for each in tests]
+        return sorted(range(len(tests)), key=means.__getitem__)
+
+    assert ranked("exact")[::-1] == [1, 2, 0]  # by whole words, of which a hint speaks
+    return ranked("error"), {}
+
+
+def letters_to_sounds_q_cell():
+    found = say("RNNsearch", "plum")
+    weights = found.weights[:-1]
+    shown = ["0.70 0.24 0.05 0.01", "0.09 0.39 0.49 0.02", "0.01 0.04 0.93 0.02", "0.00 0.00 0.02 0.98"]
+    assert [" ".join(f"{weight:.2f}" for weight in row) for row in weights.tolist()] == shown
+    assert found.sounds == ["P", "L", "AH", "M"]
+    assert carriers("plum", found.sounds) == [{i} for i in range(4)]
+    largest = torch.nn.functional.one_hot(weights.argmax(-1), 4).bool()
+    return largest & ~torch.eye(4, dtype=torch.bool), {}
 
 
 # --- ablation and maps ------------------------------------------------------------------------------------------------
