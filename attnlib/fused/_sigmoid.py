@@ -2,14 +2,14 @@
 
 Each weight is of its own energy alone, so that a run needs no maximum, no sum and nothing of other runs: two products,
 with a sigmoid in between while the numbers are in the cache. Going backwards the weights of a run are computed again.
-Where the kernel in C++ is built, it goes forwards; backwards the time is that of the five products.
+Where the kernel in C++ is built, it does the same with fewer numbers at a time, in single precision.
 """
 
 import functools
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from .._rows import is_autocast, is_ordinary, wide
 from .._work import Distribution, Score, Work, lengths, visible_pairs
 from ..distributions import sigmoid
 from ..scores import dot, scaled_dot
+from .native import built
 
 __all__ = ["sigmoid_context"]
 
@@ -48,7 +49,7 @@ def sigmoid_context(work: Work, score: Score, distribution: Distribution) -> Ten
     if isinstance(work.scale, Tensor):
         return "the scale is a tensor"
     n_query, n_key = lengths(work)
-    if n_query < ROWS or n_query * n_key < FEWEST or 0 in (*work.batch, work.value.shape[-1]):
+    if n_query < ROWS or n_query * n_key < FEWEST or 0 in (*work.batch, work.query.shape[-1], work.value.shape[-1]):
         return "there are few pairs"
     parts = (work.query, work.key, work.value)
     if not may_look(*parts) or forward_ad._current_level >= 0 or is_autocast(work.query):
@@ -131,6 +132,9 @@ class _InRuns(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, form: Form) -> Tensor:
         ctx.form = form
         ctx.save_for_backward(query, key, value, mask)
+        if _by_kernel(query):
+            found = torch.ops.attnlib.sigmoid_kernel(*_flat(query, key, value, mask), *form)
+            return cast(Tensor, found.reshape(*query.shape[:-1], value.shape[-1]))
         context = value.new_empty((*query.shape[:-1], value.shape[-1]))
         for at, entry in _entries(query, key, mask, form, 1):
             for rows, keys in entry.runs():
@@ -138,11 +142,16 @@ class _InRuns(torch.autograd.Function):
         return context
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, mask = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient is to be differentiated again
             found = _plain(query, key, value, mask, ctx.form)
             return *torch.autograd.grad(found, (query, key, value), upstream, create_graph=True), None, None
+        if _by_kernel(query):
+            given = _flat(upstream, query, key, value, mask)
+            slopes = torch.ops.attnlib.sigmoid_kernel_backward(*given, *ctx.form)
+            parts = zip(slopes, (query, key, value), strict=True)
+            return *(part.reshape(known.shape) for part, known in parts), None, None
         to_query, to_key, to_value = (part.new_zeros(part.shape) for part in (query, key, value))
         for at, entry in _entries(query, key, mask, ctx.form, 2):
             for rows, keys in entry.runs():
@@ -153,6 +162,16 @@ class _InRuns(torch.autograd.Function):
                 torch.mm(slopes, entry.key[keys], out=to_query[at][rows])
                 to_key[at][keys].addmm_(slopes.mT, entry.query[rows])
         return to_query, to_key, to_value, None, None
+
+
+def _by_kernel(query: Tensor) -> bool:
+    """Whether the kernel in C++ does the work."""
+    return built("sigmoid") and query.dtype == torch.float32
+
+
+def _flat(*tensors: Tensor | None) -> list[Tensor | None]:
+    """With one axis for the batch."""
+    return [tensor if tensor is None else tensor.reshape(-1, *tensor.shape[-2:]) for tensor in tensors]
 
 
 def _plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, form: Form) -> Tensor:

@@ -1,4 +1,4 @@
-"""Sigmoids of inner products in runs of queries: the contexts and gradients of the reference, or a reason."""
+"""Sigmoids of inner products in runs of queries, and in C++: contexts and gradients of the reference, or a reason."""
 
 import functools
 import math
@@ -11,9 +11,10 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from attnlib import attend, distributions, explain, scores
 from attnlib.fused import _sigmoid as fused
-from attnlib.fused import reference_only
+from attnlib.fused import build_kernels, native, reference_only
 
 PATH = "sigmoids in runs of queries"
+KERNEL = f"{PATH}, in C++"
 SIGMOID = functools.partial(distributions.sigmoid, temperature=0.7, bias=-2.0)
 silent = functools.partial(attend, distribution=SIGMOID, need_weights=False)
 
@@ -24,6 +25,22 @@ def short(monkeypatch):
     monkeypatch.setattr(fused, "ROWS", 4)
     monkeypatch.setattr(fused, "FEWEST", 0)
     monkeypatch.setattr(fused, "PAIRS", 40)
+
+
+@pytest.fixture(autouse=True)
+def loaded(monkeypatch):
+    """Which kernels count as built: none, whatever other tests have loaded."""
+    found = set()
+    monkeypatch.setattr(native, "_loaded", found)
+    return found
+
+
+@pytest.fixture
+def kernel(loaded):
+    """The kernel, for this test."""
+    if native.missing():
+        pytest.skip(f"the kernel was not tested: {native.missing()}")
+    build_kernels("sigmoid")
 
 
 def parts_of(dtype=torch.float64, lead=(2,), n_query=11, n_key=9):
@@ -92,6 +109,39 @@ def test_equals_the_reference(name, lengths):
         wanted = both(run, parts)
     for got, want in zip(both(run, parts), wanted, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("lengths", [(300, 200), (110, 300), (5, 3)])
+@pytest.mark.parametrize("name", ["plain", "causal", "pairs", "padding"])
+def test_the_kernel_equals_the_reference(kernel, name, lengths, threads):
+    """Several blocks of queries and of keys, and sizes that fill no register."""
+    n_query, n_key = lengths
+    query, key, value = (randn(2, n, d, seed=n + d) for n, d in ((n_query, 19), (n_key, 19), (n_key, 21)))
+    parts = [query, key[:1], value[..., ::2]]
+    masks = {"pairs": randn(2, n_query, n_key, seed=4) > 0, "padding": torch.arange(n_key) < n_key - 2}
+    run = functools.partial(silent, mask=masks.get(name), is_causal=name in ("causal", "pairs"))
+    single = [part.float() for part in parts]
+    assert explain(run, *single).choices[0].path == KERNEL
+    with reference_only():
+        wanted, theirs = both(run, parts), both(run, single)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    found = both(run, single)
+    torch.set_num_threads(before)
+    for got, want, other in zip(found, wanted, theirs, strict=True):
+        assert (got - want).abs().max() <= 1.5 * (other - want).abs().max() + 2e-6 * want.abs().max()
+
+
+def test_energies_of_any_size_in_the_kernel(kernel):
+    """At both ends of the sigmoid, against double precision; its relative error is small where it is small, too."""
+    energies = torch.cat([torch.linspace(-200, 200, 1601), torch.tensor([0.0, -1e4, 1e4, -87.3, 1e-30])])
+    key, one = energies.reshape(-1, 1), torch.ones(1, 1)
+    found = silent(one, key, torch.eye(len(key)), score=scores.dot, distribution=distributions.sigmoid).context
+    wanted = energies.double().sigmoid()
+    assert (found[0] - wanted).abs().max() <= 2e-7
+    shown = wanted > 1e-30
+    assert ((found[0] - wanted)[shown] / wanted[shown]).abs().max() <= 5e-7
 
 
 def test_leading_axes_broadcast_strides_do_not_matter_and_heads_are_grouped():
