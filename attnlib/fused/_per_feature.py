@@ -22,7 +22,6 @@ from torch.autograd import forward_ad
 
 from .._checks import HALF, is_transformed, may_look
 from .._rows import all_finite, without
-from ..output_representations.chunked import attend_in_blocks
 from . import native
 
 __all__ = ["features_in_runs"]
@@ -292,6 +291,20 @@ def _(
     return query.new_empty(query.shape), key.new_empty(key.shape), value.new_empty(value.shape)
 
 
+def _plain(query: Tensor, key: Tensor, value: Tensor, real: Tensor | None, direction: str, limit: float) -> Tensor:
+    """The same in operations that can be differentiated as often as one likes, all pairs in memory."""
+    n = value.shape[-2]
+    place = torch.arange(n, device=value.device)
+    far = place - place.unsqueeze(-1)
+    seen = {"forward": far < 0, "backward": far > 0}.get(direction, far != 0)
+    if real is not None:
+        seen = seen & real.unsqueeze(-1) & real.unsqueeze(-2)
+    lowered = limit * (torch.tanh((query.unsqueeze(-2) + key.unsqueeze(-3)) / limit) - 1)
+    weights = lowered.exp() * seen.unsqueeze(-1)
+    total = weights.sum(-2)
+    return (weights * value.unsqueeze(-3)).sum(-2) / torch.where(total == 0, 1.0, total)
+
+
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     *_, ctx.direction, ctx.limit = inputs
     ctx.save_for_backward(*inputs[:4], *output)
@@ -302,7 +315,10 @@ def _gradient(ctx: Any, upstream: Tensor, _total: Tensor) -> tuple[Tensor | None
     query, key, value, real, context, total = ctx.saved_tensors
     options = real, ctx.direction, ctx.limit
     if torch.is_grad_enabled():  # the gradient is to be differentiated again
-        found = attend_in_blocks(query, key, value, direction=ctx.direction, mask=real, limit=ctx.limit)
+        stand_ins, lost, _ = _quarantined(query.detach(), key.detach(), value.detach(), real, ctx.direction)
+        parts = zip((query, key, value), stand_ins, strict=True)
+        found = _plain(*(torch.where(part.isfinite(), part, other) for part, other in parts), *options)
+        upstream = upstream.masked_fill(lost, 0.0)
         return *torch.autograd.grad(found, (query, key, value), upstream, create_graph=True), None, None, None
     given = upstream, query, key, value, context, total, *options
     return *torch.ops.attnlib.attend_by_feature_backward(*given), None, None, None

@@ -195,6 +195,20 @@ def test_what_is_not_finite_is_as_in_the_reference(path, spoilt, direction):
             torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9, equal_nan=True)
 
 
+@pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT)
+def test_what_is_not_finite_spoils_no_second_derivative(spoilt):
+    given = [part.detach() for part in parts()]
+    for which, place, number in spoilt:
+        given[which][:, place, which : which + 2] = number
+    given, found = [part.requires_grad_() for part in given], []
+    for function in (features_in_runs, blocks):
+        context = function(*given, "others", padding(), LIMIT).nan_to_num()
+        slopes = torch.autograd.grad(context.square().sum(), given, create_graph=True)
+        found.append(torch.autograd.grad(sum(slope.square().sum() for slope in slopes), given))
+    for got, want in zip(*found, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+
+
 def test_values_whose_sum_overflows_have_their_average(path):
     query, key, value = (part.detach() for part in parts())
     value[:, 3:7, 1] = 1e308
