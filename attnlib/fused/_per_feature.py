@@ -317,7 +317,8 @@ def _gradient(ctx: Any, upstream: Tensor, _total: Tensor) -> tuple[Tensor | None
     if torch.is_grad_enabled():  # the gradient is to be differentiated again
         stand_ins, lost, _ = _quarantined(query.detach(), key.detach(), value.detach(), real, ctx.direction)
         parts = zip((query, key, value), stand_ins, strict=True)
-        found = _plain(*(torch.where(part.isfinite(), part, other) for part, other in parts), *options)
+        asks, offers, values = (torch.where(part.isfinite(), part, other) for part, other in parts)
+        found = _plain(asks, offers, values, *options)
         upstream = upstream.masked_fill(lost, 0.0)
         return *torch.autograd.grad(found, (query, key, value), upstream, create_graph=True), None, None, None
     given = upstream, query, key, value, context, total, *options
