@@ -12,6 +12,7 @@ from ._rows import bad_rows, burst_rows, is_burst, is_ordinary, nan_where, sees_
 from ._work import Distribution, Scale, Score, Work, energies_of, is_masked, lengths, prepared, visible_pairs
 from .distributions import softmax
 from .fused._additive import additive_context
+from .fused._sigmoid import sigmoid_context
 from .fused._similar import similar_context
 from .fused._triton_additive import triton_context
 from .fused.native import by_kernel
@@ -24,6 +25,10 @@ __all__ = ["Attend", "Attention", "attend"]
 PATHS = {
     "kernel of torch": kernel_context,
     "kernel of torch, on other vectors": similar_context,
+    "sigmoids in runs of queries, in C++": by_kernel(
+        "sigmoid", sigmoid_context
+    ),  # in single precision; in double as the next
+    "sigmoids in runs of queries": sigmoid_context,
     "additive in Triton": triton_context,
     "additive in C++": by_kernel("additive", additive_context),
     "additive without pairs": additive_context,

@@ -8,6 +8,9 @@ each vector, not for each pair, the tangent is a quotient:
 
 What stays in memory is ``exp(y)`` of a run; going backwards it is computed again. Padding is left out before the start.
 Where the kernel in C++ is built, it does the same without even a run in memory, a register of features at a time.
+
+A compiler sees one operation of torch. What is not finite is dealt with inside of it, so that no value has to be looked
+at before.
 """
 
 from collections.abc import Iterator
@@ -15,9 +18,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-from .._checks import HALF, is_traced
-from .._rows import all_finite
+from .._checks import HALF, is_transformed, may_look
+from .._rows import all_finite, without
 from . import native
 
 __all__ = ["features_in_runs"]
@@ -42,16 +46,15 @@ def features_in_runs(
         mask: ``(*batch, time)``, True = a real token.
         limit: the ``c`` of the energies.
     """
-    if is_traced():
-        return "a compiler or a transform of functorch looks inside"
+    reason = _why_not(query, key, value)
+    if reason is not None:
+        return reason
     if direction not in DIRECTIONS:
         return "there is no such direction"
     if not 0 < limit <= LARGEST_LIMIT:
         return f"a limit above {LARGEST_LIMIT:g} needs a maximum"
     if not value.numel():
         return "there is nothing to average"
-    if not all_finite(query, key, value):
-        return "not all numbers are finite, or one may not look"
     parts = [part.float() if part.dtype in HALF else part for part in (query, key, value)]
     if len({part.dtype for part in parts}) > 1 or any(part.shape != value.shape for part in parts):
         return "precisions or sizes differ"
@@ -59,6 +62,19 @@ def features_in_runs(
     real = None if mask is None else mask.expand(value.shape[:-1]).reshape(-1, value.shape[-2])
     context, _ = torch.ops.attnlib.attend_by_feature(*parts, real, direction, float(limit))
     return cast(Tensor, context.view(value.shape).to(value.dtype))
+
+
+def _why_not(*parts: Tensor) -> str | None:
+    """What stands against the operation: it looks at values, which compilers leave to it, and others do not."""
+    if is_transformed():
+        return "a transform of functorch looks inside"
+    if forward_ad._current_level >= 0:
+        return "there is a derivative forwards"
+    if not torch.compiler.is_compiling():
+        return None if may_look(*parts) else "one may not look"
+    if torch.compiler.is_exporting():
+        return "the program is exported"
+    return None if all(part.device.type == "cpu" for part in parts) else "the tensors are not on the CPU"
 
 
 class _Entry:
@@ -124,6 +140,29 @@ def _room(memory: list[Tensor], *shape: int) -> Tensor:
     return memory[0][:size].view(shape)
 
 
+def _quarantined(
+    query: Tensor, key: Tensor, value: Tensor, real: Tensor | None, direction: str
+) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor]:
+    """Query, key and value without what is not finite; where an energy is no number, and where a value is none.
+
+    An infinity alone has an energy: that at the end of the tangent, as the largest number has.
+    """
+
+    def seen(found: Tensor) -> Tensor:
+        """Whether a token sees one of those, in each feature."""
+        found = found if real is None else found & real.unsqueeze(-1)
+        count = found.long()
+        before, all_of_them = count.cumsum(-2) - count, count.sum(-2, keepdim=True)
+        count = {"forward": before, "backward": all_of_them - before - count}.get(direction, all_of_them - count)
+        return count > 0 if real is None else (count > 0) & real.unsqueeze(-1)
+
+    lost = query.isnan() & seen(torch.ones_like(key, dtype=torch.bool)) | seen(key.isnan())
+    for end in (torch.inf, -torch.inf):
+        lost |= (query == end) & seen(key == -end)
+    bad = ~value.isfinite()
+    return (query.nan_to_num(), key.nan_to_num(), without(bad, value)), lost, seen(bad)
+
+
 def _by_kernel(value: Tensor) -> bool:
     """Whether the kernel in C++ does the work."""
     return value.is_cpu and native.built("per_feature")
@@ -134,10 +173,28 @@ def _attend_by_feature(
     query: Tensor, key: Tensor, value: Tensor, real: Tensor | None, direction: str, limit: float
 ) -> tuple[Tensor, Tensor]:
     """Contexts, and the sums of what the weights are in proportion to, both ``(batch, time, d)``."""
+    if not all_finite(query, key, value):
+        clean, lost, sees_lost = _quarantined(query, key, value, real, direction)
+        context, total = _averages(*clean, real, direction, limit)
+        return context.masked_fill_(lost | sees_lost, torch.nan), total
+    return _contexts(query, key, value, real, direction, limit)
+
+
+def _averages(query: Tensor, key: Tensor, value: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
+    """:func:`_contexts` where a sum of values may be too large for its precision, though no value is."""
+    count = 2.0 ** (value.shape[-2] - 1).bit_length()
+    context, total = _contexts(query, key, value / count, *options)
+    return context * count, total
+
+
+def _contexts(
+    query: Tensor, key: Tensor, value: Tensor, real: Tensor | None, direction: str, limit: float
+) -> tuple[Tensor, Tensor]:
+    """The same of finite numbers."""
     if _by_kernel(value):
         given = query, key, value, real, direction, limit
         return cast(tuple[Tensor, Tensor], torch.ops.attnlib.per_feature_kernel(*given))
-    context, total = torch.zeros_like(value), torch.zeros_like(value)
+    context, total = value.new_zeros(value.shape), value.new_zeros(value.shape)
     memory = [value.new_empty(0)]
     for place, entry in _entries((query, key, value), real, direction, limit):
         found, sums = torch.zeros_like(entry.value), torch.zeros_like(entry.value)
@@ -155,7 +212,7 @@ def _attend_by_feature(
 def _(
     query: Tensor, key: Tensor, value: Tensor, real: Tensor | None, direction: str, limit: float
 ) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(value), torch.empty_like(value)
+    return value.new_empty(value.shape), value.new_empty(value.shape)
 
 
 @torch.library.custom_op("attnlib::attend_by_feature_backward", mutates_args=())
@@ -171,10 +228,32 @@ def _attend_by_feature_backward(
     limit: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of query, key and value, the weights of a run computed again."""
+    options = real, direction, limit
+    if not all_finite(query, key, value):
+        (query, key, clean), lost, _ = _quarantined(query, key, value, real, direction)
+        context, total = _averages(query, key, clean, *options)
+        given = upstream.masked_fill(lost, 0.0), query, key, clean, context, total
+        to_query, to_key, to_value = _gradients(*given, *options)
+        return to_query, to_key, to_value.masked_fill_(~value.isfinite(), 0.0)
+    return _gradients(upstream, query, key, value, context, total, *options)
+
+
+def _gradients(
+    upstream: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    context: Tensor,
+    total: Tensor,
+    real: Tensor | None,
+    direction: str,
+    limit: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same of finite numbers."""
     if _by_kernel(value):
         given = upstream, query, key, value, context, total, real, direction, limit
         return cast(tuple[Tensor, Tensor, Tensor], torch.ops.attnlib.per_feature_kernel_backward(*given))
-    gradients = torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
+    gradients = query.new_zeros(query.shape), key.new_zeros(key.shape), value.new_zeros(value.shape)
     share = upstream / torch.where(total == 0, 1.0, total)
     memories = [[value.new_empty(0)] for _ in range(3)]
     for place, entry in _entries((query, key, value), real, direction, limit):
@@ -209,7 +288,7 @@ def _(
     direction: str,
     limit: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+    return query.new_empty(query.shape), key.new_empty(key.shape), value.new_empty(value.shape)
 
 
 def _plain(query: Tensor, key: Tensor, value: Tensor, real: Tensor | None, direction: str, limit: float) -> Tensor:
@@ -227,16 +306,20 @@ def _plain(query: Tensor, key: Tensor, value: Tensor, real: Tensor | None, direc
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    query, key, value, ctx.real, ctx.direction, ctx.limit = inputs
-    ctx.save_for_backward(query, key, value, *output)
+    *_, ctx.direction, ctx.limit = inputs
+    ctx.save_for_backward(*inputs[:4], *output)
     ctx.mark_non_differentiable(output[1])
 
 
 def _gradient(ctx: Any, upstream: Tensor, _total: Tensor) -> tuple[Tensor | None, ...]:
-    query, key, value, context, total = ctx.saved_tensors
-    options = ctx.real, ctx.direction, ctx.limit
+    query, key, value, real, context, total = ctx.saved_tensors
+    options = real, ctx.direction, ctx.limit
     if torch.is_grad_enabled():  # the gradient is to be differentiated again
-        found = _plain(query, key, value, *options)
+        stand_ins, lost, _ = _quarantined(query.detach(), key.detach(), value.detach(), real, ctx.direction)
+        parts = zip((query, key, value), stand_ins, strict=True)
+        asks, offers, values = (torch.where(part.isfinite(), part, other) for part, other in parts)
+        found = _plain(asks, offers, values, *options)
+        upstream = upstream.masked_fill(lost, 0.0)
         return *torch.autograd.grad(found, (query, key, value), upstream, create_graph=True), None, None, None
     given = upstream, query, key, value, context, total, *options
     return *torch.ops.attnlib.attend_by_feature_backward(*given), None, None, None

@@ -108,7 +108,9 @@ def _load(name: str, *, verbose: bool) -> None:
 
     source = SOURCES / f"{name}.cpp"
     version = subprocess.run([str(compiler()), "--version"], capture_output=True, text=True, check=False).stdout
-    asked = [source.read_text("utf-8"), torch.__version__, sys.version, version, *flags()]
+    text = source.read_text("utf-8")
+    shared = [path.read_text("utf-8") for path in sorted(SOURCES.glob("*.h")) if f'"{path.name}"' in text]
+    asked = [text, *shared, torch.__version__, sys.version, version, *flags()]
     mark = hashlib.sha256("\n".join(asked).encode()).hexdigest()[:16]
     kept = Path(os.environ.get("ATTNLIB_KERNELS", Path.home() / ".cache" / "attnlib" / "kernels"))
     folder = kept / f"{name}-{mark}"

@@ -107,16 +107,28 @@ def next_item(layer: Any, inputs: Tensor, cache: Cache) -> tuple[Attention, Cach
     matrices = _plain_matrices(layer, inputs)
     if matrices is None:
         return None
-    (batch, _, size), heads = inputs.shape, layer.heads
+    (batch, _, size), groups = inputs.shape, layer.key_value_heads
     rows = inputs.view(batch, size) if inputs.is_contiguous() else inputs.squeeze(1)
     query, key, value = (F.linear(rows, *matrix) for matrix in matrices[:3])
-    new = torch.stack((key, value, query)).unsqueeze(-2)
+    if layer.turn is not None:
+        place = torch.arange(cache.key.shape[-2], cache.key.shape[-2] + 1)
+        turned = [
+            layer.turn(part.view(batch, heads, 1, -1), place).reshape(batch, -1)
+            for part, heads in ((query, layer.heads), (key, groups))
+        ]
+        if [(part.shape, part.dtype) for part in turned] != [(part.shape, part.dtype) for part in (query, key)]:
+            return None
+        query, key = turned
+    is_whole = query.shape == key.shape  # one look at all three, where they are of one size
+    new = torch.stack((key, value, query) if is_whole else (key, value)).unsqueeze(-2)
     # An input that is not finite makes all that comes of it so.
-    if not (magnitude(new) < ORDINARY and fits_behind(cache, new) and is_known(cache)):
+    is_fine = magnitude(new) < ORDINARY and (is_whole or magnitude(query) < ORDINARY)
+    if not (is_fine and fits_behind(cache, new) and is_known(cache)):
         return None
     after = put_behind(cache, new.narrow(0, 0, 2), is_ordinary=True)
-    keys, values = (part.view(batch, part.shape[1], heads, -1).transpose(1, 2) for part in after)
-    context = F.scaled_dot_product_attention(query.view(batch, heads, 1, -1), keys, values)
+    keys, values = (part.view(batch, part.shape[1], groups, -1).transpose(1, 2) for part in after)
+    # The heads of a group see the same keys, all of them: to the kernel they are queries of one head.
+    context = F.scaled_dot_product_attention(query.view(batch, groups, layer.heads // groups, -1), keys, values)
     output = F.linear(context.view(batch, -1), *matrices[3])
     return Attention(output.unsqueeze(1), None, None), after
 
@@ -125,7 +137,7 @@ def _plain_matrices(layer: Any, inputs: Tensor) -> list[tuple[Tensor, Tensor | N
     """The matrices and vectors of a layer, as far as :func:`next_item` may take them; None where it may not."""
     if torch.is_grad_enabled() or is_traced() or is_watched() or torch.is_autocast_enabled("cpu"):
         return None
-    if layer.turn is not None or layer.heads != layer.key_value_heads or type(inputs) is not Tensor:
+    if type(inputs) is not Tensor:
         return None
     attention, held, dtype = layer.attention, layer._parameters, inputs.dtype
     if type(attention) is not Attend or has_hooks(attention) or (attention.dropout and layer.training):
@@ -142,5 +154,6 @@ def _plain_matrices(layer: Any, inputs: Tensor) -> list[tuple[Tensor, Tensor | N
         if (matrix := held.get(weight)) is None:
             return None
         found.append((matrix, held.get(bias)))
-    shape = found[0][0].shape
-    return found if shape == found[1][0].shape == found[2][0].shape and shape[1] == inputs.shape[2] else None
+    query, key, value = (matrix.shape for matrix, _ in found[:3])
+    is_fitting = key == value and query[0] * layer.key_value_heads == key[0] * layer.heads
+    return found if is_fitting and query[1] == key[1] == inputs.shape[2] else None

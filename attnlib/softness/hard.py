@@ -146,14 +146,25 @@ def take(position: Int[Tensor, "sample *batch query"], value: Float[Tensor, "*ba
     if position.shape[1:-1] != value.shape[:-2]:
         batches = tuple(position.shape[1:-1]), tuple(value.shape[:-2])
         raise ValueError(f"position has batch axes {batches[0]} but value has {batches[1]}")
-    if not is_traced() and position.numel() and int(position.max()) >= value.shape[-2]:
-        raise ValueError(f"position has {int(position.max())} but value has {value.shape[-2]} keys")
+    is_known = not is_traced() and position.numel() > 0
+    lowest, highest = (int(end) for end in position.aminmax()) if is_known else (-1, -1)
     n, d_v = value.shape[-2:]
+    if highest >= n:
+        raise ValueError(f"position has {highest} but value has {n} keys")
     if n == 0:
         return value.new_zeros((*position.shape, d_v))
-    rows = value.expand(position.shape[0], *value.shape)
-    taken = rows.gather(-2, position.clamp(min=0).unsqueeze(-1).expand(*position.shape, d_v))
-    return taken.masked_fill((position < 0).unsqueeze(-1), 0.0)
+    place = position.clamp(min=0)
+    if position.shape[0] == 1:  # whole rows are copied in a tenth of the time
+        first = torch.arange(math.prod(value.shape[:-2]), device=place.device).view(*place.shape[1:-1], 1) * n
+        taken = (
+            value.reshape(math.prod(value.shape[:-1]), d_v)
+            .index_select(0, (place + first).flatten())
+            .view(*place.shape, d_v)
+        )
+    else:
+        rows = value.expand(position.shape[0], *value.shape)
+        taken = rows.gather(-2, place.unsqueeze(-1).expand(*place.shape, d_v))
+    return taken if lowest >= 0 else taken.masked_fill((position < 0).unsqueeze(-1), 0.0)
 
 
 def bound(

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from .._checks import may_look
 from .._rows import wide
 from .._work import Work, prepared
 from ..attention import attend
@@ -97,8 +98,9 @@ def attend_sampled(
     found = first("attend_sampled", PATHS, work, uniforms)
     position, log_probability = _reference(work, uniforms) if found is None else found
     values = work.value.expand(*work.batch, *work.value.shape[-2:])
-    lost = log_probability.detach().isnan().unsqueeze(-1)
-    context = take(position, values).masked_fill(lost, torch.nan)
+    context = take(position, values)
+    if not (may_look(position) and position.numel() and int(position.min()) >= 0):  # else all of them were drawn
+        context = context.masked_fill(log_probability.detach().isnan().unsqueeze(-1), torch.nan)
     return Sampled(context, position, log_probability.to(work.value.dtype))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from attnlib import attend, distributions, scores
 from attnlib.frontiers.kernels import shares
 
-from .case import BOTH, FORWARD, OURS, Case, Work, faster, made
+from .case import BOTH, FORWARD, KERNELS, OURS, Case, Work, faster, made
 
 BROADCAST, MATRIX = "broadcast", "by a matrix product"
 
@@ -30,7 +30,7 @@ def case(name: str, heads: int, n: int, device: str, *, d: int = 64, **given: ob
         size={"H": heads, "N": n, "d": d},
         inputs=made(*[(1, heads, n, d)] * 3, device=device, scale=0.5),
         work=Work(flops=4 * pairs * d, exp=pairs, numbers=4 * heads * n * d),
-        memory=(FORWARD, BOTH) if n >= 512 and name in ("cosine", "Gaussian") else (),
+        memory=(FORWARD, BOTH) if n >= 512 and name in ("cosine", "Gaussian", "sigmoid") else (),
         **given,  # type: ignore[arg-type]
     )
 
@@ -84,4 +84,12 @@ def sigmoid(heads: int, n: int, device: str) -> Case:
         return attend(q, k, v, distribution=distributions.sigmoid, need_weights=False).context
 
     ways = {MATRIX: matrix, OURS: ours, "(SDPA, softmax)": F.scaled_dot_product_attention}
-    return case("sigmoid", heads, n, device, ways=ways, exact=matrix, goals=(faster(MATRIX, 1.5),))
+    return case(
+        "sigmoid",
+        heads,
+        n,
+        device,
+        ways=ways,
+        exact=matrix,
+        goals=(faster(MATRIX, 1.5), faster(MATRIX, 1.5, ours=KERNELS)),
+    )

@@ -6,7 +6,7 @@ import math
 import oracles
 import pytest
 import torch
-from checks import close, leaf, randn
+from checks import close, compiled, leaf, randn
 from oracles import rows, tensor
 from torch.autograd import gradcheck, gradgradcheck
 
@@ -174,10 +174,86 @@ def test_the_kernel_on_long_sequences(kernel, direction, size):
         assert (got.double() - want).abs().max() <= 5e-6 * want.abs().max()
 
 
+SPOILT = {
+    "NaN": [(0, 1, torch.nan), (2, 7, torch.nan)],
+    "infinity": [(0, 1, torch.inf), (1, 4, -torch.inf), (0, 8, -torch.inf), (1, 2, torch.inf), (2, 5, -torch.inf)],
+}
+
+
+@pytest.mark.parametrize("direction", fused.DIRECTIONS)
+@pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT)
+def test_what_is_not_finite_is_as_in_the_reference(path, spoilt, direction):
+    """In some features of query, key or value, of tokens that some see and others do not."""
+    given, upstream = [part.detach() for part in parts()], randn(4, TIME, D, seed=8)
+    for which, place, number in spoilt:
+        given[which][:, place, which : which + 2] = number
+    given = [part.requires_grad_() for part in given]
+    for mask in (None, padding()):
+        options = {"direction": direction, "mask": mask, "limit": LIMIT}
+        found, wanted = ([*both(functools.partial(f, **options), given, upstream)] for f in (features_in_runs, blocks))
+        for got, want in zip(found, wanted, strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9, equal_nan=True)
+
+
+@pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT)
+def test_what_is_not_finite_spoils_no_second_derivative(spoilt):
+    given = [part.detach() for part in parts()]
+    for which, place, number in spoilt:
+        given[which][:, place, which : which + 2] = number
+    given, found = [part.requires_grad_() for part in given], []
+    for function in (features_in_runs, blocks):
+        context = function(*given, "others", padding(), LIMIT).nan_to_num()
+        slopes = torch.autograd.grad(context.square().sum(), given, create_graph=True)
+        found.append(torch.autograd.grad(sum(slope.square().sum() for slope in slopes), given))
+    for got, want in zip(*found, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+
+
+def test_values_whose_sum_overflows_have_their_average(path):
+    query, key, value = (part.detach() for part in parts())
+    value[:, 3:7, 1] = 1e308
+    given = query, key, value, "others", padding(), LIMIT
+    close(features_in_runs(*given), blocks(*given))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch about itself
+@pytest.mark.usefixtures("unchecked")
+def test_compiled_it_is_one_operation_forwards_and_one_backwards(path):
+    mask, operations, upstream = padding(), [], randn(4, TIME, D, seed=8)
+    eye = torch.eye(D, dtype=torch.float64)
+
+    def call(items, query_weight, key_weight):
+        given = {"query_weight": query_weight, "key_weight": key_weight, "mask": mask, "direction": "forward"}
+        return directional(items, **given, need_weights=False).context
+
+    fast = compiled(call, operations)
+    for bad in (0.0, torch.nan, torch.inf):
+        items = parts()[0].detach()
+        items[:, 6, 1] = items[:, 6, 1] if bad == 0 else bad
+        given = [part.requires_grad_() for part in (items, eye + randn(D, D), eye.clone())]
+        found = both(fast, given, upstream)
+        with reference_only():
+            wanted = both(call, given, upstream)
+        for got, want in zip(found, wanted, strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9, equal_nan=True)
+    assert operations == ["attnlib.attend_by_feature.default", "attnlib.attend_by_feature_backward.default"]
+
+
 def test_a_compiler_sees_one_operation():
     given = *parts(batch=2), padding()[:2], "forward", LIMIT
     tests = "test_schema", "test_autograd_registration", "test_faketensor"
     torch.library.opcheck(torch.ops.attnlib.attend_by_feature.default, given, test_utils=tests)
+    inner = [part.detach() for part in given[:3]]
+    backward = inner[2], *inner, *torch.ops.attnlib.attend_by_feature(*inner, *given[3:]), *given[3:]
+    torch.library.opcheck(torch.ops.attnlib.attend_by_feature_backward.default, backward, test_utils=tests)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_derivatives_forwards_are_left_to_the_reference():
+    query, key, value = (part.detach() for part in parts())
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(query, torch.ones_like(query))
+        assert features_in_runs(dual, key, value, "forward", None, LIMIT) == "there is a derivative forwards"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +262,6 @@ def test_a_compiler_sees_one_operation():
         ({}, None),
         ({"need_weights": True}, "the weights are asked for"),
         ({"limit": 21.0}, "a limit above 20 needs a maximum"),
-        ({"items": torch.full((3, D), torch.nan)}, "not all numbers are finite, or one may not look"),
         ({"items": torch.ones(0, D)}, "there is nothing to average"),
     ],
 )

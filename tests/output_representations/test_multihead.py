@@ -14,6 +14,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from attnlib import Attend, Attention, attend, interop, scores
 from attnlib.input_representations.distances import rotate
 from attnlib.masks import causal, key_mask
+from attnlib.output_representations._cache import next_item
 from attnlib.output_representations.multihead import Cache, MultiHead, multihead
 from attnlib.output_representations.parts import join, split
 
@@ -360,6 +361,19 @@ def test_reading_on_without_a_graph_is_reading_at_once(layer, options):
         assert type(other) is Cache
         close(layer.decode(text[:, 8:9], other)[0].context, wanted[:, 8:9])
     close(layer.decode(text[:, 8:9], caches[5])[0].context.detach(), wanted[:, 8:9])
+
+
+@pytest.mark.parametrize("turn", [None, rotate])
+@pytest.mark.parametrize("groups", [4, 2, 1])
+@torch.no_grad()
+def test_one_item_goes_the_short_way_with_places_and_groups_too(groups, turn):
+    """But not with what changes the precision."""
+    layer, text = MultiHead(16, 4, key_value_heads=groups, turn=turn).double(), randn(BATCH, 7, 16)
+    _, caches = read_on(layer, text, [5], need_weights=False)
+    found, _ = next_item(layer, text[:, 5:6], caches[1])
+    close(found.context, layer(text[:, :6], is_causal=True).context[:, 5:])
+    layer.turn = lambda vectors, places: rotate(vectors, places).float()
+    assert next_item(layer, text[:, 5:6], caches[1]) is None
 
 
 def test_caches_of_one_memory_stay_as_they_are():
