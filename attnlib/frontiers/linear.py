@@ -30,7 +30,7 @@ from .._rows import (
     without,
 )
 from ..attention import Attention, attend
-from ..fused._linear import Read, causal_read, why_not_read
+from ..fused._linear import Read, causal_read, differentiate, why_not_read
 from ..fused.paths import first, is_watched
 from ..scores import generalized_kernel
 from .kernels import shares
@@ -288,13 +288,24 @@ def _spoilt(found: Read, by_key: Tensor) -> Tensor:
     return found.context + nan_where(lost, found.context.dtype)
 
 
-def plain_read(
-    query: Tensor, key: Tensor, value: Tensor, feature_map: FeatureMap, mask: Tensor | None, before: Tensor | None
+def _plain(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    seen: Tensor | None,
+    memory: Tensor | None,
+    total: Tensor | None,
+    maps: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What the kernel does: the context as if nothing were lost, and the state after all."""
-    features, values, _ = _read(key, value, mask, feature_map)
+    before = None if memory is None or total is None else torch.cat([memory, total.unsqueeze(-1)], -1)
+    feature_map = positive_elu if maps else torch.clone
+    features, values, _ = _read(key, value, seen, feature_map)
     sums, after = _chunks(_asked(query, feature_map)[0], features, values, 64, before)
     return _context(sums), after[..., :-1], after[..., -1]
+
+
+differentiate(_plain)
 
 
 def _features(vectors: Tensor, feature_map: FeatureMap) -> tuple[Tensor, Tensor | None]:

@@ -3,6 +3,8 @@
 For the way back nothing is kept but the context and the sums below the fraction; states and features are made again.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -13,7 +15,10 @@ from .._checks import is_transformed, may_look
 from .._rows import wide
 from .native import why_not
 
-__all__ = ["Read", "causal_read", "why_not_read"]
+__all__ = ["Read", "causal_read", "differentiate", "why_not_read"]
+
+# Of the arguments of the operation, the context and the state after all, by any operations that have derivatives.
+Plain = Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 
 class Read(NamedTuple):
@@ -138,12 +143,13 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     ctx.mark_non_differentiable(*output[1:3])
 
 
-def _gradients(ctx: Any, grad: Tensor, _below: Tensor, _lost: Tensor, *after: Tensor) -> tuple[Tensor | None, ...]:
-    """By the plain form where they are to be differentiated again."""
+def _gradients(
+    plain: Plain, ctx: Any, grad: Tensor, _below: Tensor, _lost: Tensor, *after: Tensor
+) -> tuple[Tensor | None, ...]:
     *given, context, below = ctx.saved_tensors
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled():  # they are to be differentiated again
         learned = [part for part, wanted in zip(given, ctx.needs_input_grad, strict=False) if wanted]
-        results = _plain(*given, maps=ctx.maps)
+        results = plain(*given, ctx.maps)
         slopes = iter(torch.autograd.grad(results, learned, (grad, *after), create_graph=True, allow_unused=True))
         return (*(next(slopes) if wanted else None for wanted in ctx.needs_input_grad[:6]), None)
     found = linear_read_backward(grad, *given, context, below, *after, ctx.maps)
@@ -151,25 +157,9 @@ def _gradients(ctx: Any, grad: Tensor, _below: Tensor, _lost: Tensor, *after: Te
     return (*(part if wanted else None for part, wanted in zip(back, ctx.needs_input_grad, strict=False)), None)
 
 
-linear_read.register_autograd(_gradients, setup_context=_save)
-
-
-def _plain(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    seen: Tensor | None,
-    memory: Tensor | None,
-    total: Tensor | None,
-    *,
-    maps: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The context and the state after all, in operations that can be differentiated as often as one likes."""
-    from ..frontiers import linear
-
-    before = None if memory is None or total is None else torch.cat([memory, total.unsqueeze(-1)], -1)
-    feature_map = linear.positive_elu if maps else torch.clone
-    return linear.plain_read(query, key, value, feature_map, seen, before)
+def differentiate(plain: Plain) -> None:
+    """Give the operation its gradients; those of second order are of its plain form, which its caller has."""
+    linear_read.register_autograd(partial(_gradients, plain), setup_context=_save)
 
 
 def _rows(part: Tensor) -> Tensor:
