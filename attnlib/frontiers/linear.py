@@ -30,7 +30,8 @@ from .._rows import (
     without,
 )
 from ..attention import Attention, attend
-from ..fused.paths import is_watched
+from ..fused._linear import Read, causal_read, differentiate, why_not_read
+from ..fused.paths import first, is_watched
 from ..scores import generalized_kernel
 from .kernels import shares
 
@@ -137,11 +138,15 @@ def linear_attention(
         run = partial(attend, query, key, value, is_causal=is_causal, need_weights=need_weights)
         return run(score=score, distribution=shares, mask=mask)
     query, key, value = as_autocast(query, key, value)
+    if is_causal:
+        found = first("linear attention", PATHS, _Reading(query, key, value, batch, feature_map, mask))
+        if found is not None:
+            return Attention(_spoilt(found, found.by_key).to(value.dtype), None, None)
     asked, lost_query = _asked(query, feature_map)
     features, values, bad = _read(key, value, mask, feature_map)
     if is_causal:
         sums, _ = _chunks(asked, features, values, chunk)
-        lost = None if bad is None else _padded(bad, n_query - n_key).int().cumsum(-2) > 0
+        lost = None if bad is None else _lost(bad, n_query - n_key)
     else:
         sums = times(asked, times(features.mT, values))
         lost = None if bad is None else bad.any(-2, keepdim=True)
@@ -199,10 +204,15 @@ def decode(
         if mask.ndim > 1 and mask.shape[-2] != 1:
             raise ValueError(f"mask must be (*batch, 1, new), the same for all queries, got {tuple(mask.shape)}")
     if new == 1 and state is not None and mask is None and feature_map is positive_elu:
-        found = _next(query, key, value, state)
-        if found is not None:
-            return found
+        step = _next(query, key, value, state)
+        if step is not None:
+            return step
     query, key, value = as_autocast(query, key, value)
+    found = first("linear attention", PATHS, _Reading(query, key, value, batch, feature_map, mask, state))
+    if found is not None:
+        lost = found.by_key if state is None else found.by_key | state.lost.expand(batch)[..., None, None]
+        context = _spoilt(found, lost).to(value.dtype)
+        return context, LinearState(found.memory, found.total, lost[..., -1, 0])
     asked, lost_query = _asked(query, feature_map)
     features, values, bad = _read(key, value, mask, feature_map)
     before = None if state is None else torch.cat([state.memory, state.total.unsqueeze(-1)], -1)
@@ -236,12 +246,78 @@ def _next(query: Tensor, key: Tensor, value: Tensor, state: LinearState) -> tupl
     return (asked @ after.memory) / (asked @ after.total.unsqueeze(-1)), after
 
 
+class _Reading(NamedTuple):
+    """What is asked where it is causal: the arguments, checked, and in their precision under autocast."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    batch: tuple[int, ...]
+    feature_map: FeatureMap
+    mask: Tensor | None
+    state: LinearState | None = None
+
+
+def _in_kernel(asked: _Reading) -> Read | str:
+    """What the kernel in C++ reads: of vectors where it has the feature map, else of features; why not."""
+    query, key, value, batch, feature_map, seen, state = asked
+    before = () if state is None else (state.memory, state.total)
+    reason = why_not_read(query, key, value, *before)
+    if reason is not None:
+        return reason
+    if feature_map is positive_elu:
+        return causal_read(query, key, value, batch, seen, before or None, maps=True)
+    query, lost_query = _features(query, feature_map)
+    key, value, nothing, bad = _seen(key, value, seen, feature_map)
+    if 0 in (query.shape[-1], key.shape[-1]) or query.shape[-1] != key.shape[-1] or key.dtype != value.dtype:
+        return "the features are not such as it multiplies"
+    seen = None if nothing is None else ~nothing.mT
+    found = causal_read(query, key, value, batch, seen, before or None, maps=False)
+    by_key = found.by_key if bad is None else found.by_key | _lost(bad, query.shape[-2] - key.shape[-2])
+    return found._replace(by_key=by_key, by_query=found.by_query if lost_query is None else found.by_query | lost_query)
+
+
+PATHS = {"kernel in C++": _in_kernel}
+
+
+def _spoilt(found: Read, by_key: Tensor) -> Tensor:
+    """The context with the NaN of what is lost."""
+    lost = by_key | found.by_query
+    if may_look(lost) and not lost.any():
+        return found.context
+    return found.context + nan_where(lost, found.context.dtype)
+
+
+def _plain(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    seen: Tensor | None,
+    memory: Tensor | None,
+    total: Tensor | None,
+    maps: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What the kernel does: the context as if nothing were lost, and the state after all."""
+    before = None if memory is None or total is None else torch.cat([memory, total.unsqueeze(-1)], -1)
+    feature_map = positive_elu if maps else torch.clone
+    features, values, _ = _read(key, value, seen, feature_map)
+    sums, after = _chunks(_asked(query, feature_map)[0], features, values, 64, before)
+    return _context(sums), after[..., :-1], after[..., -1]
+
+
+differentiate(_plain)
+
+
+def _features(vectors: Tensor, feature_map: FeatureMap) -> tuple[Tensor, Tensor | None]:
+    """Features, and of which vectors they are not because something is not finite."""
+    bad = None if all_finite(vectors) else bad_rows(vectors)
+    features, spoilt = mapped(feature_map, vectors if bad is None else without(bad, vectors))
+    return wide(features), bad if spoilt is None else spoilt if bad is None else bad | spoilt
+
+
 def _asked(query: Tensor, feature_map: FeatureMap) -> tuple[Tensor, Tensor | None]:
     """Features of the queries, the largest of each made 1, which the fraction does not see; and which are lost."""
-    bad = None if all_finite(query) else bad_rows(query)
-    features, spoilt = mapped(feature_map, query if bad is None else without(bad, query))
-    bad = bad if spoilt is None else spoilt if bad is None else bad | spoilt
-    features = wide(features)
+    features, bad = _features(query, feature_map)
     if features.shape[-1]:
         top = features.detach().abs().amax(-1, keepdim=True)
         features = features / torch.where(top == 0, 1.0, top)
@@ -255,6 +331,15 @@ def _read(
 
     And which keys are seen but not finite: None where none is.
     """
+    features, value, nothing, bad = _seen(key, value, mask, feature_map)
+    features = features if nothing is None else torch.where(nothing, 0.0, features)
+    return features, F.pad(value, (0, 1), value=1.0), bad
+
+
+def _seen(
+    key: Tensor, value: Tensor, mask: Tensor | None, feature_map: FeatureMap
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Features of the keys; values, zeros where nothing counts; where that is, and which are seen but not finite."""
     hidden = None
     if mask is not None:  # (key, 1) from here on, before what is hidden meets any arithmetic
         hidden = ~(mask.reshape(1, -1) if mask.ndim < 2 else mask).mT
@@ -263,12 +348,10 @@ def _read(
     bad = None if all_finite(key, value) else bad_rows(key) | bad_rows(value)
     features, spoilt = mapped(feature_map, key if bad is None else without(bad, key))
     bad = bad if spoilt is None else spoilt if bad is None else bad | spoilt
-    features, value = wide(features), wide(value)
+    value = wide(value)
     if bad is not None:
         value = torch.where(bad, 0.0, value)
-    nothing = bad if hidden is None else hidden if bad is None else hidden | bad
-    features = features if nothing is None else torch.where(nothing, 0.0, features)
-    return features, F.pad(value, (0, 1), value=1.0), bad
+    return wide(features), value, hidden if bad is None else bad if hidden is None else hidden | bad, bad
 
 
 def _chunks(
@@ -288,6 +371,11 @@ def _chunks(
     read = torch.cat([start.unsqueeze(-3), written], -3).cumsum(-3)
     sums = sums + times(asked, read[..., :-1, :, :])
     return sums.flatten(-3, -2)[..., :n_query, :], read[..., -1, :, :]
+
+
+def _lost(bad: Tensor, more: int) -> Tensor:
+    """Which queries see a bad key, where there are so many more of them than of keys."""
+    return _padded(bad, more).int().cumsum(-2) > 0
 
 
 def _padded(part: Tensor, rows: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from attnlib.frontiers.linear import decode, linear_attention
 
 from . import peers
-from .case import BOTH, FORWARD, OURS, Case, Work, faster, lower, made
+from .case import BOTH, FORWARD, KERNELS, OURS, Case, Work, faster, lower, made
 
 SUMS, SOFT, THEIRS = "running sum", "(SDPA, softmax)", "fast-transformers"
 
@@ -91,7 +91,12 @@ def causal(n: int, device: str, *, quick: bool, heads: int = 8, d: int = 64) -> 
         work=work(heads, n, d, 4 * heads * n * d * d),
         passes=(FORWARD, BOTH) if n <= 4096 else (FORWARD,),
         memory=(FORWARD, BOTH) if n == 4096 else (),
-        goals=(faster(SUMS, 2), *([faster(SOFT, 10)] if n > 4096 else []), *([faster(THEIRS, 2)] if product else [])),
+        goals=(
+            faster(SUMS, 2),
+            *([faster(SOFT, 10), faster(SOFT, 10, ours=KERNELS)] if n > 4096 else []),
+            *([faster(THEIRS, 2), faster(THEIRS, 2, ours=KERNELS)] if product else []),
+            *([faster(THEIRS, 2, done=BOTH, ours=KERNELS)] if product and n <= 4096 else []),
+        ),
     )
 
 
