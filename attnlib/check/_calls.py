@@ -10,7 +10,7 @@ from ._property import asked
 from ._subject import Broken, Subject, Unlooked, gap
 
 
-@asked("mutation", "the inputs stay as they are", "a softmax that edits its input")
+@asked("mutation", "the inputs stay as they are")
 def mutation(subject: Subject) -> None:
     for mask in (None, *(subject.masks() if subject.mask_name else ())):
         parts = dict(zip(("query", "key", "value"), subject.inputs(), strict=True))

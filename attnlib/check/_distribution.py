@@ -9,14 +9,16 @@ from ._property import asked
 from ._subject import Broken, Subject, Unlooked, gap
 
 
-@asked("axis", "it is the weights of a row that sum to one", "softmax over the queries", "softmax over the batch")
+@asked("axis", "it is the weights of a row that sum to one", "softmax over one item", "softmax over the queries",
+       "softmax over the heads")  # fmt: skip
 def axis(subject: Subject) -> None:
-    weights = subject.known_weights(*subject.inputs()[:2])
+    returned = subject(*subject.inputs()).weights
+    weights = subject.known_weights(*subject.inputs()[:2]) if returned is None else returned
     names = {3: "the keys of a row", 2: "the queries", 0: "the batch", 1: "the heads"}
     ones = [name for dim, name in names.items() if _one(weights.sum(dim), subject) and weights.shape[dim] > 1]
     if ones and names[3] not in ones and subject.sizes.key > 1:
         raise Broken(f"the weights sum to one over {ones[0]}, not over {names[3]}")
-    if subject.sizes.key > 1 and _one(weights, subject):
+    if min(subject.sizes.key, subject.sizes.query, subject.sizes.batch) > 1 and _one(weights, subject):
         raise Broken("every weight is one: the softmax has one item")
 
 
@@ -27,7 +29,6 @@ def _one(sums: Tensor, subject: Subject) -> bool:
 @asked(
     "sum",
     "no weight is negative, and those of a row sum to one",
-    "softmax over one item",
     "no softmax at all",
     "a divisor left out",
 )

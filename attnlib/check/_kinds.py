@@ -22,7 +22,7 @@ KINDS = {
     "bounded": _kind("energies that cannot grow without bound: additive, cosine", without="sharpness"),
     "causal": _kind("no query sees what comes after it", without="order", also="future"),
     "positional": _kind("weights that depend on positions as well", without="order"),
-    "static": _kind("weights that do not depend on the keys", without="keys, order, sharpness, ties"),
+    "static": _kind("weights that do not depend on the keys", without="keys, order, sharpness"),
     "constant": _kind(
         "weights that depend on positions alone",
         without="query, keys, choice, order, sharpness, ties",

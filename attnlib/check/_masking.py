@@ -10,7 +10,8 @@ from ._property import asked
 from ._subject import Broken, Subject, Unlooked
 
 
-@asked("hidden weight", "what is hidden has no weight", "padding that is attended", "rows hidden for columns")
+@asked("hidden weight", "what is hidden has no weight", "padding that is attended", "a mask without effect",
+       "a mask the other way round")  # fmt: skip
 def hidden_weight(subject: Subject) -> None:
     subject.needs_mask()
     asking, key, _ = subject.inputs()
