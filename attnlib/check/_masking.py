@@ -46,11 +46,18 @@ def hidden_garbage(subject: Subject) -> None:
     given = subject.inputs()
     mask = subject.padding()
     first = subject(*given, mask=mask).context
+    harmful: dict[str, str] = {}
+    case = subject.case
     for said, number in BAD.items():
         for name, key, value in spoilt(subject, given, mask, number):
             found = subject(given[0], key, value, mask).context
             if off := subject.agree([found], [first]):
-                raise Broken(f"{said} in a hidden {name} {harm('the context', off, found)}")
+                case = case if harmful else subject.case
+                harmful.setdefault(said, f"{said} in a hidden {name} {harm('the context', off, found)}")
+    if harmful:
+        subject.case = case
+        others = ", ".join([*harmful][1:])
+        raise Broken(next(iter(harmful.values())) + (f" (harm is done by {others} as well)" if others else ""))
 
 
 @asked("hidden gradient", "what is hidden gets no gradient and spoils none", "nought times NaN")

@@ -65,16 +65,17 @@ def check(
     >>> report = check(plain)
     >>> report.failed
     ['hidden garbage', 'hidden gradient', 'empty row']
-    >>> print(report["hidden garbage"].found)
-    NaN in a hidden value makes the context NaN (1 sequence, 1 query, 2 keys, 2 features)
-    >>> {name: tuple(part.shape) for name, part in report["hidden garbage"].case.items()}
+    >>> print(report["empty row"].found)
+    the context of a query that sees nothing is not finite (1 sequence, 1 query, 2 keys, 2 features)
+    >>> {name: tuple(part.shape) for name, part in report["empty row"].case.items()}
     {'query': (1, 1, 2), 'key': (1, 2, 2), 'value': (1, 2, 2), 'mask': (1, 1, 2)}
     """
     kinds, left_out = kinds_of(tuple([kind] if isinstance(kind, str) else kind)), set(skip)
     if unknown := left_out - set(PROPERTIES):
         raise ValueError(f"skip must name properties ({', '.join(PROPERTIES)}), got {', '.join(sorted(unknown))}")
     wanted = _sizes(sizes, kinds)
-    name = getattr(function, "__name__", type(function).__name__)
+    named = getattr(function, "func", function)  # what a partial function is one of
+    name = str(getattr(named, "__name__", type(named).__name__))
     started = time.monotonic()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -141,13 +142,18 @@ def _first_calls(
             try:
                 subject = Subject(function, shape, dtype, device, kinds, tied)
                 context = subject(*subject.inputs()).context
-            except (Refused, RuntimeError) as error:
+            except Exception as error:  # a copy of a module, too, may raise anything
                 trouble = trouble or (str(error) if isinstance(error, Refused) else described(error))
                 continue
             remarks = [f"{remark}; with {sizes.query} and {sizes.key}: {trouble}"] if remark else []
-            if context.dtype != torch.float64:
-                remarks.append(f"looked at in {str(context.dtype).removeprefix('torch.')}")
+            if context.dtype != torch.float64 or subject.coarse:
+                inside = (
+                    "computes in single precision" if context.dtype == dtype == torch.float64 else "takes no double"
+                )
+                remarks.append(f"{inside}: looked at in float32")
                 subject = Subject(function, shape, torch.float32, device, kinds, tied)
+            if ignored := subject.ignored():
+                remarks.append(ignored)
             if isinstance(function, nn.Module) and function.training:
                 remarks.append("the module is looked at as in eval()")
             return subject, remarks, _masked_call(subject)
@@ -191,7 +197,7 @@ def _finding(prop: Property, subject: Subject) -> Finding:
         smaller = subject.resized(batch=batch, query=query, key=key, d_k=d_k, d_v=d_v)
         try:
             smaller(*smaller.inputs())
-        except (Refused, RuntimeError):
+        except Refused:
             continue
         again = _look(prop, smaller)
         if again.holds is False and again.found.startswith("raises") == found.found.startswith("raises"):

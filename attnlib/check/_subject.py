@@ -124,7 +124,7 @@ class Subject:
             with warnings.catch_warnings(), torch.set_grad_enabled(any(part.requires_grad for part in parts)):
                 warnings.simplefilter("ignore")
                 return self.module(*parts, **options)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # whatever somebody's function raises is told, and ends nothing
             raise Refused(described(error)) from error
 
     def read(self, found: Any, query: Tensor, key: Tensor) -> Result:
@@ -142,10 +142,37 @@ class Subject:
         weights = parts[1] if len(parts) > 1 else None
         return Result(context, headed(weights, (*wanted, key.shape[1])))
 
+    def ignored(self) -> str:
+        """What to say of a second result that is a tensor, and not of the shape of weights."""
+        query, key, value = self.inputs()
+        try:
+            found = self.raw(query.clone(), key.clone(), (key if self.tied else value).clone())
+        except Refused:
+            return ""
+        second = found[1] if isinstance(found, (tuple, list)) and len(found) > 1 else None
+        if not isinstance(second, Tensor) or headed(second, (*query.shape[:2], key.shape[1])) is not None:
+            return ""
+        return f"the second result, of shape {tuple(second.shape)}, is not read as weights (batch, query, key)"
+
     def parts(self, *given: Tensor, mask: Tensor | None = None, **options: Any) -> list[Tensor]:
         """What is compared between two calls: the context, and the weights where they are returned."""
         query, key, value = given
         return [part for part in self(query, key, value, mask, **options) if part is not None]
+
+    @property
+    def coarse(self) -> bool:
+        """Whether double precision goes in and comes out, and is not kept in between: small steps come in jumps."""
+        query, key, value = self.inputs(2)
+        step = 1e-7 * self.inputs(3)[0]
+        try:
+            at = [self(query + n * step, key, value).context for n in (0, 0, 1, 2)]
+        except Refused:
+            return False
+        if not at[0].numel() or not torch.equal(at[0], at[1]) or len({part.shape for part in at}) > 1:
+            return False
+        if not all(part.isfinite().all() for part in at):
+            return False
+        return float((at[3] - 2 * at[2] + at[0]).abs().max()) > 1e-10 * max(1.0, float(at[0].abs().max()))
 
     @functools.cached_property
     def linear(self) -> str:
@@ -293,7 +320,7 @@ def same(found: Tensor, wanted: Tensor, tolerance: float) -> bool:
     return gap(found, wanted) <= tolerance
 
 
-def described(error: Exception) -> str:
+def described(error: BaseException) -> str:
     """An error in one line, and what to do if a GPU is missing."""
     first = (str(error).strip().splitlines() or [""])[0]
     said = f"{type(error).__name__}: {first[:160]}"

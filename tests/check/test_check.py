@@ -273,6 +273,18 @@ def test_bad_input_gives_a_line(name):
     assert len(repr(report).splitlines()) < 6 or "mask" in name
 
 
+def sometimes():
+    calls = []
+
+    def run(query, key, value, mask=None):
+        calls.append(1)
+        if len(calls) % 3 == 0:
+            raise OSError("busy")
+        return attend(query, key, value, mask=mask).context
+
+    return run
+
+
 ODD = {
     "nothing but NaN": lambda query, key, value, mask=None: query * torch.nan,
     "random": lambda query, key, value, mask=None: torch.randn_like(query),
@@ -280,6 +292,8 @@ ODD = {
     "another shape each time": lambda query, key, value, mask=None: query[..., : 1 + torch.randint(4, ())],
     "other weights each time": lambda query, key, value, mask=None: (query, query[..., : 1 + torch.randint(4, ())]),
     "detached": lambda query, key, value, mask=None: attend(query, key, value, mask=mask).context.detach(),
+    "raises now and then": sometimes(),
+    "ends the program": lambda query, key, value, mask=None: query if mask is None else exit(3),
     "no size": lambda query, key, value, mask=None: query[..., :0],
     "edits the mask": lambda query, key, value, mask=None: query if mask is None else query + mask.fill_(True).sum(),
 }
@@ -333,9 +347,21 @@ def test_in_single_precision_where_there_is_no_double():
         return attend(query.float(), key.float(), value.float(), mask=mask).context
 
     report = check(single, skip=["gradient"])
-    assert report.remarks == ("looked at in float32",)
+    assert report.remarks == ("takes no double: looked at in float32",)
     assert report.failed == []
     assert report["gradient"].found == "left out as asked"
+
+
+def test_in_single_precision_where_that_is_what_goes_on_inside():
+    """As in x-transformers, whose softmax is of single precision: differences of 1e-8 are no faults."""
+
+    def inside(query, key, value, mask=None):
+        return attend(query.float(), key.float(), value.float(), mask=mask).context.to(query.dtype)
+
+    report = check(inside)
+    assert report.remarks == ("computes in single precision: looked at in float32",)
+    assert report.failed == []
+    assert check(attend).remarks == ()
 
 
 def test_as_many_queries_as_keys():
@@ -351,7 +377,16 @@ def test_as_many_queries_as_keys():
 def test_keys_that_are_the_values():
     report = check(lambda query, key, value, mask=None: attend(query, key, value, mask=mask)[:2], tied=True)
     assert report.failed == []
-    assert {"linear", "keys", "choice", "told"} == set(report.unlooked) - {"asking"}
+    assert {"linear", "told"} == set(report.unlooked) - {"asking"}
+    silent = check(lambda query, key, value, mask=None: attend(query, key, value, mask=mask)[0], tied=True)
+    assert {"keys", "choice"} < set(silent.unlooked)
+
+
+def test_a_second_result_that_is_no_weights():
+    report = check(lambda query, key, value, mask=None: (attend(query, key, value, mask=mask)[0], query))
+    assert report.failed == []
+    (remark,) = report.remarks
+    assert remark.startswith("the second result, of shape (2, 5, 8), is not read as weights")
 
 
 def test_time_is_limited():
