@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import _calls, _distribution, _influence, _masking, _numbers  # noqa: F401 - each enters its properties, in this order
 from ._kinds import KINDS, kinds_of
 from ._property import PROPERTIES, Property
 from ._subject import Broken, Refused, Sizes, Subject, Unlooked, described
+from .names import properties
 from .report import UNCALLED, Finding, Report
 
 SMALL = ((1, 1, 2), (1, 2, 2), (2, 1, 2), (2, 2, 2), (1, 2, 3), (2, 3, 4))
@@ -37,9 +37,8 @@ def check(
             the context ``(batch, query, size)``, or a tuple that starts with it; weights that come second,
             ``(batch, query, key)`` or with heads in second place, are looked at. A module is copied, and put to use
             as in ``eval()``. :mod:`attnlib.check.adapters` makes such a function of others.
-        kind: what sort of attention it is, or several: it says which properties apply. ``"softmax"``, ``"dot"``,
-            ``"scaled dot"``, ``"bounded"``, ``"causal"``, ``"positional"``, ``"static"``, ``"constant"``,
-            ``"own"``, ``"unnormalised"``, ``"kernel"``, ``"hard"``, ``"random"``, ``"readout"``.
+        kind: what sort of attention it is, or several: it says which properties apply. :func:`attnlib.check.kinds`
+            lists them, :func:`attnlib.check.properties` what is looked at.
         sizes: other sizes than ``batch=2, query=5, key=7, d_k=8, d_v=8``.
         device: where the inputs are made.
         tied: the keys are the values, and the function gets the keys twice.
@@ -71,7 +70,7 @@ def check(
     {'query': (1, 1, 2), 'key': (1, 2, 2), 'value': (1, 2, 2), 'mask': (1, 1, 2)}
     """
     kinds, left_out = kinds_of(tuple([kind] if isinstance(kind, str) else kind)), set(skip)
-    if unknown := left_out - set(PROPERTIES):
+    if unknown := left_out - set(properties()):
         raise ValueError(f"skip must name properties ({', '.join(PROPERTIES)}), got {', '.join(sorted(unknown))}")
     wanted = _sizes(sizes, kinds)
     named = getattr(function, "func", function)  # what a partial function is one of
