@@ -33,7 +33,8 @@ KIND = {
 SIZES = {"query": QUERY, "key": KEY, "d_k": D_K, "d_v": D_V}
 # Nightly: slow, or near to another one.
 SLOW = {"entmax 1.3", "segmentation", "local, additive", "factors, key content", "general", "biased_general", "deep",
-        "concat", "softmax, T = 0.5", "entmax"}  # fmt: skip
+        "concat", "softmax, T = 0.5", "entmax", "bias", "scale", "dot", "activated_general", "synthetic, mixed",
+        "non-local, concatenation", "polynomial kernel"}  # fmt: skip
 
 
 @pytest.mark.parametrize(
