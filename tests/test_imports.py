@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "attnlib"
 GROUND = {"attention", "masks", "distributions", "structured", "scores", "interop"}
-TOOLS = {"alignment", "book", "check", "data", "plotting", "pretrained", "training", "widgets"}
+TOOLS = {"alignment", "book", "check", "data", "museum", "plotting", "pretrained", "training", "widgets"}
 HEAVY = ("matplotlib", "seaborn", "anywidget", "ipywidgets", "traitlets", "triton", "sklearn", "IPython")
 
 
