@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from .._checks import HALF, check_mask, check_vectors, may_look
 from .._rows import (
@@ -69,7 +70,9 @@ def positive_elu(vectors: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     (tensor([2.0612e-09, 1.0000e+00, 3.0000e+00]), tensor(0.))
     """
     x = wide(vectors)
-    # A choice, not a sum of two clamped parts: at zero both of these would have a slope.
+    if may_look(x) and not (torch.is_grad_enabled() and x.requires_grad) and forward_ad._current_level < 0:
+        return x.clamp(max=0).exp_().add_(x.clamp(min=0))  # the same numbers in half of the time
+    # With slopes a choice, not a sum of two clamped parts: at zero both of these would have one.
     return torch.where(x > 0, x + 1, torch.exp(x.clamp(max=0)))
 
 
@@ -380,14 +383,17 @@ def _lost(bad: Tensor, more: int) -> Tensor:
 
 def _padded(part: Tensor, rows: int) -> Tensor:
     """With so many rows of zeros after the last, or without so many."""
-    return F.pad(part, (0, 0, 0, rows))
+    return F.pad(part, (0, 0, 0, rows)) if rows else part
 
 
 def _context(sums: Tensor, *lost: Tensor | None) -> Tensor:
     """The fraction, zero where its denominator is; the NaN of what was lost on top, as a constant."""
     above, below = sums[..., :-1], sums[..., -1:]
     none = below.detach() == 0
-    context = torch.where(none, 0.0, above) / torch.where(none, 1.0, below)
+    if may_look(none) and not none.any():
+        context = above / below
+    else:
+        context = torch.where(none, 0.0, above) / torch.where(none, 1.0, below)
     for each in lost:
         context = context if each is None else context + nan_where(each, context.dtype)
     return context
