@@ -5,6 +5,7 @@ its square. Behind a causal mask it is a sum so far, a state of constant size, a
 Three forms give one function: all at once, chunk by chunk, and step by step (:func:`decode`).
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from .._checks import HALF, check_mask, check_vectors, may_look
 from .._rows import (
@@ -38,6 +40,7 @@ from .kernels import shares
 __all__ = ["LinearState", "decode", "linear_attention", "positive_elu"]
 
 FeatureMap = Callable[[Tensor], Tensor]
+NUMBERS = 2**19  # so many of a run: four tensors of the size fit into what memory allocators keep, and some caches
 
 
 class LinearState(NamedTuple):
@@ -69,7 +72,9 @@ def positive_elu(vectors: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     (tensor([2.0612e-09, 1.0000e+00, 3.0000e+00]), tensor(0.))
     """
     x = wide(vectors)
-    # A choice, not a sum of two clamped parts: at zero both of these would have a slope.
+    if may_look(x) and not (torch.is_grad_enabled() and x.requires_grad) and forward_ad._current_level < 0:
+        return x.clamp(max=0).exp_().add_(x.clamp(min=0))  # the same numbers in half of the time
+    # With slopes a choice, not a sum of two clamped parts: at zero both of these would have one.
     return torch.where(x > 0, x + 1, torch.exp(x.clamp(max=0)))
 
 
@@ -139,9 +144,10 @@ def linear_attention(
         return run(score=score, distribution=shares, mask=mask)
     query, key, value = as_autocast(query, key, value)
     if is_causal:
-        found = first("linear attention", PATHS, _Reading(query, key, value, batch, feature_map, mask))
+        reading = _Reading(query, key, value, batch, feature_map, mask, chunk)
+        found = first("linear attention", PATHS, reading)
         if found is not None:
-            return Attention(_spoilt(found, found.by_key).to(value.dtype), None, None)
+            return Attention(found.to(value.dtype), None, None)
     asked, lost_query = _asked(query, feature_map)
     features, values, bad = _read(key, value, mask, feature_map)
     if is_causal:
@@ -208,7 +214,8 @@ def decode(
         if step is not None:
             return step
     query, key, value = as_autocast(query, key, value)
-    found = first("linear attention", PATHS, _Reading(query, key, value, batch, feature_map, mask, state))
+    reading = _Reading(query, key, value, batch, feature_map, mask, chunk, state)
+    found = first("linear attention", STEPS, reading)
     if found is not None:
         lost = found.by_key if state is None else found.by_key | state.lost.expand(batch)[..., None, None]
         context = _spoilt(found, lost).to(value.dtype)
@@ -255,12 +262,13 @@ class _Reading(NamedTuple):
     batch: tuple[int, ...]
     feature_map: FeatureMap
     mask: Tensor | None
+    chunk: int
     state: LinearState | None = None
 
 
 def _in_kernel(asked: _Reading) -> Read | str:
     """What the kernel in C++ reads: of vectors where it has the feature map, else of features; why not."""
-    query, key, value, batch, feature_map, seen, state = asked
+    query, key, value, batch, feature_map, seen, _, state = asked
     before = () if state is None else (state.memory, state.total)
     reason = why_not_read(query, key, value, *before)
     if reason is not None:
@@ -277,7 +285,42 @@ def _in_kernel(asked: _Reading) -> Read | str:
     return found._replace(by_key=by_key, by_query=found.by_query if lost_query is None else found.by_query | lost_query)
 
 
-PATHS = {"kernel in C++": _in_kernel}
+def _whole_in_kernel(asked: _Reading) -> Tensor | str:
+    """Its context, with the NaN of what is lost."""
+    found = _in_kernel(asked)
+    return found if isinstance(found, str) else _spoilt(found, found.by_key)
+
+
+def _in_runs(asked: _Reading) -> Tensor | str:
+    """The context in runs of tokens, so that all that is made on the way fits into a cache; why not."""
+    query, key, value, batch, feature_map, mask, chunk, _ = asked
+    if not may_look(query, key, value):
+        return "values may not steer the program here"
+    if torch.is_grad_enabled() and any(part.requires_grad for part in (query, key, value)):
+        return "gradients are wanted, for which all is kept"
+    if forward_ad._current_level >= 0:
+        return "there is a derivative forwards"
+    if feature_map is not positive_elu:
+        return "the feature map may look at all tokens at once"
+    size = math.prod(batch) * max(key.shape[-1], value.shape[-1])
+    run, n_query = max(1, NUMBERS // max(1, size * chunk)) * chunk, query.shape[-2]
+    if n_query <= run:
+        return "all tokens are one run"
+    context, before = wide(value).new_empty((*batch, n_query, value.shape[-1])), None
+    for start in range(0, n_query, run):
+        here = slice(start, start + run)
+        some, lost = _asked(query[..., here, :], feature_map)
+        shown = mask if mask is None or mask.ndim == 0 or mask.shape[-1] == 1 else mask[..., here]
+        features, values, bad = _read(key[..., here, :], value[..., here, :], shown, feature_map)
+        if lost is not None or bad is not None:
+            return "something is not finite"
+        sums, before = _chunks(some, features, values, chunk, before)
+        context[..., here, :] = _context(sums)
+    return context
+
+
+STEPS = {"kernel in C++": _in_kernel}
+PATHS = {"kernel in C++": _whole_in_kernel, "runs of tokens": _in_runs}
 
 
 def _spoilt(found: Read, by_key: Tensor) -> Tensor:
@@ -380,14 +423,17 @@ def _lost(bad: Tensor, more: int) -> Tensor:
 
 def _padded(part: Tensor, rows: int) -> Tensor:
     """With so many rows of zeros after the last, or without so many."""
-    return F.pad(part, (0, 0, 0, rows))
+    return F.pad(part, (0, 0, 0, rows)) if rows else part
 
 
 def _context(sums: Tensor, *lost: Tensor | None) -> Tensor:
     """The fraction, zero where its denominator is; the NaN of what was lost on top, as a constant."""
     above, below = sums[..., :-1], sums[..., -1:]
     none = below.detach() == 0
-    context = torch.where(none, 0.0, above) / torch.where(none, 1.0, below)
+    if may_look(none) and not none.any():
+        context = above / below
+    else:
+        context = torch.where(none, 0.0, above) / torch.where(none, 1.0, below)
     for each in lost:
         context = context if each is None else context + nan_where(each, context.dtype)
     return context

@@ -46,8 +46,8 @@ def path_of(function, *parts, **options):
     return explain(function, *parts, **options).choices[0].path
 
 
-def reason(function, *parts, **options):
-    return explain(function, *parts, **options).choices[0].refused[PATH]
+def reason(function, *parts, path=PATH, **options):
+    return explain(function, *parts, **options).choices[0].refused[path]
 
 
 def against_reference(call, parts, tolerance=1e-5):
@@ -282,3 +282,41 @@ def test_the_operation_keeps_its_promises():
     options = {"test_utils": ("test_schema", "test_autograd_registration", "test_faketensor")}
     for before, seen in ((state, None), ((None, None), torch.ones(2, 1, 20, dtype=torch.bool))):
         torch.library.opcheck(_linear.linear_read, (*parts, seen, *before, True), **options)
+
+
+# --- without the kernel -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("numbers", [1, 2000, 5000])
+@pytest.mark.parametrize("masked", [False, True])
+def test_runs_of_tokens(numbers, masked, monkeypatch):
+    """As exact as all at once, in less memory; more queries than keys, and fewer; not for those who learn."""
+    monkeypatch.setattr(native, "_loaded", set())
+    monkeypatch.setattr(standing.linear, "NUMBERS", numbers)
+    runs = functools.partial(explain, causal)
+    for (n_query, n_key), dtype in itertools.product(((300, 300), (300, 130), (130, 300)), (torch.double, torch.half)):
+        parts = inputs(3, 2, n_query=n_query, n_key=n_key, dtype=dtype)
+        mask = key_mask(torch.tensor([[n_key], [40], [0]]), n_key) if masked else None
+        found = causal(*parts, mask=mask, chunk=8).context
+        assert runs(*parts, mask=mask, chunk=8).choices[0].path == "runs of tokens"
+        with reference_only():
+            wanted = causal(*parts, mask=mask).context
+        assert found.dtype == dtype
+        torch.testing.assert_close(found, wanted)
+    for few in (torch.tensor(True), torch.ones(3, 1, 1, 1, dtype=torch.bool), torch.arange(300) < 7):
+        close = functools.partial(torch.testing.assert_close, rtol=1e-3, atol=1e-3)
+        close(causal(*parts, mask=few).context, causal(*parts, mask=few.expand(3, 2, 130, 300)).context)
+
+
+def test_why_no_runs(monkeypatch):
+    monkeypatch.setattr(native, "_loaded", set())
+    parts, path = inputs(2, n_query=300, n_key=300), "runs of tokens"
+    assert reason(causal, *parts, path=path) == "all tokens are one run"
+    monkeypatch.setattr(standing.linear, "NUMBERS", 1)
+    assert path_of(causal, *parts) == path
+    assert "all tokens at once" in reason(causal, *parts, path=path, feature_map=torch.relu)
+    learns = parts[0].clone().requires_grad_()
+    assert "gradients" in reason(causal, learns, *parts[1:], path=path)
+    parts[1][0, 100] = math.nan
+    assert reason(causal, *parts, path=path) == "something is not finite"
+    assert causal(*parts).context.isnan().any(-1).sum(-1).tolist() == [200, 0]
