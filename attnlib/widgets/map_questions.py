@@ -122,6 +122,7 @@ QUESTIONS = [
             (-1,): "Here the largest weight lies under the circle.",
         },
         circle="the word that it translates",
+        at=[3, 3],
     ),
     _question(
         "Vector and word",

@@ -38,10 +38,11 @@ function build(view, first) {
   const said = html("p", { class: "attnlib-reader-said" });
   const tally = html("span", { class: "attnlib-reader-tally" });
   const foot = html("div", { class: "attnlib-buttons" }, next.node, tally);
-  const side = html("div", { class: "attnlib-side" }, choices, html("div", {}, check.node), said, foot);
-  const figure = html("div", {}, board.node, view.caption);
-  const controls = html("div", { class: "attnlib-controls" }, which.node, matrix.node);
-  view.root.append(controls, asks, html("div", { class: "attnlib-two attnlib-maps-below" }, figure, side));
+  const told = html("div", { class: "attnlib-reader-told" }, said);
+  const side = html("div", { class: "attnlib-side" }, choices, html("div", {}, check.node), told, foot);
+  const figure = html("div", { class: "attnlib-maps-below" }, board.node, view.caption);
+  const controls = html("div", { class: "attnlib-controls attnlib-maps-controls" }, which.node, matrix.node);
+  view.root.append(controls, asks, html("div", { class: "attnlib-two attnlib-reader" }, figure, side));
 
   return (state) => {
     now = state;

@@ -197,7 +197,8 @@ def test_the_questions_fit_their_maps(index):
     assert len(question["asks"].split()) < 60
     assert question["kind"] in KINDS
     assert bool(question["choices"]) == (question["kind"] == "choice")
-    assert question["at"] != question["right"]
+    if question["kind"] != "choice":  # the reader does not start on the answer
+        assert question["at"][: len(question["right"])] != question["right"]
     assert bool(question["circle"]) == bool(shown["links"])
     MapReader(index=index, row=question["at"][0], column=question["at"][1], answer=question["right"])
 
