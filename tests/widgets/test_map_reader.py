@@ -265,8 +265,9 @@ def test_all_eight_by_keyboard(show):
             page.get_by_role("button", name=question["choices"][question["right"][0]]).press("Enter")
         else:
             page.locator(".attnlib-maps-map").first.focus()
-            row, column = [*question["right"], 0][:2]
-            for key in ["Home", *["ArrowDown"] * row, *["ArrowRight"] * column]:
+            (row, column), (start, _) = [*question["right"], 0][:2], question["at"]
+            down = ["ArrowDown"] * (row - start) + ["ArrowUp"] * (start - row)
+            for key in ["Home", *down, *["ArrowRight"] * column]:
                 page.keyboard.press(key)
             frame(page)
             page.get_by_role("button", name="Answer:").press("Enter")
