@@ -41,7 +41,7 @@ function seen({ sentences, index, row, matrix: name, compare }) {
 
 /** All weights of a matrix, people's links circled, what is hidden crossed out. `onRow(t)` is told of another row,
  * `onColumn(s)` of a column; a member that keeps the column gives it back as `column`. `sentence.linked` says what a
- * circle means where people have drawn none. */
+ * circle means where people have drawn none, `sentence.between` what stands between two names where it is not "to". */
 export function map(onRow, onColumn = null) {
   const said = { role: "slider", "aria-roledescription": "map", "aria-valuemin": 1 };
   const picture = svg("svg", { class: "attnlib-maps-map", tabindex: 0, ...said });
@@ -71,7 +71,7 @@ export function map(onRow, onColumn = null) {
     const { above, cell, x } = board;
     const linked = sentence.links.some(([u, v]) => u === t && v === s) ? `, ${sentence.linked ?? "people link them"}` : "";
     const weight = open(t, s) ? share(matrix.weights[t][s]) : "hidden";
-    const text = `${quoted(sentence.rows[t])} to ${told(sentence, s)}: ${weight}${linked}`;
+    const text = `${quoted(sentence.rows[t])} ${sentence.between ?? "to"} ${told(sentence, s)}: ${weight}${linked}`;
     write(cursor, { x: x(s) + 1, y: above + t * cell + 1, width: cell - 2, height: cell - 2 });
     write(reading, { text });
     return text;
