@@ -95,7 +95,7 @@ def compiler() -> str | None:
 def flags() -> list[str]:
     """What the compiler is told: torch's vector code for what this processor can do."""
     ability = torch.backends.cpu.get_cpu_capability()
-    # torch's headers give the declarations of what is included, not of all operators: half of the time of a build.
+    # torch's headers give the declarations of what is included, not of all operators: a third of the time of a build.
     plain = ["-O3", "-std=c++20", "-fno-math-errno", "-fopenmp", "-DAT_PER_OPERATOR_HEADERS"]
     if ability not in _ABILITIES:
         return [*plain, "-DCPU_CAPABILITY=DEFAULT", "-DCPU_CAPABILITY_DEFAULT"]
