@@ -139,6 +139,7 @@ def test_kernel_and_view_follow_each_other_in_jupyterlab(lab, page):
     frame(page)
     assert slider.get_attribute("aria-valuetext") != before
 
+    handle.scroll_into_view_if_needed()  # the cells that were run since may have moved it out of sight
     box = handle.locator(".attnlib-target").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
@@ -160,7 +161,7 @@ def test_kernel_and_view_follow_each_other_in_jupyterlab(lab, page):
     page.wait_for_function(
         "document.querySelector('.attnlib-point').getAttribute('aria-valuetext') === 'x −0.70, y −1.80'"
     )
-    shown = [row.locator("td").last.inner_text() for row in page.locator(".attnlib-tuner-keys tbody tr").all()]
+    shown = [row.locator("td").last.inner_text() for row in page.locator(".attnlib-keys tbody tr").all()]
     assert shown == [f"{w:.3f}" for w in QueryTuner(query=[-0.7, -1.8]).weights[0]]
     assert record.outside(lab, lab.replace("http", "ws")) == []
     assert [error for error in record.errors if error.startswith("page error") or "attnlib" in error] == []

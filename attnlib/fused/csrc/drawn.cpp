@@ -1,7 +1,8 @@
 // A draw from each row of energies in one pass: exponentials, their sums, and the inverse of the distribution function.
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/cpu/vec/vec.h>
+#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 namespace {

@@ -5,9 +5,11 @@
 // features as a register holds: these are packed, so that queries and keys run through memory in order. Parts share
 // nothing. Where the exponentials could overflow, r = (1 - tanh) / 2 itself.
 
-#include <ATen/ATen.h>
+#include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/cpu/vec/vec.h>
+#include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
 #include <algorithm>

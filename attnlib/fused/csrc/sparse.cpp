@@ -10,10 +10,11 @@
 
 #include <torch/library.h>
 
-#include <ATen/ATen.h>
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/cpu/vec/vec.h>
+#include <ATen/ops/empty_like.h>
 
 #include <algorithm>
 #include <cmath>
@@ -428,7 +429,8 @@ void unweigh(const T* weights, const T* upstream, int64_t n, const Power<T>& rai
 }
 
 int64_t grain(int64_t n) {
-  return std::max<int64_t>(1, at::internal::GRAIN_SIZE / std::max<int64_t>(n, 1));
+  constexpr int64_t usual = 32768;  // at::internal::GRAIN_SIZE, without the large header that has it
+  return std::max<int64_t>(1, usual / std::max<int64_t>(n, 1));
 }
 
 at::Tensor forward(const at::Tensor& energies, double alpha, double temperature) {

@@ -6,9 +6,11 @@
 // all else is products of matrices whose right side is as wide as the lanes: of a tile of ROWS rows all sums stay in
 // registers.
 
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/cpu/vec/vec.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <c10/macros/Macros.h>
 #include <torch/library.h>
 
