@@ -101,12 +101,12 @@ ALIGNING = [  # for the page on RNNsearch
 DRAWING = [  # for the page on soft and hard attention
     _preset(
         "The mean",
-        "Soft attention has nine letters of ten right after 53 steps at this rate, and its loss stays down.",
+        "The curve of soft attention is down within 100 steps at this rate, and stays there.",
         rate=0.03,
     ),
     _preset(
         "One place drawn",
-        "At the same rate hard attention takes about three times as many steps, and its loss goes on jumping.",
+        "At the same rate the curve of hard attention comes down later, and goes on jumping.",
         attention="hard",
         rate=0.03,
     ),
