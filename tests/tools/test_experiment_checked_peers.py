@@ -40,6 +40,8 @@ def test_what_is_here_is_found_again(checked, metrics, name):
 def test_local_attention_attends_to_what_it_fills_up(checked, metrics):
     sums = metrics["row sums"]
     assert max(sums["5 tokens"]) < 0.8
+    lost = {"sum", "padding", "large"}
+    assert set(metrics["masked always"]) == set(metrics["subjects"]["LocalAttention"]["failed"]) - lost
     assert {each for name in sums for each in sums[name] if name != "5 tokens"} == {1.0}
     pytest.importorskip("local_attention")
     assert checked.row_sums(5, masked=False) == pytest.approx(sums["5 tokens"], abs=1e-3)
