@@ -4,6 +4,7 @@ That form is ``(query, key, value, mask=None) -> context`` or ``(context, weight
 ``(batch, query, key)`` in which True = may attend. What a thing cannot do, the adapter says: the check leaves it out.
 """
 
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -48,6 +49,13 @@ class Adapted(nn.Module):
         self.wrapped, self.call, self.switch = wrapped, call, switch
         self.takes_mask, self.padding_only, self.differentiable = takes_mask, padding_only, differentiable
         self.__name__ = getattr(wrapped, "__name__", type(wrapped).__name__)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Adapted":
+        """A copy that has its own module; what is none, such as another library's layer, may have no copy."""
+        wrapped = copy.deepcopy(self.wrapped, memo) if isinstance(self.wrapped, nn.Module) else self.wrapped
+        what = {"padding_only": self.padding_only, "differentiable": self.differentiable, "switch": self.switch}
+        twin = Adapted(wrapped, self.call, takes_mask=self.takes_mask, **what)  # type: ignore[arg-type]
+        return twin.train(self.training)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, **options: Any) -> Any:
         """Call what is wrapped."""

@@ -128,6 +128,16 @@ class Layer:
         return context, softly(query, key, ones, mask)[:, None]
 
 
+def test_what_cannot_be_copied_is_called_as_it_is():
+    class Stubborn(Layer):
+        def __deepcopy__(self, memo):
+            raise TypeError("no copies")
+
+    report = check(adapters.keras_multihead(Stubborn(forgets=False)))
+    assert report.failed == []
+    assert report["half"].found.startswith("not looked at in bfloat16: TypeError")
+
+
 def test_keras():
     right, wrong = (check(adapters.keras_multihead(Layer(forgets))) for forgets in (False, True))
     assert right.failed == []
