@@ -186,7 +186,7 @@ EXHIBITS = (
     Exhibit(
         "tanh outside of the score",
         "concat of Luong et al. 2015 (Tang et al. 2016, for whose memory network this code is, have the tanh outside "
-        "themselves, as notes on their paper say; we did not read it)",
+        "themselves, as notes on their paper and others' code say; we did not read it)",
         r"e = v^\top \tanh(W [q; k])",
         tanh_outside,
         additive_as_published,
