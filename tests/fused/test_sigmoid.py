@@ -25,6 +25,7 @@ def short(monkeypatch):
     monkeypatch.setattr(fused, "ROWS", 4)
     monkeypatch.setattr(fused, "FEWEST", 0)
     monkeypatch.setattr(fused, "PAIRS", 40)
+    monkeypatch.setattr(fused, "WORTH", {False: 0, True: 0})
 
 
 @pytest.fixture(autouse=True)
@@ -212,9 +213,21 @@ def test_what_is_hidden_may_be_anything(monkeypatch):
     assert explain(silent, *parts).choices[0].refused[PATH] == "there are few pairs"
 
 
+def test_without_the_kernel_runs_must_be_worth_it(monkeypatch):
+    monkeypatch.setattr(fused, "WORTH", {False: 2 * 11 * 9, True: 2 * 11 * 9 + 1})
+    parts = parts_of()
+    assert explain(silent, *parts).choices[0].path == PATH
+    leaves = [part.requires_grad_() for part in parts]
+    refused = explain(silent, *leaves).choices[0].refused[PATH]
+    assert refused == "there are few pairs for runs without the kernel"
+    with torch.no_grad():
+        assert explain(silent, *leaves).choices[0].path == PATH
+
+
 def test_memory_does_not_grow_with_the_pairs(monkeypatch):
     """What is made for a run is the largest tensor of pairs, forwards and backwards."""
     monkeypatch.undo()
+    monkeypatch.setattr(fused, "WORTH", {False: 0, True: 0})
     made, room = [], fused._Entry.room
     monkeypatch.setattr(fused._Entry, "room", lambda *given: made.append(room(*given)) or made[-1])
     both(silent, parts_of(torch.float32, (1,), 700, 900))
