@@ -58,7 +58,7 @@ QUESTIONS = [
         "to one. Where rows do not, ask what was cut off before you read on.",
         {
             (5,): "Nearly: 0.28 is left in this row, and one other has less.",
-            (7,): "The palest row: no word has more than 0.08. Together they have 0.31, and another row has less.",
+            (7,): "The faintest row: no word has more than 0.08. Together they have 0.31, and another row has less.",
             (-1,): "What a row lacks to one went to what was left out. Another row sums to less.",
         },
     ),
@@ -100,12 +100,12 @@ QUESTIONS = [
         "The number behind each word says how sure RNNsearch was of the word that it would have written there. Which "
         "row is sharp, more than 0.7 on one word, though the network was less sure than 0.5?",
         [1],
-        "The row of “what” has 0.79 on one word, and the network is sure to 0.33. The first “the” is the other way "
-        "round: sure to 0.80, and its row is spread. The map says where it looked, not how sure it is.",
+        "The row of “what” has 0.79 on one word, and the network is sure to 0.33. “the” is the other way round: "
+        "sure to 0.80, and its row is spread. The map says where it looked, not how sure it is.",
         {
             (0,): "Sharp it is, and sure too: 0.77.",
             (5,): "The other way round: sure, 0.80, and the row is spread.",
-            (7,): "The least sure of all, but its row has no more than 0.45 on one word.",
+            (7,): "The least sure of all, but the largest weight of its row is 0.45.",
             (-1,): "No word has more than 0.7 of this row.",
         },
     ),
@@ -115,8 +115,9 @@ QUESTIONS = [
         "The tiny translator has written this French, and all of it is right. A circle marks the word that each French "
         "word translates. Which row has its largest weight elsewhere?",
         [0],
-        "“le” translates “the” and gives 0.88 to “cat”: in French the noun decides between le and la. A weight is no "
-        "entry of a dictionary. It says what was read to write the word.",
+        "“le” translates “the” and gives 0.88 to “cat”: in French the noun decides between le and la. Put a vector "
+        "of house there, nothing else, and la has 0.98. A weight is no entry of a dictionary. It says what was read to "
+        "write the word.",
         {
             (2,): "0.37 lies on “cat”, and more, 0.44, under the circle.",
             (-1,): "Here the largest weight lies under the circle.",
@@ -127,7 +128,7 @@ QUESTIONS = [
     _question(
         "Vector and word",
         "choice",
-        "One noun is exchanged, house for cat, and with it un for une, the fifth French word. In both maps its row "
+        "One noun is exchanged, cat for house, and with it un for une, the fifth French word. In both maps its row "
         "lies on “a”, which has no gender. What made the difference? Choose both maps.",
         [1],
         "At “a” stands a vector that was read from both sides of the sentence, the noun included. Put the one from the "

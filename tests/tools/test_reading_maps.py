@@ -10,7 +10,7 @@ from attnlib.widgets import LocalWindow, Maps
 from book._ext import reading_maps
 from book._tools import static_view, toc
 
-USES = {"AlignmentExplorer", "FactorMixer", "HeadsExplorer", "HopsAndPenalty", "MapReader", "Maps",
+USES = {"AlignmentExplorer", "FactorMixer", "HeadsExplorer", "HopsAndPenalty", "MapReader", "Maps", "OwnWord",
         "SelfAttentionBoard", "TrainItHere"}  # fmt: skip
 
 

@@ -51,10 +51,10 @@ def what_sums_to_one():
 
 def padding():
     left = only(2).sum(1)
-    palest = only(2).amax(1) == only(2).amax(1).min()
+    faintest = only(2).amax(1) == only(2).amax(1).min()
     assert MAPS[2]["rows"][6] == "what"
     told = [*left.sort().values[:3], 1 - left.min(), only(2)[7].max()]
-    return left == left.min(), told, {(7,): palest}
+    return left == left.min(), told, {(7,): faintest}
 
 
 def the_mean_of_heads():
@@ -99,27 +99,47 @@ def alignment():
     elsewhere = [weights[t].argmax().item() != links[t] for t in range(len(weights))]
     cat = MAPS[6]["columns"].index("cat")
     assert MAPS[6]["rows"][2] == "rouge"
-    return elsewhere, [weights[0].max(), weights[2, cat], weights[2].max()], {}
+    likely = with_house_at_cat()
+    assert likely[0] < 0.01
+    assert min(likely[1:]) > 0.9
+    return elsewhere, [weights[0].max(), weights[2, cat], weights[2].max(), likely[1]], {}
+
+
+def encoded(model, source, text):
+    row = torch.tensor([[source.index(word) for word in text.split()] + [2]])
+    return model.encode(row, row > 0)
+
+
+def mixed(model, into, given, places):
+    """A sentence as it was read, with another one's vectors in some places."""
+    annotations = into.annotations.clone()
+    annotations[:, places] = given.annotations[:, places]
+    return into._replace(annotations=annotations, projected=model.align_annotation(annotations))
+
+
+@torch.no_grad()
+def with_house_at_cat():
+    """How likely la is as the first word; with only the vector at "cat" of a house; and le, with all but that one."""
+    model, source, target = tiny()
+    cat, house = (encoded(model, source, f"the red {noun} sees a black house") for noun in ("cat", "house"))
+    found = []
+    for places, word in (([], "la"), ([2], "la"), ([0, 1, 3, 4, 5, 6, 7], "le")):
+        read = mixed(model, cat, house, places)
+        step = model.step(torch.tensor([target.index("<bos>")]), read.state, read)
+        found.append(step.logits.softmax(-1)[0, target.index(word)].item())
+    return found
 
 
 @torch.no_grad()
 def with_a_of_the_other():
     """How likely une is, after le chat rouge voit, where only the vector at "a" is from the sentence of the house."""
     model, source, target = tiny()
-    encoded = []
-    for noun in ("house", "cat"):
-        row = torch.tensor([[source.index(word) for word in f"the red cat sees a black {noun}".split()] + [2]])
-        encoded.append(model.encode(row, row > 0))
-    house, cat = encoded
+    house, cat = (encoded(model, source, f"the red cat sees a black {noun}") for noun in ("house", "cat"))
     found = []
-    for place in (None, 4):
-        annotations = cat.annotations.clone()
-        if place is not None:
-            annotations[:, place] = house.annotations[:, place]
-        mixed = cat._replace(annotations=annotations, projected=model.align_annotation(annotations))
-        state = cat.state
+    for places in ([], [4]):
+        read, state = mixed(model, cat, house, places), cat.state
         for word in ["<bos>", "le", "chat", "rouge", "voit"]:
-            step = model.step(torch.tensor([target.index(word)]), state, mixed)
+            step = model.step(torch.tensor([target.index(word)]), state, read)
             state = step.state
         found.append(step.logits.softmax(-1)[0, target.index("une")].item())
     return found

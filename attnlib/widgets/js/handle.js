@@ -46,6 +46,8 @@ export function handle({ mark = svg("g"), at, moves, hold, onMove, onFocus = () 
     write(node, { "data-dragging": null });
   };
   for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) node.addEventListener(name, release);
+  // Of a part of a drawing Chromium does not heed touch-action: it would take a finger's drag for a scroll, and end it.
+  node.addEventListener("touchmove", (event) => event.cancelable && event.preventDefault(), { passive: false });
   node.addEventListener("focus", () => onFocus());
   node.addEventListener("keydown", (event) => {
     const next = moves(place, event.shiftKey ? 0.5 : 0.1)[event.key];

@@ -252,7 +252,7 @@ function build(view, first) {
     if (search.done) { // to lay out the map takes longer than a frame's letters and steps
       picture.update({ ...laid(search), row, weights: at.weights, linked: [], open: () => true });
     }
-    write(titles[0], { text: at ? `Weights for “${names[row]}”${now.cut ? ", even" : now.moves.length ? "; dashed: its own" : ": drag one to another letter"}` : "" });
+    write(titles[0], { text: at ? `Weights for “${names[row]}”${now.cut ? ", even" : now.moves.length ? "; dashed: its own" : now.word.length > 1 ? ": drag one to another letter" : ""}` : "" });
     undo.update({ disabled: now.moves.length === 0 });
     control.update(row, row + 1 >= search.steps.length);
     play.update({ label: playing ? "Pause" : "Play" });
