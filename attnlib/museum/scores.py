@@ -179,7 +179,7 @@ EXHIBITS = (
         (Source("allenai/allennlp", "allennlp/modules/attention/linear_attention.py", "0adfc5b"),),
         lambda: _spread_over_queries(linear_score),
         "the largest difference that 200 queries make to a weight, with 15 keys",
-        "It is the default, x,y without activation, and gives weights that sum to one: a guess.",
+        "It is the default, `x,y` without activation, and gives weights that sum to one: a guess.",
         "query",
         "bounded",
     ),
