@@ -94,7 +94,7 @@ def shelf(exhibits: Iterable[Exhibit]) -> Shelf:
     """Cards for the last line of a cell.
 
     Args:
-        exhibits: those of :data:`attnlib.museum.EXHIBITS`, or some of them.
+        exhibits: those of ``attnlib.museum.EXHIBITS``, or some of them.
 
     >>> from attnlib.museum import find
     >>> print(shelf([find("softmax over one item")])._repr_markdown_().splitlines()[0])
