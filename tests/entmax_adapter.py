@@ -75,14 +75,16 @@ def missing(*args, **options):
     pytest.skip("attnlib has neither normmax nor budget attention")
 
 
-for module in (entmax, activations, losses, root_finding):
-    for function in (sparsemax, entmax15, entmax_bisect, sparsemax_bisect, Sparsemax, Entmax15):
-        if hasattr(module, function.__name__):
-            setattr(module, function.__name__, function)
-    for name in ("normmax_bisect", "budget_bisect"):
-        if hasattr(module, name):
-            setattr(module, name, missing)
-activations._sparsemax_threshold_and_support = sparsemax_threshold
-activations._entmax_threshold_and_support = entmax_threshold
-torch.autograd.gradcheck = functools.partial(torch.autograd.gradcheck, fast_mode=True)
-torch.manual_seed(0)  # the tests draw without a seed
+def pytest_configure(config):
+    """Only as a plugin: who merely imports this file, as a search for doctests does, keeps the package as it is."""
+    for module in (entmax, activations, losses, root_finding):
+        for function in (sparsemax, entmax15, entmax_bisect, sparsemax_bisect, Sparsemax, Entmax15):
+            if hasattr(module, function.__name__):
+                setattr(module, function.__name__, function)
+        for name in ("normmax_bisect", "budget_bisect"):
+            if hasattr(module, name):
+                setattr(module, name, missing)
+    activations._sparsemax_threshold_and_support = sparsemax_threshold
+    activations._entmax_threshold_and_support = entmax_threshold
+    torch.autograd.gradcheck = functools.partial(torch.autograd.gradcheck, fast_mode=True)
+    torch.manual_seed(0)  # the tests draw without a seed
