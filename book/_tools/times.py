@@ -126,7 +126,7 @@ def read(folder: Path = FOLDER) -> tuple[dict[str, dict[str, Any]], Counter[str]
 def sorted_out(tests: Counter[str], chapters: list[str]) -> dict[str, Counter[str]]:
     """CPU seconds of notebooks, pages and the tests of a part, which have budgets; and of the rest."""
     found: dict[str, Counter[str]] = {"notebook": Counter(), "page": Counter(), "tests": Counter(), "rest": Counter()}
-    parts = {chapter.split("/")[-2] for chapter in chapters}
+    parts = set(parts_of(chapters))
     for name, seconds in tests.items():
         group, _, test = name.partition(" ")
         page = test.partition("[")[2].removesuffix("]").removesuffix(".html")
@@ -149,12 +149,17 @@ def part_of(test: str) -> str:
     return GROUND.get(name, name.replace("_", "-"))
 
 
+def parts_of(chapters: list[str]) -> Iterator[str]:
+    """The folder of each chapter; a page before the first part is in none, and its tests count among the rest."""
+    yield from (chapter.split("/")[-2] for chapter in chapters if chapter.count("/") > 1)
+
+
 def budgets(chapters: list[str]) -> Iterator[tuple[str, str, float]]:
     """What has a budget: its kind, its name, and the seconds."""
     for chapter in chapters:
         yield "notebook", chapter, NOTEBOOK
         yield "page", chapter, PAGE
-    for part, count in Counter(chapter.split("/")[-2] for chapter in chapters).items():
+    for part, count in Counter(parts_of(chapters)).items():
         yield "tests", part, TESTS * count
 
 
