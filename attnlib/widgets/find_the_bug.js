@@ -5,12 +5,11 @@ import { html, pool, write } from "./js/dom.js";
 import { map } from "./js/maps.js";
 import { asked as ask, weightsOf } from "./js/math/broken.js";
 import { legend, mark, plane, point } from "./js/plane.js";
-import { number, pair, share } from "./js/text.js";
+import { pair, share } from "./js/text.js";
 
 const LIMIT = 4; // of the plane
 const SETS = [0, 30, 60].map((degrees) => [0, 90, 180, 270].map((quarter) => turn(degrees + quarter))); // queries to ask with
-const words = ["query", "key"].map((kind) => (i) => `${kind[0]}${i + 1}`);
-const [queryName, keyName] = words;
+const [queryName, keyName] = ["q", "k"].map((letter) => (i) => `${letter}${i + 1}`);
 
 function turn(degrees) {
   const angle = (degrees * Math.PI) / 180;
@@ -18,7 +17,11 @@ function turn(degrees) {
 }
 
 const where = ({ set, masked }) => `${set ? ", with the queries elsewhere" : ""}${masked ? "" : ", nothing hidden"}`;
-const small = (value) => (Math.abs(value) >= 1e5 ? value.toExponential(1).replace("e+", "e") : share(value));
+/** A weight or a sum; what is no number is called as the code calls it. */
+function small(value) {
+  if (Number.isNaN(value)) return "NaN";
+  return Math.abs(value) >= 1e5 ? value.toExponential(1).replace("e+", "e") : share(value);
+}
 
 /** What was found, in words. */
 const TELLS = {
@@ -30,7 +33,7 @@ const TELLS = {
   rows: ({ holds, number: most, row }) =>
     holds ? "The other queries moved, and no row did." : `${queryName(row)} changes by ${small(most)} when the others move.`,
   "hidden weight": ({ holds, number: most, row, column }) =>
-    holds ? "All of it gets 0." : `${queryName(row)} gives ${small(most)} to ${keyName(column)}, which is hidden.`,
+    holds ? `${keyName(column)} gets 0 from each query.` : `${queryName(row)} gives ${small(most)} to ${keyName(column)}, which is hidden.`,
   large: (found) =>
     found.holds ? "Energies 900 times as large, and each row does."
       : `Energies 900 times as large: ${queryName(found.row)} sums to ${small(found.number)}.`,
@@ -115,7 +118,7 @@ function build(view, first) {
   const code = html("div", {}, html("p", { class: "attnlib-bug-title", text: "Which line is at fault?" }), signature, lines, told);
   const foot = html("div", { class: "attnlib-buttons" }, next.node, tally);
   const trial = html("div", {}, html("p", { class: "attnlib-bug-title", text: "Ask it" }), asks);
-  const figures = html("div", { class: "attnlib-maps-below attnlib-bug-maps" }, board.node, meant.node, beside.node, view.caption);
+  const figures = html("div", { class: "attnlib-maps-below attnlib-bug-maps" }, beside.node, board.node, meant.node, view.caption);
   view.root.append(
     html("div", { class: "attnlib-controls attnlib-maps-controls" }, which.node),
     html("div", { class: "attnlib-two" }, points.node, figures, code, trial), foot,
@@ -151,7 +154,7 @@ function build(view, first) {
     });
     write(tally, { text: `${state.solved.length} of ${cases.length} found` });
     const row = wrong[state.row];
-    const total = number(row.reduce((a, b) => a + b, 0), 2);
+    const total = small(row.reduce((a, b) => a + b, 0));
     const given = row.map((weight, j) => `${keyName(j)} ${small(weight)}`).join(", ");
     view.news(`${queryName(state.row)} at ${pair(state.query[state.row])} gives ${given}; sum ${total}.`);
   };
