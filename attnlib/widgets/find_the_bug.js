@@ -3,7 +3,7 @@
 import { button, slider, toggle } from "./js/controls.js";
 import { html, pool, write } from "./js/dom.js";
 import { map } from "./js/maps.js";
-import { asked as ask, weightsOf } from "./js/math/broken.js";
+import { FAR, asked as ask, weightsOf } from "./js/math/broken.js";
 import { legend, mark, plane, point } from "./js/plane.js";
 import { pair, share } from "./js/text.js";
 
@@ -28,15 +28,16 @@ const TELLS = {
   sum: (found) => (found.holds ? "Each row." : `${queryName(found.row)} sums to ${small(found.number)}${where(found)}.`),
   query: ({ holds, number: most, column, asked }) =>
     holds ? `The weight of ${keyName(column)} moves by ${small(most)}.` : `${asked} queries, and no weight differs.`,
-  choice: ({ holds, number: count, column, asked }) =>
-    holds ? `${asked} queries prefer ${count} different keys.` : `All of ${asked} queries prefer ${keyName(column)}.`,
+  choice: ({ holds, number: count, column, asked, even }) =>
+    holds ? `${asked} queries prefer ${count} different keys.`
+      : `All of ${asked} queries prefer ${even ? "none: each key gets the same" : keyName(column)}.`,
   rows: ({ holds, number: most, row }) =>
     holds ? "The other queries moved, and no row did." : `${queryName(row)} changes by ${small(most)} when the others move.`,
   "hidden weight": ({ holds, number: most, row, column }) =>
     holds ? `${keyName(column)} gets 0 from each query.` : `${queryName(row)} gives ${small(most)} to ${keyName(column)}, which is hidden.`,
   large: (found) =>
-    found.holds ? "Energies 900 times as large, and each row does."
-      : `Energies 900 times as large: ${queryName(found.row)} sums to ${small(found.number)}.`,
+    found.holds ? `Energies ${FAR ** 2} times as large, and each row does.`
+      : `Energies ${FAR ** 2} times as large: ${queryName(found.row)} sums to ${small(found.number)}.`,
 };
 
 /** Queries to move, and the keys. */

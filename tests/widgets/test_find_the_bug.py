@@ -125,6 +125,13 @@ def test_the_properties_are_those_of_the_check():
     assert {name for case in CASES for name in case["fails"]} == set(PROPERTIES)  # each is of use
 
 
+def test_the_number_that_is_told_is_true():
+    assert "energy of 710 is too much for exp" in CASES[-1]["why"]
+    assert math.isfinite(math.exp(709))
+    with pytest.raises(OverflowError):
+        math.exp(710)
+
+
 BAD = [
     ({"accused": [3]}, r"accused must be a line of this exhibit, from 0 to 2; got \[3\]"),
     ({"asked": [1, 1]}, r"asked must hold each number once; got \[1, 1\]"),
@@ -160,6 +167,7 @@ def test_the_page_shows_what_python_says():
         assert named.find("a").get("href") == "#exhibit-" + case["name"].replace(" ", "-")
         told = text(view)
         assert "undefined" not in told
+        assert ("prefer none" in told) == (case["name"] == "softmax over one item")
         assert (f"{widget.row + 1} gives NaN" in told) == math.isnan(widget.weights[0][4])
         first = widget.weights[0][0]
         assert first in (0, 1) or f"k1 {first:.3f}" in told

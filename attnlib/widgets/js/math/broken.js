@@ -3,7 +3,8 @@
 import { applied, dotted } from "./vectors.js";
 
 const TOLERANCE = 1e-8;
-const FAR = 30; // queries and keys so many times as large have energies far from nought
+/** Queries and keys so many times as large have energies far from nought. */
+export const FAR = 30;
 const turned = (rows) => rows[0].map((_, j) => rows.map((row) => row[j]));
 const over = (weights, mask) => (mask ? weights.map((row, i) => row.map((weight, j) => weight * mask[i][j])) : weights);
 const hide = (energies, mask) =>
@@ -96,9 +97,11 @@ const PROPERTIES = {
     return { holds: number > TOLERANCE, number, column: spread.indexOf(number), asked: rows.length };
   },
   choice(use, sets, key) {
-    const tops = sets.flatMap((query) => use(query, key, null)).map(top);
+    const rows = sets.flatMap((query) => use(query, key, null));
+    const tops = rows.map(top);
     const number = new Set(tops).size;
-    return { holds: number > 1, number, column: tops[0], asked: tops.length };
+    const even = rows.every((row) => row.every((weight) => weight === row[0]));
+    return { holds: number > 1, number, column: tops[0], asked: tops.length, even };
   },
   rows(use, sets, key) {
     const first = use(sets[0], key, null);
