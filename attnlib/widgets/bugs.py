@@ -1,6 +1,6 @@
 """What FindTheBug shows of some exhibits of the museum: a hint for each line, and which of its properties they break.
 
-That ``fails`` is what :func:`attnlib.check.check` says is tested in ``tests/widgets/test_find_the_bug.py``, as is that
+That ``fails`` is what ``attnlib.check.check`` says is tested in ``tests/widgets/test_find_the_bug.py``, as is that
 there is a hint for each line but the one at fault.
 """
 

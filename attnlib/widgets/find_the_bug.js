@@ -81,9 +81,9 @@ function build(view, first) {
     ask(properties[i][0], cases[index].name, [query, ...SETS].map(wide), keys, mask, numbers);
 
   const which = slider({ label: "Exhibit", min: 1, max: cases.length, step: 1, onInput: (value) => open(Math.round(value) - 1) });
-  const beside = toggle({ label: "Show what was meant beside it", onInput: (value) => set({ beside: value }) });
+  const beside = toggle({ label: "Show it without the fault beside", onInput: (value) => set({ beside: value }) });
   const points = field({ ...view, set }, () => now);
-  const [board, meant] = [0, 1].map(() => map((row) => set({ row })));
+  const [board, mended] = [0, 1].map(() => map((row) => set({ row })));
   const sentence = {
     rows: now.query.map((_, i) => queryName(i)), columns: key.map((_, j) => keyName(j)), links: [], glosses: [], mask,
     leaks: (weight) => `${small(weight)}, though hidden`,
@@ -119,7 +119,7 @@ function build(view, first) {
   const code = html("div", {}, html("p", { class: "attnlib-bug-title", text: "Which line is at fault?" }), signature, lines, told);
   const foot = html("div", { class: "attnlib-buttons" }, next.node, tally);
   const trial = html("div", {}, html("p", { class: "attnlib-bug-title", text: "Ask it" }), asks);
-  const figures = html("div", { class: "attnlib-maps-below attnlib-bug-maps" }, beside.node, board.node, meant.node, view.caption);
+  const figures = html("div", { class: "attnlib-maps-below attnlib-bug-maps" }, beside.node, board.node, mended.node, view.caption);
   view.root.append(
     html("div", { class: "attnlib-controls attnlib-maps-controls" }, which.node),
     html("div", { class: "attnlib-two" }, points.node, figures, code, trial), foot,
@@ -135,8 +135,8 @@ function build(view, first) {
     const seen = (t, s) => mask[t][s];
     const common = { row: state.row, open: seen };
     board.update({ ...common, sentence, matrix: { name: "What it does", weights: wrong }, weights: wrong[state.row] });
-    write(meant.node, { hidden: !state.beside });
-    meant.update({ ...common, sentence: intact, matrix: { name: "What was meant", weights: right }, weights: right[state.row] });
+    write(mended.node, { hidden: !state.beside });
+    mended.update({ ...common, sentence: intact, matrix: { name: "Without the fault", weights: right }, weights: right[state.row] });
     const [accused] = state.accused;
     offered(all.length).forEach(({ pick }, i) => {
       pick.update({ label: all[i] });

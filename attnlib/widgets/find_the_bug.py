@@ -25,7 +25,7 @@ def _wide(points: list[list[float]]) -> Tensor:
 
 
 def weights_of(name: str, query: list[list[float]], *, right: bool = False) -> list[list[float]]:
-    """The weights that an exhibit gives to the keys of the plane, or those that were meant.
+    """The weights that an exhibit gives to the keys of the plane, or those without its fault.
 
     >>> weights_of("softmax over one item", [[0.0, 0.0]] * 4)[0]
     [1.0, 1.0, 1.0, 1.0, 0.0]
@@ -61,7 +61,7 @@ class FindTheBug(PresetWidget):
         row: the query that is looked at.
         asked: the properties that were asked for, by their numbers.
         accused: the line that was accused, from 0; empty for none yet.
-        beside: whether the weights that were meant stand beside.
+        beside: whether the weights without the fault stand beside.
         solved: the exhibits whose fault was found.
 
     The outputs: the ``weights``, which properties ``failed`` of those asked for, the ``verdict``, ``"right"``,

@@ -34,7 +34,7 @@ def masks(n_query, n_key):
 
 @functools.cache
 def cases():
-    """Random inputs of each exhibit and of what was meant, and what Python makes of them."""
+    """Random inputs of each exhibit and of the same without its fault, and what Python makes of them."""
     asked, wanted = [], []
     for name in NAMES:
         for right in (False, True):
@@ -58,7 +58,7 @@ def test_the_page_computes_what_the_museum_does():
 
 
 def test_a_wrong_version_would_be_seen():
-    """Each exhibit is told from what was meant, and from each other one."""
+    """Each exhibit is told from the same without the fault, and from each other one."""
     asked, wanted = cases()
     by_name = {}
     for (name, *_, right), row in zip(asked, wanted, strict=True):
@@ -217,7 +217,7 @@ def test_the_map_follows_a_query(show):
     frame(page)
     assert caption.inner_text() != before
     assert caption.inner_text().startswith("q2 at (0.40, 3.00)")
-    page.get_by_label("Show what was meant").check()
+    page.get_by_label("Show it without the fault").check()
     frame(page)
     assert page.locator(".attnlib-maps-map:visible").count() == 2
 

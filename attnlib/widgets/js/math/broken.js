@@ -1,4 +1,4 @@
-// Attention as exhibits of attnlib.museum have it, and as it was meant; and properties asked of either, as in attnlib.check.
+// Attention as exhibits of attnlib.museum have it, and without their faults; and properties asked of either, as in attnlib.check.
 
 import { applied, dotted } from "./vectors.js";
 
@@ -35,7 +35,7 @@ function additive(query, key, mask, { matrix, other, vector }) {
 const linear = (query, key, { matrix, other }) =>
   table(query, key, (q, k) => dotted(q, matrix[0]) + dotted(k, other[0]));
 
-/** What each exhibit does, and what was meant. */
+/** What each exhibit does, and the same without the fault. */
 const RULES = {
   "softmax over the queries": [(q, k, mask) => turned(turned(hide(product(q, k), mask)).map(softmax)), plain],
   "a mask the other way round": [
