@@ -71,6 +71,7 @@ def card(exhibit: Exhibit) -> str:
         [
             f"````{{admonition}} {exhibit.name[0].upper()}{exhibit.name[1:]}: {told(exhibit.symptom())}",
             ":class: dropdown",
+            f":name: exhibit-{exhibit.name.replace(' ', '-')}",  # where FindTheBug leads to
             "",
             f"**The number**: {exhibit.shows}.",
             "",

@@ -10,8 +10,8 @@ from attnlib.widgets import LocalWindow, Maps
 from book._ext import reading_maps
 from book._tools import static_view, toc
 
-USES = {"AlignmentExplorer", "FactorMixer", "HeadsExplorer", "HopsAndPenalty", "MapReader", "Maps", "OwnWord",
-        "SelfAttentionBoard", "TrainItHere"}  # fmt: skip
+USES = {"AlignmentExplorer", "FactorMixer", "FindTheBug", "HeadsExplorer", "HopsAndPenalty", "MapReader", "Maps",
+        "OwnWord", "SelfAttentionBoard", "TrainItHere"}  # fmt: skip
 
 
 def test_the_widgets_with_maps_are_known():

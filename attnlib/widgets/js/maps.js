@@ -41,7 +41,8 @@ function seen({ sentences, index, row, matrix: name, compare }) {
 
 /** All weights of a matrix, people's links circled, what is hidden crossed out. `onRow(t)` is told of another row,
  * `onColumn(s)` of a column; a member that keeps the column gives it back as `column`. `sentence.linked` says what a
- * circle means where people have drawn none, `sentence.between` what stands between two names where it is not "to". */
+ * circle means where people have drawn none, `sentence.between` what stands between two names where it is not "to",
+ * `sentence.leaks` words the weight of what is hidden, which otherwise has none. */
 export function map(onRow, onColumn = null) {
   const said = { role: "slider", "aria-roledescription": "map", "aria-valuemin": 1 };
   const picture = svg("svg", { class: "attnlib-maps-map", tabindex: 0, ...said });
@@ -70,7 +71,7 @@ export function map(onRow, onColumn = null) {
     const { sentence, matrix, open } = shown;
     const { above, cell, x } = board;
     const linked = sentence.links.some(([u, v]) => u === t && v === s) ? `, ${sentence.linked ?? "people link them"}` : "";
-    const weight = open(t, s) ? share(matrix.weights[t][s]) : "hidden";
+    const weight = open(t, s) ? share(matrix.weights[t][s]) : sentence.leaks?.(matrix.weights[t][s]) ?? "hidden";
     const text = `${quoted(sentence.rows[t])} ${sentence.between ?? "to"} ${told(sentence, s)}: ${weight}${linked}`;
     write(cursor, { x: x(s) + 1, y: above + t * cell + 1, width: cell - 2, height: cell - 2 });
     write(reading, { text });
@@ -130,7 +131,7 @@ export function map(onRow, onColumn = null) {
     const paths = shades.map(() => []);
     const [crosses, third] = [[], Number((cell / 3).toFixed(1))];
     matrix.weights.forEach((values, t) => values.forEach((weight, s) => {
-      const shade = Math.round(weight * SHADES);
+      const shade = Math.min(Math.round(weight * SHADES), SHADES);
       const corner = `M${x(s).toFixed(1)} ${(above + t * cell).toFixed(1)}`;
       if (shade) paths[shade - 1].push(`${corner}h${cell}v${cell}h${-cell}z`);
       if (!open(t, s)) crosses.push(`${corner}m${third} ${third}l${third} ${third}m0 ${-third}l${-third} ${third}`);
