@@ -15,7 +15,19 @@ from torch import Tensor, nn
 from ..interop import to_attn_mask, to_key_padding
 from ._subject import mask_name
 
-__all__ = ["Adapted", "arrays", "heads_first", "keras_multihead", "renamed", "torch_multihead", "with_padding"]
+__all__ = [
+    "Adapted",
+    "arrays",
+    "heads_first",
+    "keras_attention",
+    "keras_multihead",
+    "renamed",
+    "torch_multihead",
+    "with_padding",
+]
+
+
+KERAS_SWITCH = "return_attention_scores"
 
 
 class Adapted(nn.Module):
@@ -231,7 +243,7 @@ def arrays(function: Callable[..., Any], *, into: Callable[[Any], Any] | None = 
 
 
 def keras_multihead(layer: Callable[..., Any], *, into: Callable[[Any], Any] | None = None) -> Adapted:
-    """``keras.layers.MultiHeadAttention``, whatever its backend, by way of numpy.
+    """``keras.layers.MultiHeadAttention``: with torch behind it as it is, with another backend by way of numpy.
 
     Args:
         layer: called as ``layer(query, value, key=..., attention_mask=..., return_attention_scores=...)``.
@@ -250,12 +262,48 @@ def keras_multihead(layer: Callable[..., Any], *, into: Callable[[Any], Any] | N
     """
 
     def call(wrapped: Callable[..., Any], query: Any, key: Any, value: Any, mask: Any = None, **options: Any) -> Any:
-        wanted = options.get("return_attention_scores", True)
         given = {} if mask is None else {"attention_mask": mask}
-        return wrapped(query, value, key=key, return_attention_scores=wanted, training=False, **given)
+        return wrapped(query, value, key=key, training=False, **({KERAS_SWITCH: True} | options), **given)
 
+    return _of_keras(layer, call, into)
+
+
+def keras_attention(layer: Callable[..., Any], *, into: Callable[[Any], Any] | None = None) -> Adapted:
+    """``keras.layers.Attention`` and ``keras.layers.AdditiveAttention``, whose mask is the same for all queries.
+
+    Args:
+        layer: called as ``layer([query, value, key], mask=[None, seen], return_attention_scores=...)``, with ``seen``
+            of shape ``(batch, key)``.
+        into: as for :func:`arrays`; None where the layer takes numpy's arrays, as those of Keras 3 do.
+
+    Returns:
+        What the check calls; it asks for the weights, and has a switch for that.
+
+    >>> def layer(inputs, mask=None, return_attention_scores=False, training=None):
+    ...     query, value, key = inputs
+    ...     weights = (query @ key.swapaxes(1, 2)) / 100
+    ...     return (weights @ value, weights) if return_attention_scores else weights @ value
+    >>> ones = torch.ones(1, 2, 2)
+    >>> context, weights = keras_attention(layer)(ones, ones, ones)
+    >>> weights.shape
+    torch.Size([1, 2, 2])
+    """
+
+    def call(wrapped: Callable[..., Any], query: Any, key: Any, value: Any, mask: Any = None, **options: Any) -> Any:
+        given = {} if mask is None else {"mask": [None, mask[:, 0]]}
+        return wrapped([query, value, key], training=False, **({KERAS_SWITCH: True} | options), **given)
+
+    adapted = _of_keras(layer, call, into)
+    adapted.padding_only = True
+    return adapted
+
+
+def _of_keras(layer: Callable[..., Any], call: Callable[..., Any], into: Callable[[Any], Any] | None) -> Adapted:
+    """A layer of Keras with its switch for the weights; one with torch behind it is a module, and has gradients."""
+    if isinstance(layer, nn.Module) and into is None:
+        return Adapted(layer, call, switch=KERAS_SWITCH)
     adapted = arrays(functools.partial(call, layer), into=into)
-    adapted.takes_mask, adapted.switch = True, "return_attention_scores"
+    adapted.takes_mask, adapted.switch = True, KERAS_SWITCH
     adapted.__name__ = getattr(layer, "__name__", type(layer).__name__)
     return adapted
 

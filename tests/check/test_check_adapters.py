@@ -144,3 +144,43 @@ def test_keras():
     assert right["asking"].holds
     assert wrong.failed[0] == "asking"
     assert wrong["asking"].found.startswith("return_attention_scores=True differs")
+
+
+class OnTorch(torch.nn.Module):
+    """The same with torch behind it: a module of tensors, called with a list if it is like ``Attention``."""
+
+    def __init__(self, listed, forgets=False):
+        super().__init__()
+        self.listed, self.forgets = listed, forgets
+
+    def forward(
+        self, query, value=None, key=None, attention_mask=None, mask=None, return_attention_scores=False, training=None
+    ):
+        if self.listed:
+            (query, value, key), attention_mask = query, None if mask is None else mask[1][:, None]
+        if self.forgets and return_attention_scores:
+            attention_mask = None
+        context, weights, _ = attend(query, key, value, mask=attention_mask)
+        return (context, weights) if return_attention_scores else context
+
+
+@pytest.mark.parametrize("adapt", [adapters.keras_multihead, adapters.keras_attention])
+def test_keras_on_torch_has_gradients(adapt):
+    listed = adapt is adapters.keras_attention
+    right, wrong = (check(adapt(OnTorch(listed, forgets)), kind="scaled dot") for forgets in (False, True))
+    assert right.failed == []
+    assert {"gradient", "hidden gradient", "asking"} <= set(right.passed)
+    assert wrong.failed[0] == "asking"
+
+
+def test_keras_attention_takes_lists_of_arrays():
+    def layer(inputs, mask=None, return_attention_scores=False, training=None):
+        query, value, key = inputs
+        seen = None if mask is None else numpy.broadcast_to(mask[1][:, None], (len(key), query.shape[1], key.shape[1]))
+        ones = numpy.repeat(numpy.eye(key.shape[1], dtype=query.dtype)[None], len(query), 0)
+        found = [softly(query, key, part, seen) for part in (value, ones)]
+        return tuple(found) if return_attention_scores else found[0]
+
+    report = check(adapters.keras_attention(layer), kind="scaled dot")
+    assert report.failed == []
+    assert report["asking"].holds
