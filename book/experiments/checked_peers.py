@@ -2,14 +2,16 @@
 
     PYTHONPATH=.venv-bench python book/experiments/checked_peers.py
 
-Each function or layer is called through an adapter, as its documentation says, in the setting that is named. Two of the
-packages stand in ``.venv-bench`` alone (``make bench`` makes it). The versions are written down beside what was found.
-Half a minute on one core.
+Each function or layer is called through an adapter, as its documentation says, in the setting that is named. Keras,
+local-attention and x-transformers stand in ``.venv-bench`` alone (``make bench`` makes it). The versions are written
+down beside what was found. Half a minute on one core.
 """
 
 import importlib.metadata
 import json
+import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,31 @@ def local_attention() -> Found:
     return adapters.with_padding(layer), "positional", "window of 4, one before and one after, mask of padding"
 
 
+def keras_layers() -> Any:
+    """The layers of Keras, with torch behind them; its settings are those that it comes with."""
+    os.environ["KERAS_BACKEND"] = "torch"
+    os.environ.setdefault("KERAS_HOME", tempfile.mkdtemp())
+    keras = importlib.import_module("keras")
+    keras.utils.set_random_seed(0)
+    return keras.layers
+
+
+def keras_multihead() -> Found:
+    layer = keras_layers().MultiHeadAttention(num_heads=2, key_dim=4)
+    layer(torch.zeros(1, 2, 8), torch.zeros(1, 2, 8))  # this makes its matrices
+    return adapters.keras_multihead(layer), "softmax", "on torch, attention_mask, with scores"
+
+
+def keras_dot() -> Found:
+    return adapters.keras_attention(keras_layers().Attention()), "dot", "on torch, mask of padding, with scores"
+
+
+def keras_additive() -> Found:
+    layer = keras_layers().AdditiveAttention()
+    layer([torch.zeros(1, 2, 8)] * 3)
+    return adapters.keras_attention(layer), "bounded", "on torch, mask of padding, with scores"
+
+
 SUBJECTS: dict[str, tuple[str, Callable[[], Found]]] = {
     "nn.MultiheadAttention": ("torch", torch_layer),
     "scaled_dot_product_attention": ("torch", torch_function),
@@ -91,6 +118,9 @@ SUBJECTS: dict[str, tuple[str, Callable[[], Found]]] = {
     "sparsemax": ("entmax", entmax_package),
     "Attend": ("x-transformers", x_transformers),
     "LocalAttention": ("local-attention", local_attention),
+    "MultiHeadAttention": ("keras", keras_multihead),
+    "Attention": ("keras", keras_dot),
+    "AdditiveAttention": ("keras", keras_additive),
 }
 
 
@@ -112,6 +142,18 @@ def masked_always() -> list[str]:
         return wrapped(query, key, value, everything if mask is None else mask)
 
     return check(adapters.Adapted(given, call, padding_only=True), kind=kind, seconds=300.0).failed
+
+
+def blind() -> dict[str, float]:
+    """How far from zeros, and from the mean of the hidden values, Keras' layer is where a query sees nothing."""
+    layer = keras_multihead()[0].wrapped
+    query, value = torch.randn(2, 3, 5, 8, generator=torch.Generator().manual_seed(0))
+    nothing = torch.zeros(3, 5, 5, dtype=torch.bool)
+    mean = layer(query, value, key=torch.zeros_like(value), training=False)  # the same energy for all keys
+    context, weights = layer(query, value, attention_mask=nothing, return_attention_scores=True, training=False)
+    unasked = layer(query, value, attention_mask=nothing, training=False)
+    off = {"weights asked for": weights, "context asked for": context, "context from the mean": unasked - mean}
+    return {name: float(part.detach().abs().max()) for name, part in (off | {"context": unasked}).items()}
 
 
 def described(package: str, setting: str, report: Report) -> dict[str, Any]:
@@ -140,7 +182,7 @@ def main() -> None:
     sums = {f"{n} tokens{', masked' * masked}": row_sums(n, masked=masked) for n in (5, 8) for masked in (False, True)}
     subjects = {name: looked_at(name) for name in SUBJECTS}
     found = {**provenance.stamp(Path(__file__)), "subjects": subjects, "row sums": sums}
-    found["masked always"] = masked_always()
+    found["masked always"], found["sees nothing"] = masked_always(), blind()
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "metrics.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

@@ -1,6 +1,7 @@
 """What is told of the attention of packages is what the check says of the versions that are here."""
 
 import importlib.metadata
+import importlib.util
 import json
 
 import pytest
@@ -45,3 +46,12 @@ def test_local_attention_attends_to_what_it_fills_up(checked, metrics):
     assert {each for name in sums for each in sums[name] if name != "5 tokens"} == {1.0}
     pytest.importorskip("local_attention")
     assert checked.row_sums(5, masked=False) == pytest.approx(sums["5 tokens"], abs=1e-3)
+
+
+def test_a_query_that_sees_nothing_gets_what_the_switch_says(checked, metrics):
+    found = metrics["sees nothing"]
+    assert found["weights asked for"] == found["context asked for"] == 0
+    assert found["context from the mean"] < 1e-6 < 0.1 < found["context"]
+    if importlib.util.find_spec("keras") is None:
+        pytest.skip("keras is not here")
+    assert checked.blind() == pytest.approx(found, abs=1e-5)
