@@ -14,9 +14,9 @@ PROPERTIES = {  # of attnlib.check, by their names, and what the buttons ask
     "sum": "Do the weights of a row sum to one?",
     "query": "Do the weights depend on the query?",
     "choice": "Can two queries prefer different keys?",
-    "rows": "Does a row depend on its own query alone?",
+    "rows": "Do the other queries leave a row as it is?",
     "hidden weight": "Is what is hidden without weight?",
-    "large": "Do large energies leave a sum of one?",
+    "large": "Do large queries and keys leave a sum of one?",
 }
 ENERGIES = "These are inner products over the root of their length, as they should be."
 RETURNED = "It only hands on what the lines above have made."
