@@ -100,6 +100,10 @@ function build(view, first) {
   });
   const said = html("p", { class: "attnlib-bug-said" });
   const link = html("a", { text: "" });
+  link.addEventListener("click", () => { // who follows it wants to read the card, which is folded
+    const card = document.getElementById(link.hash.slice(1));
+    if (card?.matches(".toggle-hidden")) card.querySelector(".toggle-button").click();
+  });
   const named = html("p", { class: "attnlib-bug-name" }, html("span", { text: "In the museum: " }), link);
   const next = button({ label: "Next exhibit", onClick: () => open((now.index + 1) % cases.length) });
   const tally = html("span", { class: "attnlib-bug-tally" });
