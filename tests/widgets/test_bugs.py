@@ -135,8 +135,8 @@ def test_the_numbers_that_are_told_are_the_museums(name):
                 assert one["asked"] == 16
 
 
-def told(index):
-    view = draw(FindTheBug(index=index, asked=[*range(6)]))[0]
+def told(index, **state):
+    view = draw(FindTheBug(index=index, asked=[*range(6)], **state))[0]
     return dict(zip(PROPERTIES, map(text, found(view, "attnlib-bug-answer")), strict=True))
 
 
@@ -154,6 +154,12 @@ def test_a_preference_that_rounding_hides_is_told():
     assert {f"{weight:.3f}" for weight in row[:4]} == {"0.250"}
     assert told(5)["choice"] == "No. All of 16 queries prefer k4, some by less than 0.0005."
     assert told(3)["choice"] == "No. All of 16 queries prefer k4."
+
+
+def test_a_weight_too_small_to_show_is_weight_still():
+    far = [[-4.0, 4.0]] * 4
+    assert 1e-6 < weights_of(CASES[0]["name"], far)[0][4] < 1e-4
+    assert told(0, query=far)["hidden weight"] == "No. q1 gives < 0.0005 to k5, which is hidden."
 
 
 def test_what_is_large_is_queries_and_keys():
