@@ -67,7 +67,10 @@ function field(view, get) {
 function build(view, first) {
   let now = first;
   const { cases, features, key, mask, numbers, properties } = view.data;
-  const set = (changes) => view.set((now = { ...now, ...changes }) && changes);
+  const set = (changes) => {
+    now = { ...now, ...changes };
+    view.set(changes);
+  };
   const open = (index) => set({ index, asked: [], accused: [], beside: false });
   const wide = (points) => points.map((each) => [...each, ...Array(features - each.length).fill(0)]);
   const keys = wide(key);

@@ -14,7 +14,10 @@ function build(view, first) {
     const { circle, between, sentence } = question;
     return { ...question, sentence: { ...sentence, between, linked: circle || undefined } };
   });
-  const set = (changes) => view.set((now = { ...now, ...changes }) && changes);
+  const set = (changes) => {
+    now = { ...now, ...changes };
+    view.set(changes);
+  };
   const open = (index) => {
     const [row, column] = questions[index].at;
     set({ index, row, column, matrix: "", answer: [] });

@@ -128,7 +128,7 @@ function compared({ first, second }, { crossings, between }, most) {
   return `${first} needs less than ${second}: multiply-adds ${counts(products)}; ${timed}; memory ${counts(held)}.`;
 }
 
-function build(view, first) {
+function build(view) {
   const { data } = view;
   const ways = view.schema.first.names;
   const controls = settings(view, ways);

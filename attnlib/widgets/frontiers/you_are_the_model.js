@@ -68,7 +68,10 @@ function passage(get, set) {
 function build(view, first) {
   let now = first;
   const random = new Map();
-  const set = (changes) => view.set((now = { ...now, ...changes }) && changes);
+  const set = (changes) => {
+    now = { ...now, ...changes };
+    view.set(changes);
+  };
   const question = html("p", { class: "attnlib-yatm-question" });
   const words = passage(() => now, set);
   const shade = choice({ label: "Shade the words by", onInput: (shown) => set({ shown }) });

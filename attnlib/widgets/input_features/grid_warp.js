@@ -9,7 +9,7 @@ import { framed, packed, pictureAddress, unpacked } from "../js/math/bitmap.js";
 import { compare, cornered, CORNERS, matrixOf, moved, step } from "../js/math/warp.js";
 import { arrow } from "../js/plane.js";
 import { table } from "../js/table.js";
-import { number, pair } from "../js/text.js";
+import { number } from "../js/text.js";
 
 const KINDS = ["attention", "affine", "projective"];
 const MIDDLE = { turn: 0, width: 1, height: 1, shear: 0, right: 0, down: 0, tilt_x: 0, tilt_y: 0 };

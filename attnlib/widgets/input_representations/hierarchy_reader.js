@@ -41,7 +41,10 @@ function build(view, first) {
   const net = network(view.data);
   const ratings = new Map(view.data.rated.map(({ text, rating }) => [text, rating]));
   const most = view.schema.sentences.shape[0].at(-1) ?? 12;
-  const set = (changes) => view.set((now = { ...now, ...changes }) && changes);
+  const set = (changes) => {
+    now = { ...now, ...changes };
+    view.set(changes);
+  };
   const replaced = (from, count, ...texts) => now.sentences.toSpliced(from, count, ...texts);
   const list = html("ol", { class: "attnlib-hier-lines", "aria-label": "The review, with the weight of each sentence" });
   const lines = pool(list, (i) => line(() => set({ sentence: i })));

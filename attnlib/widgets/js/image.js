@@ -87,7 +87,7 @@ export function mapScale({ low, high }) {
 
 /** A file as a picture of at most `most` pixels a side. It is read and made smaller here, and sent nowhere. */
 async function read(file, most) {
-  if (!/^image\//.test(file.type)) throw new Error(`${file.name || "What you gave"} is no picture. Take a PNG, JPEG, WebP or GIF.`);
+  if (!file.type.startsWith("image/")) throw new Error(`${file.name || "What you gave"} is no picture. Take a PNG, JPEG, WebP or GIF.`);
   const found = await createImageBitmap(file).catch(() => {
     throw new Error(`${file.name || "The picture"} cannot be read: it is damaged, or of a kind that this browser does not know.`);
   });

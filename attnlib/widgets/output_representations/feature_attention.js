@@ -65,7 +65,10 @@ function most(tokens, weights) {
 
 function build(view, first) {
   let now = first;
-  const set = (changes) => view.set((now = { ...now, ...changes }) && changes);
+  const set = (changes) => {
+    now = { ...now, ...changes };
+    view.set(changes);
+  };
   const which = choice({ label: "Token whose energies to move", onInput: (value) => set({ token: Number(value) }) });
   const move = (k, value) =>
     set({ energies: now.energies.map((row, i) => (i === now.token ? row.map((old, j) => (j === k ? value : old)) : row)) });

@@ -117,7 +117,10 @@ function build(view, first) {
   const { data } = view;
   const net = unpackedTransformer(data);
   const options = { mark: data.sounds.length, longest: data.longest };
-  const set = (changes) => view.set((now = { ...now, ...changes, preset: changes.preset ?? "" }) && changes);
+  const set = (changes) => {
+    now = { ...now, ...changes, preset: changes.preset ?? "" };
+    view.set(changes);
+  };
   /** Presets ask to look about: only what changes the network or the word ends one. */
   const look = (changes) => set({ preset: now.preset, ...changes });
   const memo = new Map(); // of the last words: a reader goes to and fro

@@ -10,7 +10,10 @@ import { number, share } from "../js/text.js";
 function build(view, first) {
   let now = first;
   const { coefficients, texts, maps, positive, overlap, reach, right } = view.data;
-  const set = (changes) => view.set((now = { ...now, ...changes }) && changes);
+  const set = (changes) => {
+    now = { ...now, ...changes };
+    view.set(changes);
+  };
   const sentences = texts.map((text, i) => {
     const columns = text.split(" ");
     const rows = maps[0][i].map((_, t) => `hop ${t + 1}`);

@@ -107,14 +107,14 @@ function build(view, first) {
   const width = slider({ label: "Half width D", ...whole, onInput: set("half_width") });
   const renormalise = toggle({ label: "Weights sum to 1", onInput: set("renormalise") });
   const key = slider({
-    ...{ label: "Key", min: 0, max: first.logits.length - 1, step: 1, text: (value) => number(value, 0) },
+    label: "Key", min: 0, max: first.logits.length - 1, step: 1, text: (value) => number(value, 0),
     onInput(value) {
       chosen = value;
       choose();
     },
   });
   const energy = slider({
-    ...{ label: "Energy", min: -5, max: 5, step: 0.1 },
+    label: "Energy", min: -5, max: 5, step: 0.1,
     onInput: (value) => view.set({ logits: now.logits.map((old, s) => (s === chosen ? value : old)) }),
   });
   function choose() {

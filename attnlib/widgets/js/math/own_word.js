@@ -44,7 +44,7 @@ export function network({ model, ...stored }) {
 
 /** Read a word: what the decoder keeps of it. RNNencdec reads forwards alone, and keeps the last state. */
 export const read = function* ({ searches, forwards, backwards, letters, align_annotation, start }, word) {
-  const reader = (unit) => ({ unit, states: [], state: new Array(unit.recurrent.length).fill(0) });
+  const reader = (unit) => ({ unit, states: [], state: Array(unit.recurrent.length).fill(0) });
   function hear(each, j) {
     const { unit } = each;
     each.state = unitStep(unit, sum(applied(unit.input, letters[word[j]]), unit.bias), each.state).after;
