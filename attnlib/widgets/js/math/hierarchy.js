@@ -48,7 +48,9 @@ function level(net, name, inputs, even) {
   const back = states(net[`${name}_back_input`], net[`${name}_back_state`], [...inputs].reverse()).reverse();
   const annotations = forth.map((state, t) => [...state, ...back[t]]);
   const [context] = net[`${name}_context`].rows;
-  const energies = annotations.map((each) => even ? 0 : dotted(context, linear(net[`${name}_hidden`], each).map(Math.tanh)));
+  const energies = annotations.map((each) =>
+    even ? 0 : dotted(context, linear(net[`${name}_hidden`], each).map(Math.tanh)),
+  );
   const weights = energies.length ? softmax(energies) : [];
   const sum = Array(2 * (net[`${name}_forth_state`].rows.length / 3)).fill(0);
   annotations.forEach((each, t) => each.forEach((value, i) => (sum[i] += weights[t] * value)));
