@@ -14,11 +14,12 @@ PROPERTIES = {  # of attnlib.check, by their names, and what the buttons ask
     "sum": "Do the weights of a row sum to one?",
     "query": "Do the weights depend on the query?",
     "choice": "Can two queries prefer different keys?",
-    "rows": "Does a row depend on its own query alone?",
+    "rows": "Do the other queries leave a row as it is?",
     "hidden weight": "Is what is hidden without weight?",
-    "large": "Do large energies leave a sum of one?",
+    "large": "Do large queries and keys leave a sum of one?",
 }
 ENERGIES = "These are inner products over the root of their length, as they should be."
+TWO = "One number of each query and one of each key come of these: little, but no fault. What is made of the two?"
 RETURNED = "It only hands on what the lines above have made."
 
 
@@ -47,7 +48,8 @@ CASES: list[dict[str, Any]] = [
         "padding that is attended",
         "hidden weight",
         "The mask came in, and nobody asks for it: the softmax goes over all keys, padding too.",
-        ENERGIES,
+        "Inner products over the root of their length, right as far as they go. Something is left out, and a line "
+        "goes on without it: which?",
         RETURNED,
     ),
     _case(
@@ -71,18 +73,20 @@ CASES: list[dict[str, Any]] = [
     _case(
         "a linear score",
         "query, choice",
-        "The query adds the same number to all energies of its row, and the softmax takes it away again. A tanh around "
-        "the sum, and a vector after it, would keep it.",
-        "Two vectors that a network would have learnt; there is nothing wrong in having them.",
+        "The query adds the same number to all energies of its row, and the softmax takes it away again. Additive "
+        "attention keeps it: matrices for the two vectors, a tanh around the sum, and a vector after it.",
+        TWO,
         "The mask comes before the softmax, and the softmax goes over the keys. But what do the energies know?",
         RETURNED,
     ),
     _case(
         "softmax over one item",
         "sum, query, choice, large",
-        "The last axis has one item, and the softmax of one item is one, whatever its energy is. Each weight is one.",
+        "The last axis has one item, and the softmax of one item is one, whatever its energy is. Over the keys, the "
+        "mask in the next line would still come late: that is the exercise of this page.",
         "The energies are right, and an axis of one item does no harm by itself. Who works along it?",
-        "The mask takes away what is hidden, after the softmax. Late, but the ones stood there before.",
+        "The mask comes after the softmax, too late for a sum of one: a fault as well. But with nothing hidden a row "
+        "does not sum to one either, and no query matters. Which line does that?",
         RETURNED,
     ),
     _case(
@@ -90,7 +94,7 @@ CASES: list[dict[str, Any]] = [
         "choice",
         "The tanh squeezes a sum of two numbers, and keeps their order: the query moves all energies the same way, so "
         "that the keys alone say which is the largest.",
-        "Two vectors that a network would have learnt; there is nothing wrong in having them.",
+        TWO,
         "The mask comes before the softmax, and the softmax goes over the keys. But in what order are the energies?",
         RETURNED,
     ),
@@ -98,9 +102,10 @@ CASES: list[dict[str, Any]] = [
         "a divisor left out",
         "sum, large",
         "It is called the inverse and is the sum itself. The next line multiplies by it, where one over it was meant.",
-        "A kernel needs features above nought, and this makes them.",
+        "A kernel needs features above nought, and of what the plane holds this makes them. Far below nought it does "
+        "not, but that is another exhibit.",
         "The products of the features, without those that are hidden: what linear attention begins with.",
-        "It multiplies by what should be one over the sum. Is it?",
+        "To divide here would mend it too. But by its name, what it multiplies by is one over the sum already. Is it?",
         RETURNED,
     ),
     _case(
@@ -108,7 +113,7 @@ CASES: list[dict[str, Any]] = [
         "large",
         "An energy of 710 is too much for exp in double precision: infinity over infinity is no number. Who takes the "
         "largest energy away first gets the same weights, and no infinity.",
-        "After exp a nought takes away what is hidden, as minus infinity does before it.",
+        "After exp a nought takes away what is hidden, as minus infinity does before it, where exp gives a number.",
         "Each over the sum of its row: so far a softmax is just that. What goes into the sum?",
         RETURNED,
     ),

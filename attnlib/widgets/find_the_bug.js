@@ -16,7 +16,10 @@ function turn(degrees) {
   return [3 * Math.cos(angle), 3 * Math.sin(angle)];
 }
 
-const where = ({ set, masked }) => `${set ? ", with the queries elsewhere" : ""}${masked ? "" : ", nothing hidden"}`;
+const OPEN = ", nothing hidden";
+const where = ({ set, masked }) => `${set ? ", with the queries elsewhere" : ""}${masked ? "" : OPEN}`;
+const LARGE = `Queries and keys ${FAR} times as large`;
+const LITTLE = 5e-4; // what rounds to nought
 /** A weight or a sum; what is no number is called as the code calls it. */
 function small(value) {
   if (Number.isNaN(value)) return "NaN";
@@ -28,23 +31,20 @@ const TELLS = {
   sum: (found) =>
     found.holds ? "Each row." : `${queryName(found.row)} sums to ${small(found.number)}${where(found)}.`,
   query: ({ holds, number: most, column, asked }) =>
-    holds ? `The weight of ${keyName(column)} moves by ${small(most)}.` : `${asked} queries, and no weight differs.`,
-  choice: ({ holds, number: count, column, asked, even }) =>
-    holds
-      ? `${asked} queries prefer ${count} different keys.`
-      : `All of ${asked} queries prefer ${even ? "none: each key gets the same" : keyName(column)}.`,
+    holds ? `The weight of ${keyName(column)} moves by ${small(most)}${OPEN}.` : `${asked} queries, and no weight differs.`,
+  choice: ({ holds, number: count, column, asked, even, least }) =>
+    holds ? `${asked} queries prefer ${count} different keys${OPEN}.`
+      : even ? `None of ${asked} queries prefers a key: each key gets the same.`
+        : `All of ${asked} queries prefer ${keyName(column)}${least < LITTLE ? `, some by less than ${LITTLE}` : ""}.`,
   rows: ({ holds, number: most, row }) =>
-    holds
-      ? "The other queries moved, and no row did."
-      : `${queryName(row)} changes by ${small(most)} when the others move.`,
+    holds ? "The other queries moved, and no row did." : `${queryName(row)} changes by ${small(most)} when the others move${OPEN}.`,
   "hidden weight": ({ holds, number: most, row, column }) =>
     holds
       ? `${keyName(column)} gets 0 from each query.`
       : `${queryName(row)} gives ${small(most)} to ${keyName(column)}, which is hidden.`,
   large: (found) =>
-    found.holds
-      ? `Energies ${FAR ** 2} times as large, and each row does.`
-      : `Energies ${FAR ** 2} times as large: ${queryName(found.row)} sums to ${small(found.number)}.`,
+    found.holds ? `${LARGE}, and each row sums to one.`
+      : `${LARGE}: ${queryName(found.row)} sums to ${small(found.number)}${where(found)}.`,
 };
 
 /** Queries to move, and the keys. */
@@ -118,6 +118,10 @@ function build(view, first) {
   });
   const said = html("p", { class: "attnlib-bug-said" });
   const link = html("a", { text: "" });
+  link.addEventListener("click", () => { // who follows it wants to read the card, which is folded
+    const card = document.getElementById(link.hash.slice(1));
+    if (card?.matches(".toggle-hidden")) card.querySelector(".toggle-button").click();
+  });
   const named = html("p", { class: "attnlib-bug-name" }, html("span", { text: "In the museum: " }), link);
   const next = button({ label: "Next exhibit", onClick: () => open((now.index + 1) % cases.length) });
   const tally = html("span", { class: "attnlib-bug-tally" });

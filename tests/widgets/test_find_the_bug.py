@@ -167,7 +167,7 @@ def test_the_page_shows_what_python_says():
         assert named.find("a").get("href") == "#exhibit-" + case["name"].replace(" ", "-")
         told = text(view)
         assert "undefined" not in told
-        assert ("prefer none" in told) == (case["name"] == "softmax over one item")
+        assert ("each key gets the same" in told) == (case["name"] == "softmax over one item")
         assert (f"{widget.row + 1} gives NaN" in told) == math.isnan(widget.weights[0][4])
         first = widget.weights[0][0]
         assert first in (0, 1) or f"k1 {first:.3f}" in told

@@ -89,10 +89,15 @@ def test_a_widget(show, widget, record_property):
     assert complaints == []
 
 
+# Each widget brings its own sheet, so that what styles take grows with the square of how many stand on a page.
+MIXED = pytest.mark.parametrize("some", [WIDGETS[i::4] for i in range(4)], ids=lambda some: some[0].__name__)
+
+
+@MIXED
 @pytest.mark.parametrize("over", ["file", "http"])
-def test_page_of_all_widgets_twice_comes_alive_and_asks_for_nothing(show, over):
-    page = show(*WIDGETS * 2, over=over)
-    assert page.locator(".attnlib-view").count() == 2 * len(WIDGETS)
+def test_page_of_widgets_twice_comes_alive_and_asks_for_nothing(show, some, over):
+    page = show(*some * 2, over=over)
+    assert page.locator(".attnlib-view").count() == 2 * len(some)
     assert page.locator(".attnlib-picture:visible").count() == 0
     assert page.locator("[role=alert]:visible").count() == 0
     assert show.record.errors == []
@@ -100,18 +105,19 @@ def test_page_of_all_widgets_twice_comes_alive_and_asks_for_nothing(show, over):
     assert page.evaluate(UNIQUE)
 
 
-def test_widgets_disturb_neither_each_other_nor_the_page(show):
+@MIXED
+def test_widgets_disturb_neither_each_other_nor_the_page(show, some):
     """Nothing leaks into the page; what is done to one changes no other, not even its twin; none moves in calm."""
     before = set(show("<p>nothing</p>").evaluate(NAMES))
-    page = show(*[part for widget in WIDGETS for part in (widget, widget)], reduced_motion="reduce")
+    page = show(*[part for widget in some for part in (widget, widget)], reduced_motion="reduce")
     assert set(page.evaluate(NAMES)) - before == set()
     assert page.evaluate(MOVING) == []
-    for number, widget in enumerate(WIDGETS):
+    for number, widget in enumerate(some):
         page.evaluate(KEEP)
         move_something(page, page.locator(".attnlib-view").nth(2 * number))
         # of those that were moved before, a listener may be told only now
         changed = [i for i in page.evaluate(CHANGED) if i % 2 or i >= 2 * number]
-        assert changed == [2 * number], [widget.__name__, *(WIDGETS[i // 2].__name__ for i in changed)]
+        assert changed == [2 * number], [widget.__name__, *(some[i // 2].__name__ for i in changed)]
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import { applied, dotted } from "./vectors.js";
 
 const TOLERANCE = 1e-8;
-/** Queries and keys so many times as large have energies far from nought. */
+/** So many times as large as they are, queries and keys have inner products far from nought. */
 export const FAR = 30;
 const turned = (rows) => rows[0].map((_, j) => rows.map((row) => row[j]));
 const over = (weights, mask) => (mask ? weights.map((row, i) => row.map((weight, j) => weight * mask[i][j])) : weights);
@@ -118,6 +118,12 @@ function sums(use, sets, key, mask) {
 
 const top = (row) => row.indexOf(Math.max(...row));
 
+/** By how much a row prefers its first key to the next. */
+function lead(row) {
+  const [most, next] = [...row].sort((a, b) => b - a);
+  return most - next;
+}
+
 /** Each takes the rule, sets of queries of which the first is the reader's, the keys and the mask. */
 const PROPERTIES = {
   sum: sums,
@@ -132,7 +138,7 @@ const PROPERTIES = {
     const tops = rows.map(top);
     const number = new Set(tops).size;
     const even = rows.every((row) => row.every((weight) => weight === row[0]));
-    return { holds: number > 1, number, column: tops[0], asked: tops.length, even };
+    return { holds: number > 1, number, column: tops[0], asked: tops.length, even, least: Math.min(...rows.map(lead)) };
   },
   rows(use, sets, key) {
     const first = use(sets[0], key, null);
@@ -159,7 +165,7 @@ const PROPERTIES = {
   },
   large(use, sets, key, mask) {
     const grown = (points) => points.map((point) => point.map((value) => FAR * value));
-    return sums(use, sets.slice(1).map(grown), grown(key), mask);
+    return sums(use, sets.map(grown), grown(key), mask);
   },
 };
 
