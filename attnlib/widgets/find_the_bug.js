@@ -31,19 +31,26 @@ const TELLS = {
   sum: (found) =>
     found.holds ? "Each row." : `${queryName(found.row)} sums to ${small(found.number)}${where(found)}.`,
   query: ({ holds, number: most, column, asked }) =>
-    holds ? `The weight of ${keyName(column)} moves by ${small(most)}${OPEN}.` : `${asked} queries, and no weight differs.`,
+    holds
+      ? `The weight of ${keyName(column)} moves by ${small(most)}${OPEN}.`
+      : `${asked} queries, and no weight differs.`,
   choice: ({ holds, number: count, column, asked, even, least }) =>
-    holds ? `${asked} queries prefer ${count} different keys${OPEN}.`
-      : even ? `None of ${asked} queries prefers a key: each key gets the same.`
+    holds
+      ? `${asked} queries prefer ${count} different keys${OPEN}.`
+      : even
+        ? `None of ${asked} queries prefers a key: each key gets the same.`
         : `All of ${asked} queries prefer ${keyName(column)}${least < LITTLE ? `, some by less than ${LITTLE}` : ""}.`,
   rows: ({ holds, number: most, row }) =>
-    holds ? "The other queries moved, and no row did." : `${queryName(row)} changes by ${small(most)} when the others move${OPEN}.`,
+    holds
+      ? "The other queries moved, and no row did."
+      : `${queryName(row)} changes by ${small(most)} when the others move${OPEN}.`,
   "hidden weight": ({ holds, number: most, row, column }) =>
     holds
       ? `${keyName(column)} gets 0 from each query.`
       : `${queryName(row)} gives ${small(most)} to ${keyName(column)}, which is hidden.`,
   large: (found) =>
-    found.holds ? `${LARGE}, and each row sums to one.`
+    found.holds
+      ? `${LARGE}, and each row sums to one.`
       : `${LARGE}: ${queryName(found.row)} sums to ${small(found.number)}${where(found)}.`,
 };
 
@@ -118,7 +125,8 @@ function build(view, first) {
   });
   const said = html("p", { class: "attnlib-bug-said" });
   const link = html("a", { text: "" });
-  link.addEventListener("click", () => { // who follows it wants to read the card, which is folded
+  link.addEventListener("click", () => {
+    // who follows it wants to read the card, which is folded
     const card = document.getElementById(link.hash.slice(1));
     if (card?.matches(".toggle-hidden")) card.querySelector(".toggle-button").click();
   });
