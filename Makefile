@@ -76,6 +76,8 @@ check: $(READY)  ## style and types
 	@$(TIMED) check $(SHELL) -euc " \
 	$(PY) -m ruff check . ; $(PY) -m ruff format --check . ; \
 	$(PY) -m ruff check --config book/notebooks.toml book ; $(PY) -m ruff format --check --config book/notebooks.toml book ; \
+	.venv/bin/oxlint -c .oxlintrc.json --deny-warnings ; .venv/bin/oxfmt -c .oxfmtrc.json --check '**/*.js' ; \
+	if grep -rnE '^.{121}' --include='*.css' attnlib book; then echo 'CSS: at most 120 characters a line'; exit 1; fi ; \
 	$(PY) -m mypy"
 
 notebooks: $(READY) chromium  ## format the notebooks, execute them in place and normalise them (NB=path for one)

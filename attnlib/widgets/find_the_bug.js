@@ -28,19 +28,29 @@ function small(value) {
 
 /** What was found, in words. */
 const TELLS = {
-  sum: (found) => (found.holds ? "Each row." : `${queryName(found.row)} sums to ${small(found.number)}${where(found)}.`),
+  sum: (found) =>
+    found.holds ? "Each row." : `${queryName(found.row)} sums to ${small(found.number)}${where(found)}.`,
   query: ({ holds, number: most, column, asked }) =>
-    holds ? `The weight of ${keyName(column)} moves by ${small(most)}${OPEN}.` : `${asked} queries, and no weight differs.`,
+    holds
+      ? `The weight of ${keyName(column)} moves by ${small(most)}${OPEN}.`
+      : `${asked} queries, and no weight differs.`,
   choice: ({ holds, number: count, column, asked, even, least }) =>
-    holds ? `${asked} queries prefer ${count} different keys${OPEN}.`
-      : even ? `None of ${asked} queries prefers a key: each key gets the same.`
+    holds
+      ? `${asked} queries prefer ${count} different keys${OPEN}.`
+      : even
+        ? `None of ${asked} queries prefers a key: each key gets the same.`
         : `All of ${asked} queries prefer ${keyName(column)}${least < LITTLE ? `, some by less than ${LITTLE}` : ""}.`,
   rows: ({ holds, number: most, row }) =>
-    holds ? "The other queries moved, and no row did." : `${queryName(row)} changes by ${small(most)} when the others move${OPEN}.`,
+    holds
+      ? "The other queries moved, and no row did."
+      : `${queryName(row)} changes by ${small(most)} when the others move${OPEN}.`,
   "hidden weight": ({ holds, number: most, row, column }) =>
-    holds ? `${keyName(column)} gets 0 from each query.` : `${queryName(row)} gives ${small(most)} to ${keyName(column)}, which is hidden.`,
+    holds
+      ? `${keyName(column)} gets 0 from each query.`
+      : `${queryName(row)} gives ${small(most)} to ${keyName(column)}, which is hidden.`,
   large: (found) =>
-    found.holds ? `${LARGE}, and each row sums to one.`
+    found.holds
+      ? `${LARGE}, and each row sums to one.`
       : `${LARGE}: ${queryName(found.row)} sums to ${small(found.number)}${where(found)}.`,
 };
 
@@ -51,7 +61,9 @@ function field(view, get) {
   const board = plane({ label: "The plane of queries and keys", onTap: (place) => move(get().row, place) });
   const layer = (make) => pool(board.layer(), make);
   const [keys, queries] = ["key", "query"].map((kind) => layer(() => mark(kind)));
-  const grips = layer((i) => point({ plane: board, onMove: (place) => move(i, place), onFocus: () => view.set({ row: i }) }));
+  const grips = layer((i) =>
+    point({ plane: board, onMove: (place) => move(i, place), onFocus: () => view.set({ row: i }) }),
+  );
   const hidden = (j) => mask.every((row) => !row[j]);
   const told = legend(["query", "q", "query, to move"], ["key", "k", "key; k5, hollow, is hidden"]);
   return {
@@ -71,7 +83,10 @@ function field(view, get) {
 function build(view, first) {
   let now = first;
   const { cases, features, key, mask, numbers, properties } = view.data;
-  const set = (changes) => view.set((now = { ...now, ...changes }) && changes);
+  const set = (changes) => {
+    now = { ...now, ...changes };
+    view.set(changes);
+  };
   const open = (index) => set({ index, asked: [], accused: [], beside: false });
   const wide = (points) => points.map((each) => [...each, ...Array(features - each.length).fill(0)]);
   const keys = wide(key);
@@ -84,12 +99,22 @@ function build(view, first) {
   const find = (i, { index, query }) =>
     ask(properties[i][0], cases[index].name, [query, ...SETS].map(wide), keys, mask, numbers);
 
-  const which = slider({ label: "Exhibit", min: 1, max: cases.length, step: 1, onInput: (value) => open(Math.round(value) - 1) });
+  const which = slider({
+    label: "Exhibit",
+    min: 1,
+    max: cases.length,
+    step: 1,
+    onInput: (value) => open(Math.round(value) - 1),
+  });
   const beside = toggle({ label: "Show it without the fault beside", onInput: (value) => set({ beside: value }) });
   const points = field({ ...view, set }, () => now);
   const [board, mended] = [0, 1].map(() => map((row) => set({ row })));
   const sentence = {
-    rows: now.query.map((_, i) => queryName(i)), columns: key.map((_, j) => keyName(j)), links: [], glosses: [], mask,
+    rows: now.query.map((_, i) => queryName(i)),
+    columns: key.map((_, j) => keyName(j)),
+    links: [],
+    glosses: [],
+    mask,
     leaks: (weight) => `${small(weight)}, though hidden`,
   };
   const intact = { ...sentence, leaks: undefined };
@@ -100,7 +125,8 @@ function build(view, first) {
   });
   const said = html("p", { class: "attnlib-bug-said" });
   const link = html("a", { text: "" });
-  link.addEventListener("click", () => { // who follows it wants to read the card, which is folded
+  link.addEventListener("click", () => {
+    // who follows it wants to read the card, which is folded
     const card = document.getElementById(link.hash.slice(1));
     if (card?.matches(".toggle-hidden")) card.querySelector(".toggle-button").click();
   });
@@ -109,10 +135,13 @@ function build(view, first) {
   const tally = html("span", { class: "attnlib-bug-tally" });
   const asks = html("ul", { class: "attnlib-bug-asks", "aria-label": "Properties to ask for" });
   const answers = properties.map(([, says], i) => {
-    const item = button({ label: says, onClick: () => {
-      set({ asked: now.asked.includes(i) ? now.asked : [...now.asked, i] });
-      view.say(tell(i, now).join(" "));
-    } });
+    const item = button({
+      label: says,
+      onClick: () => {
+        set({ asked: now.asked.includes(i) ? now.asked : [...now.asked, i] });
+        view.say(tell(i, now).join(" "));
+      },
+    });
     const answer = html("span", { class: "attnlib-bug-answer" });
     asks.append(html("li", {}, item.node, answer));
     return { ...item, answer };
@@ -124,13 +153,28 @@ function build(view, first) {
 
   const signature = html("code", { class: "attnlib-bug-head", text: "def attention(query, key, value, mask=None):" });
   const told = html("div", { class: "attnlib-bug-told" }, said, named);
-  const code = html("div", {}, html("p", { class: "attnlib-bug-title", text: "Which line is at fault?" }), signature, lines, told);
+  const code = html(
+    "div",
+    {},
+    html("p", { class: "attnlib-bug-title", text: "Which line is at fault?" }),
+    signature,
+    lines,
+    told,
+  );
   const foot = html("div", { class: "attnlib-buttons" }, next.node, tally);
   const trial = html("div", {}, html("p", { class: "attnlib-bug-title", text: "Ask it" }), asks);
-  const figures = html("div", { class: "attnlib-maps-below attnlib-bug-maps" }, beside.node, board.node, mended.node, view.caption);
+  const figures = html(
+    "div",
+    { class: "attnlib-maps-below attnlib-bug-maps" },
+    beside.node,
+    board.node,
+    mended.node,
+    view.caption,
+  );
   view.root.append(
     html("div", { class: "attnlib-controls attnlib-maps-controls" }, which.node),
-    html("div", { class: "attnlib-two" }, points.node, figures, code, trial), foot,
+    html("div", { class: "attnlib-two" }, points.node, figures, code, trial),
+    foot,
   );
 
   return (state) => {
@@ -144,7 +188,12 @@ function build(view, first) {
     const common = { row: state.row, open: seen };
     board.update({ ...common, sentence, matrix: { name: "What it does", weights: wrong }, weights: wrong[state.row] });
     write(mended.node, { hidden: !state.beside });
-    mended.update({ ...common, sentence: intact, matrix: { name: "Without the fault", weights: right }, weights: right[state.row] });
+    mended.update({
+      ...common,
+      sentence: intact,
+      matrix: { name: "Without the fault", weights: right },
+      weights: right[state.row],
+    });
     const [accused] = state.accused;
     offered(all.length).forEach(({ pick }, i) => {
       pick.update({ label: all[i] });
@@ -159,7 +208,10 @@ function build(view, first) {
       const known = state.asked.includes(i);
       write(node, { "aria-pressed": String(known) });
       const [verdictSaid, reason] = known ? tell(i, state) : ["", ""];
-      write(answer, { text: known ? `${verdictSaid} ${reason}` : "", "data-holds": known ? String(verdictSaid === "Yes.") : null });
+      write(answer, {
+        text: known ? `${verdictSaid} ${reason}` : "",
+        "data-holds": known ? String(verdictSaid === "Yes.") : null,
+      });
     });
     write(tally, { text: `${state.solved.length} of ${cases.length} found` });
     const row = wrong[state.row];

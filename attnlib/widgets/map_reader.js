@@ -14,7 +14,10 @@ function build(view, first) {
     const { circle, between, sentence } = question;
     return { ...question, sentence: { ...sentence, between, linked: circle || undefined } };
   });
-  const set = (changes) => view.set((now = { ...now, ...changes }) && changes);
+  const set = (changes) => {
+    now = { ...now, ...changes };
+    view.set(changes);
+  };
   const open = (index) => {
     const [row, column] = questions[index].at;
     set({ index, row, column, matrix: "", answer: [] });
@@ -27,13 +30,25 @@ function build(view, first) {
   }
   const move = (changes) => set(questions[now.index].kind === "choice" ? changes : { ...changes, answer: [] });
 
-  const which = slider({ label: "Map", min: 1, max: questions.length, step: 1, onInput: (value) => open(Math.round(value) - 1) });
+  const which = slider({
+    label: "Map",
+    min: 1,
+    max: questions.length,
+    step: 1,
+    onInput: (value) => open(Math.round(value) - 1),
+  });
   const matrix = choice({ label: "Shown", onInput: (value) => set({ matrix: value }) });
-  const board = map((row) => move({ row }), (column) => move({ column }));
+  const board = map(
+    (row) => move({ row }),
+    (column) => move({ column }),
+  );
   const asks = html("p", { class: "attnlib-reader-asks" });
   const choices = html("div", { class: "attnlib-reader-choices", role: "group", "aria-label": "Answers" });
   const offered = pool(choices, (i) => button({ label: "", onClick: () => answer([i]) }));
-  const check = button({ label: "", onClick: () => answer(questions[now.index].kind === "row" ? [now.row] : [now.row, now.column]) });
+  const check = button({
+    label: "",
+    onClick: () => answer(questions[now.index].kind === "row" ? [now.row] : [now.row, now.column]),
+  });
   const next = button({ label: "Next map", onClick: () => open((now.index + 1) % questions.length) });
   const said = html("p", { class: "attnlib-reader-said" });
   const tally = html("span", { class: "attnlib-reader-tally" });
@@ -63,10 +78,18 @@ function build(view, first) {
     for (const part of [choices, check.node]) write(part, { hidden: (part === choices) !== (kind === "choice") });
     check.update({ label: kind === "row" ? `Answer: the row ${row}` : `Answer: ${row} ${between} ${column}` });
     const [verdict, words] = judged(question, state.answer);
-    write(said, { text: verdict ? `${verdict === "right" ? "Right." : "Not yet."} ${words}` : "", "data-said": verdict || null });
+    write(said, {
+      text: verdict ? `${verdict === "right" ? "Right." : "Not yet."} ${words}` : "",
+      "data-said": verdict || null,
+    });
     write(tally, { text: `${state.solved.length} of ${questions.length} answered` });
     const total = named.weights.reduce((sum, values) => sum + values[state.column], 0);
-    view.news(`The row ${row} sums to ${number(weights.reduce((a, b) => a + b, 0), 2)}, the column ${column} to ${number(total, 2)}.`);
+    view.news(
+      `The row ${row} sums to ${number(
+        weights.reduce((a, b) => a + b, 0),
+        2,
+      )}, the column ${column} to ${number(total, 2)}.`,
+    );
   };
 }
 

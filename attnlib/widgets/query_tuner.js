@@ -28,11 +28,15 @@ function drawing(view, get) {
   const layers = (kinds, make) => Object.fromEntries(kinds.map((kind) => [kind, pool(board.layer(), make(kind))]));
   // Painted from the values up to the queries, and reached from the queries on.
   const marks = layers(["value", "key", "context", "query"], (kind) => () => mark(kind));
-  const grips = layers(["query", "key", "value"], (kind) => (i) => point({
-    plane: board,
-    onMove: (place) => move(kind, i, place),
-    onFocus: () => kind === "query" && view.set({ selected: i }),
-  }));
+  const grips = layers(
+    ["query", "key", "value"],
+    (kind) => (i) =>
+      point({
+        plane: board,
+        onMove: (place) => move(kind, i, place),
+        onFocus: () => kind === "query" && view.set({ selected: i }),
+      }),
+  );
   function show(kind, points, nameOfOne, isHollow) {
     const drawn = marks[kind](points.length);
     const held = grips[kind]?.(points.length);
@@ -60,7 +64,12 @@ function drawing(view, get) {
     const [label, masked, other] = [(i) => labels[i], (i) => !mask[i], (i) => i !== selected];
     show("key", key, label, masked);
     show("value", state.keys_only ? [] : sources, label, masked);
-    show("context", rows.map((row) => row.context), (i) => nameOf(state, i, "c"), other);
+    show(
+      "context",
+      rows.map((row) => row.context),
+      (i) => nameOf(state, i, "c"),
+      other,
+    );
     show("query", query, (i) => nameOf(state, i), other);
   }
   return { node: board.node, update };
@@ -122,8 +131,12 @@ function settings(view, get) {
   const rest = [distribution, alpha, temperature, keysOnly].map(({ node }) => node);
   const buttons = html("div", { class: "attnlib-buttons" }, add.node, remove.node);
   return {
-    node: html("div", { class: "attnlib-settings" },
-      html("div", { class: "attnlib-controls" }, score.node, score.settings, ...rest), buttons),
+    node: html(
+      "div",
+      { class: "attnlib-settings" },
+      html("div", { class: "attnlib-controls" }, score.node, score.settings, ...rest),
+      buttons,
+    ),
     update(state) {
       const alone = state.query.length < 2;
       score.update(state);
@@ -151,15 +164,23 @@ function build(view, first) {
   const get = () => state;
   const picture = drawing(view, get);
   const marks = legend(
-    ["query", "q", "query, drag it"], ["key", "A", "key, drag it"], ["value", "A", "value, drag it"],
-    ["context", "c", "context, it follows"]);
+    ["query", "q", "query, drag it"],
+    ["key", "A", "key, drag it"],
+    ["value", "A", "value, drag it"],
+    ["context", "c", "context, it follows"],
+  );
   const onTick = (i, visible) => view.set({ mask: replaced(state.mask, [i], visible) });
   const keys = keyTable({ onTick });
   const queries = queryTable(view);
   const controls = settings(view, get);
-  view.root.append(html("div", { class: "attnlib-two" },
-    html("div", {}, picture.node, marks.node),
-    html("div", { class: "attnlib-side" }, keys.node, view.caption, queries.node, controls.node)));
+  view.root.append(
+    html(
+      "div",
+      { class: "attnlib-two" },
+      html("div", {}, picture.node, marks.node),
+      html("div", { class: "attnlib-side" }, keys.node, view.caption, queries.node, controls.node),
+    ),
+  );
 
   return (next) => {
     state = next;

@@ -60,10 +60,23 @@ function drawing(onQuery, onProbe) {
 
 /** The weights of one position at a time. */
 function positions(view, get) {
-  const which = slider({ label: "Position i of the key", min: 1, max: 1, step: 1, text: (value) => number(value, 0),
-    onInput: (value) => view.set({ position: value - 1 }) });
-  const sliders = [0, 1].map((j) => slider({ label: `w(i) ${j + 1}`, min: -2, max: 2, step: 0.05,
-    onInput: (value) => view.set({ position_weight: replaced(get().position_weight, [get().position, j], value) }) }));
+  const which = slider({
+    label: "Position i of the key",
+    min: 1,
+    max: 1,
+    step: 1,
+    text: (value) => number(value, 0),
+    onInput: (value) => view.set({ position: value - 1 }),
+  });
+  const sliders = [0, 1].map((j) =>
+    slider({
+      label: `w(i) ${j + 1}`,
+      min: -2,
+      max: 2,
+      step: 0.05,
+      onInput: (value) => view.set({ position_weight: replaced(get().position_weight, [get().position, j], value) }),
+    }),
+  );
   return {
     node: group("Weights of a position", which, ...sliders),
     update({ key, position, position_weight: weight }) {
@@ -78,13 +91,21 @@ function build(view, first) {
   let spot = first.key[0];
   const get = () => state;
   const score = scoring(view, get, { names: Object.keys(SCORES), position_weight: positions(view, get) });
-  const picture = drawing((query) => view.set({ query }), (place) => read((spot = place)));
+  const picture = drawing(
+    (query) => view.set({ query }),
+    (place) => read((spot = place)),
+  );
   const marks = legend(["query", "q", "query, drag it"], ["key", "A", "key"]);
   const [scale, keys] = [fieldScale(), keyTable({ weight: "Softmax weight", places: true })];
   const reading = html("p", { class: "attnlib-reading" });
-  view.root.append(html("div", { class: "attnlib-two" },
-    html("div", {}, picture.node, scale.node, reading, marks.node),
-    html("div", { class: "attnlib-side" }, score.node, keys.node, view.caption, score.settings)));
+  view.root.append(
+    html(
+      "div",
+      { class: "attnlib-two" },
+      html("div", {}, picture.node, scale.node, reading, marks.node),
+      html("div", { class: "attnlib-side" }, score.node, keys.node, view.caption, score.settings),
+    ),
+  );
 
   /** The energy under the probe, in words and as the probe's own value. */
   function read() {

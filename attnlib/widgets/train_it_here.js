@@ -55,7 +55,13 @@ function sentenceOf({ letters, length }) {
 function run(state) {
   const { seed } = state;
   const shown = example(SIZES, seed);
-  const made = { ...training(SIZES, seed), settings: SETTINGS.map((name) => state[name]), was: [], shown, sentence: sentenceOf(shown) };
+  const made = {
+    ...training(SIZES, seed),
+    settings: SETTINGS.map((name) => state[name]),
+    was: [],
+    shown,
+    sentence: sentenceOf(shown),
+  };
   let begun = null; // a step of which some rows are done, and what is broken in it
   return {
     ...made,
@@ -63,7 +69,10 @@ function run(state) {
       return made.was.length;
     },
     fits(wanted) {
-      return SETTINGS.every((name, i) => wanted[name] === made.settings[i]) && made.was.every((was, k) => was === brokenAt(wanted, k));
+      return (
+        SETTINGS.every((name, i) => wanted[name] === made.settings[i]) &&
+        made.was.every((was, k) => was === brokenAt(wanted, k))
+      );
     },
     /** Goes on with a step, row by row, until it is done or late; whether it is done. */
     go(wanted, late) {
@@ -125,7 +134,9 @@ function curve() {
       write(dot, { cx, cy, visibility: steps ? null : "hidden" });
       write(last, { text: end.toLocaleString("en") });
       const spans = [];
-      was.forEach((name, k) => (name === spans.at(-1)?.name ? (spans.at(-1).to = k + 1) : spans.push({ name, from: k, to: k + 1 })));
+      was.forEach((name, k) =>
+        name === spans.at(-1)?.name ? (spans.at(-1).to = k + 1) : spans.push({ name, from: k, to: k + 1 }),
+      );
       const shaded = spans.filter(({ name }) => name !== WHOLE);
       broken(shaded.length).forEach(({ box, name }, i) => {
         const { from, to, name: said } = shaded[i];
@@ -138,7 +149,9 @@ function curve() {
 
 /** What the map of maps.js draws of the row: the weights are a matrix, and what is hidden is crossed out. */
 function shownAs({ shown: { length }, sentence }, { broken }, { weights }) {
-  const rows = Array.from({ length }, (_, t) => Array.from(weights.subarray(t * SIZES.longest, (t + 1) * SIZES.longest)));
+  const rows = Array.from({ length }, (_, t) =>
+    Array.from(weights.subarray(t * SIZES.longest, (t + 1) * SIZES.longest)),
+  );
   const open = (_, s) => s < length || broken === "no mask";
   return { sentence, matrix: { name: "Output over input (· is padding)", weights: rows }, open, linked: [] };
 }
@@ -157,11 +170,22 @@ function paced(work) {
 }
 
 function settings(view, get, change) {
-  const pick = (label, name) => choice({ label, options: Object.entries(WORDS[name]), onInput: (value) => change({ [name]: value }) });
-  const all = { score: pick("Score", "score"), attention: pick("Attention", "attention"), reach: pick("Looks", "reach") };
+  const pick = (label, name) =>
+    choice({ label, options: Object.entries(WORDS[name]), onInput: (value) => change({ [name]: value }) });
+  const all = {
+    score: pick("Score", "score"),
+    attention: pick("Attention", "attention"),
+    reach: pick("Looks", "reach"),
+  };
   const { least, most } = view.schema.rate;
-  const rate = slider({ label: "Rate of learning", min: least, max: most, log: true, text: (value) => number(value, 4),
-    onInput: (value) => change({ rate: value }) });
+  const rate = slider({
+    label: "Rate of learning",
+    min: least,
+    max: most,
+    log: true,
+    text: (value) => number(value, 4),
+    onInput: (value) => change({ rate: value }),
+  });
   return {
     node: html("div", { class: "attnlib-controls" }, ...[...Object.values(all), rate].map(({ node }) => node)),
     update(state) {
@@ -189,19 +213,37 @@ function build(view, first) {
     const wanted = { ...state, ...some };
     put({ ...some, broken: BREAKS[wanted.broken][1](wanted) ? wanted.broken : WHOLE, history: [], step: 0 });
   };
-  const start = button({ label: "Start", onClick: () =>
-    put(state.running ? { running: false, step: now.step, ...keep() } : { running: now.step < most, ...keep() }) });
-  const one = button({ label: "One step", onClick: () =>
-    put({ running: false, step: Math.min(now.step + 1, most), ...keep() }) });
-  const again = button({ label: "Start again", onClick: () =>
-    put({ running: false, step: 0, history: [], ...(state.history.length ? {} : keep()) }) });
-  const other = button({ label: "Other seed", onClick: () => change({ seed: (state.seed + 1) % view.schema.seed.most }) });
-  const breaking = choice({ label: "Break it", onInput: (broken) => {
-    const from = state.history.at(-1)?.until ?? 0;
-    const history = now.step > from ? [...state.history, { until: now.step, broken: state.broken }] : state.history;
-    put({ broken, history, step: now.step });
-  } });
-  const bar = html("div", { class: "attnlib-steps-walk" }, ...[start, one, again, other].map(({ node }) => node), breaking.node);
+  const start = button({
+    label: "Start",
+    onClick: () =>
+      put(state.running ? { running: false, step: now.step, ...keep() } : { running: now.step < most, ...keep() }),
+  });
+  const one = button({
+    label: "One step",
+    onClick: () => put({ running: false, step: Math.min(now.step + 1, most), ...keep() }),
+  });
+  const again = button({
+    label: "Start again",
+    onClick: () => put({ running: false, step: 0, history: [], ...(state.history.length ? {} : keep()) }),
+  });
+  const other = button({
+    label: "Other seed",
+    onClick: () => change({ seed: (state.seed + 1) % view.schema.seed.most }),
+  });
+  const breaking = choice({
+    label: "Break it",
+    onInput: (broken) => {
+      const from = state.history.at(-1)?.until ?? 0;
+      const history = now.step > from ? [...state.history, { until: now.step, broken: state.broken }] : state.history;
+      put({ broken, history, step: now.step });
+    },
+  });
+  const bar = html(
+    "div",
+    { class: "attnlib-steps-walk" },
+    ...[start, one, again, other].map(({ node }) => node),
+    breaking.node,
+  );
   const plot = curve();
   const picture = map((t) => {
     row = t;
@@ -211,17 +253,23 @@ function build(view, first) {
   const controls = settings(view, () => state, change);
   const words = html("p", { class: "attnlib-steps-note", text: "What it writes:" });
   view.root.append(
-    html("div", { class: "attnlib-two attnlib-train" },
+    html(
+      "div",
+      { class: "attnlib-two attnlib-train" },
       html("div", {}, plot.node, view.caption, words, written.node),
-      html("div", {}, picture.node)),
-    bar, controls.node);
+      html("div", {}, picture.node),
+    ),
+    bar,
+    controls.node,
+  );
 
   function told() {
     const { step, losses, rights } = now;
     const how = `${WORDS.score[state.score]}, ${state.attention}${state.reach === "window" ? ", in a window" : ""}`;
     const broken = state.broken === WHOLE ? "" : ` Broken: ${BREAKS[state.broken][0]}.`;
     if (step < state.step) return `Step ${step} of ${state.step}, catching up.`;
-    if (!step) return `Before the first step; guessing has a loss of ${number(GUESS)} and ${number(100 / SIZES.letters, 0)}% right.${broken}`;
+    if (!step)
+      return `Before the first step; guessing has a loss of ${number(GUESS)} and ${number(100 / SIZES.letters, 0)}% right.${broken}`;
     const [loss, right] = [losses, rights].map((all) => mean(all.slice(-LATEST)));
     return `Step ${step.toLocaleString("en")} (${how}): loss ${number(loss)}, ${number(100 * right, 0)}% of the letters right in fresh rows.${broken}`;
   }
@@ -232,10 +280,12 @@ function build(view, first) {
     const { sentence, matrix } = shown;
     picture.update({ ...shown, row, weights: matrix.weights[row] });
     plot.update(now);
-    written.update(sentence.rows.map((wanted, t) => {
-      const text = letter(largest(found.chances, t * letters, letters));
-      return { text, odd: text !== wanted, note: text === wanted ? "" : `for ${wanted}` };
-    }));
+    written.update(
+      sentence.rows.map((wanted, t) => {
+        const text = letter(largest(found.chances, t * letters, letters));
+        return { text, odd: text !== wanted, note: text === wanted ? "" : `for ${wanted}` };
+      }),
+    );
     again.update({ disabled: now.step === 0 && !state.running });
     const text = told();
     if (state.running || now.step < state.step) write(view.caption, { text });

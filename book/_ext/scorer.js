@@ -1,6 +1,7 @@
 // How the search ranks. Sphinx's own puts functions first, and pages of the same score in the order of the alphabet.
 const REFERENCE = /(^|\/)(appendix\/api|_modules|genindex|py-modindex)/;
 const OVERVIEW = /(^|\/)(index|claims|references)$/; // pages that name everything
+// oxlint-disable-next-line no-var no-unused-vars -- Sphinx looks for a global of this name
 var Scorer = {
   // result: [docname, title, anchor, description, score, filename]
   score: ([docname, , anchor, , score]) =>

@@ -19,7 +19,8 @@ document.addEventListener("DOMContentLoaded", () => {
 function neighbours(folds) {
   const runs = [];
   for (const fold of folds) {
-    const cell = fold.parentElement, last = runs.at(-1)?.at(-1);
+    const cell = fold.parentElement,
+      last = runs.at(-1)?.at(-1);
     const follows = last && !last.nextElementSibling && last.parentElement === cell.previousElementSibling;
     if (follows && cell.firstElementChild === fold) runs.at(-1).push(fold);
     else runs.push([fold]);
@@ -76,7 +77,8 @@ function choose(article, claims) {
   told.setAttribute("role", "status");
   const verdicts = ["all", ...new Set(claims.map((claim) => verdictOf(claim)))];
   for (const verdict of verdicts) {
-    const label = document.createElement("label"), input = document.createElement("input");
+    const label = document.createElement("label"),
+      input = document.createElement("input");
     input.type = "radio";
     input.name = "verdict";
     input.checked = verdict === "all";

@@ -1,7 +1,8 @@
 // What is wider than the page: tables and formulas show on which side there is more, figures open at full size.
 "use strict";
 
-const TABLE = ".pst-scrollable-table-container", WIDE = `${TABLE}, div.math`;
+const TABLE = ".pst-scrollable-table-container",
+  WIDE = `${TABLE}, div.math`;
 
 document.addEventListener("DOMContentLoaded", () => {
   const article = document.querySelector("article.bd-article") ?? document;
@@ -40,8 +41,10 @@ function named(box) {
 
 // One dialog for all figures. Without this script their links lead to the picture alone.
 function enlarge(links) {
-  const dialog = document.createElement("dialog"), close = document.createElement("button");
-  const room = document.createElement("div"), picture = document.createElement("img");
+  const dialog = document.createElement("dialog"),
+    close = document.createElement("button");
+  const room = document.createElement("div"),
+    picture = document.createElement("img");
   dialog.className = "attnlib-figure";
   dialog.setAttribute("aria-label", "A figure at full size");
   close.type = "button";

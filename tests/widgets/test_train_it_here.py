@@ -136,7 +136,7 @@ MUTANTS = {
     "keys that are no values": ("learning", "keyBack[s * size + j] += weight * back[t * size + j];", ""),
     "rewards without a baseline": ("learning", "+ letter]) - baseline)", "+ letter]))"),
     "padding that is seen": ("learner", "s >= visible ||", ""),
-    "a scale on both": ("learner", '(score === "scaled dot" &&', "("),
+    "a scale on both": ("learner", 'score === "scaled dot" &&', ""),
     "Adam without its correction": ("learning", "/ first /", "/"),
 }  # fmt: skip
 

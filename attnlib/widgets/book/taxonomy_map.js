@@ -58,7 +58,13 @@ function meanings(criteria) {
 
 /** Where nothing has all of these types: what would remain without one of them. */
 function without(types, works) {
-  const left = types.map((name) => [select(works, types.filter((other) => other !== name)).length, name]);
+  const left = types.map((name) => [
+    select(
+      works,
+      types.filter((other) => other !== name),
+    ).length,
+    name,
+  ]);
   const some = left.filter(([count]) => count).map(([count, name]) => `${count} without ${name}`);
   return some.length ? ` There would be ${listed(some)}.` : "";
 }

@@ -26,7 +26,9 @@ const TASKS = {
 const OWN = "own weights";
 const alike = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 const taskOf = (state) =>
-  Object.keys(TASKS).find((name) => Object.keys(TASKS[name]).every((trait) => alike(TASKS[name][trait], state[trait]))) ?? OWN;
+  Object.keys(TASKS).find((name) =>
+    Object.keys(TASKS[name]).every((trait) => alike(TASKS[name][trait], state[trait])),
+  ) ?? OWN;
 
 /** What a picture brings to a method whatever the weights: made when it is first asked for, and kept. */
 function keeper() {
@@ -89,7 +91,14 @@ function build(view, first) {
   const whole = { step: 1, text: (value) => number(value, 0) };
   const fixations = slider({ label: "Fixations", min: 1, max: 12, ...whole, onInput: set("fixations") });
   const percent = (value) => `${number(100 * value, 0)} %`; // of the shorter side
-  const radius = slider({ label: "Disc radius", min: 0.04, max: 0.5, step: 0.01, text: percent, onInput: set("radius") });
+  const radius = slider({
+    label: "Disc radius",
+    min: 0.04,
+    max: 0.5,
+    step: 0.01,
+    text: percent,
+    onInput: set("radius"),
+  });
   const overlay = toggle({ label: "Overlay the map", onInput: set("overlay") });
   const gains = GAINS.map((name, n) => {
     const onInput = (value) => view.set({ gains: now.gains.map((old, m) => (m === n ? value : old)) });
@@ -103,12 +112,25 @@ function build(view, first) {
     },
   });
   const columns = ["Fixation", "Row", "Column", "Strength"];
-  const numbers = table({ columns, kind: "attnlib-fixations", caption: "Fixations, in pixels; the first has strength 1" });
+  const numbers = table({
+    columns,
+    kind: "attnlib-fixations",
+    caption: "Fixations, in pixels; the first has strength 1",
+  });
   const nodes = gains.map(({ node }) => node);
-  const gained = html("div", { class: "attnlib-gains", role: "group", "aria-label": "Gains of single features" }, ...nodes);
+  const gained = html(
+    "div",
+    { class: "attnlib-gains", role: "group", "aria-label": "Gains of single features" },
+    ...nodes,
+  );
   const chosen = [picture, method, task, overlay, fixations, radius].map(({ node }) => node);
   const left = html("div", { class: "attnlib-side" }, three.node, gained, own.node);
-  const right = html("div", { class: "attnlib-side" }, html("div", { class: "attnlib-controls" }, ...chosen), numbers.node);
+  const right = html(
+    "div",
+    { class: "attnlib-side" },
+    html("div", { class: "attnlib-controls" }, ...chosen),
+    numbers.node,
+  );
   view.root.append(panels, legend.node, view.caption, html("div", { class: "attnlib-two" }, left, right));
 
   return (state) => {
@@ -117,7 +139,14 @@ function build(view, first) {
     const { height, width } = image;
     const found = look(keep(image, state.method), state);
     const map = mapAddress(enlarged(found.map, found.level, height, width), 1);
-    scene.update({ src: addressOf(image), over: state.overlay ? map : "", height, width, alt: `The picture: ${name}`, title: name });
+    scene.update({
+      src: addressOf(image),
+      over: state.overlay ? map : "",
+      height,
+      width,
+      alt: `The picture: ${name}`,
+      title: name,
+    });
     salient.update({ src: map, height, width, alt: "The saliency map; the table has its strongest places" });
     const pixels = state.radius * Math.min(found.map.height, found.map.width) * 2 ** found.level;
     for (const draw of drawn) draw(found.path, pixels);
@@ -134,7 +163,11 @@ function build(view, first) {
     numbers.update(found.path.map(([row, column, strength], n) => [n + 1, row, column, number(strength)]));
     const [[row, column] = []] = found.path;
     const second = found.path.length > 1 ? `, the second has ${number(found.path[1][2])} of its strength` : "";
-    view.news(found.path.length ? `The first fixation is at row ${row}, column ${column}${second}.` : "Nothing stands out: there is no place to look at.");
+    view.news(
+      found.path.length
+        ? `The first fixation is at row ${row}, column ${column}${second}.`
+        : "Nothing stands out: there is no place to look at.",
+    );
   };
 }
 

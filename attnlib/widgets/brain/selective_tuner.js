@@ -41,7 +41,12 @@ function picture(layers, onMove) {
     Array.from({ length: 8 / 2 ** (level + 1) }, (_, u) =>
       weight.map((_, k) => {
         const below = u * stride + k;
-        const ends = { x1: x(level + 1, u), y1: ROWS[level + 1].top + UNIT.high, x2: x(level, below), y2: ROWS[level].top };
+        const ends = {
+          x1: x(level + 1, u),
+          y1: ROWS[level + 1].top + UNIT.high,
+          x2: x(level, below),
+          y2: ROWS[level].top,
+        };
         return { level, u, below, node: wires.appendChild(svg("line", ends)) };
       }),
     ).flat(),
@@ -57,9 +62,22 @@ function picture(layers, onMove) {
   const { top, height } = ROWS[0];
   const at = Array.from({ length: 8 }, (_, i) => x(0, i));
   const ends = at.map((middle) => frame(units, { x: middle - 23, y: top, width: 46, height: height + 4 }));
-  at.forEach((middle, i) => units.append(svg("text", { x: middle, y: top + height + 26, "text-anchor": "middle", text: i })));
+  at.forEach((middle, i) =>
+    units.append(svg("text", { x: middle, y: top + height + 26, "text-anchor": "middle", text: i })),
+  );
   const names = at.map((_, i) => `Input ${i}`);
-  const lift = levers({ chart: plan, names, at, left: LEFT, right: RIGHT, top: top + 12, height: height - 20, least: 0, most: 1, onMove });
+  const lift = levers({
+    chart: plan,
+    names,
+    at,
+    left: LEFT,
+    right: RIGHT,
+    top: top + 12,
+    height: height - 20,
+    least: 0,
+    most: 1,
+    onMove,
+  });
   return {
     node: plan.node,
     update(stimuli, answers, zones) {
@@ -94,13 +112,26 @@ function build(view, first) {
   });
   const factor = { min: 0, max: 4, step: 0.1, text: (value) => `× ${number(value, 1)}` };
   const bias = TOP.map((side, i) => slider({ label: `Task: ${side}`, ...factor, onInput: set("bias", i) }));
-  const share = slider({ label: "Share θ", min: 0.1, max: 1, step: 0.05, onInput: (value) => view.set({ share: value }) });
+  const share = slider({
+    label: "Share θ",
+    min: 0.1,
+    max: 1,
+    step: 0.05,
+    onInput: (value) => view.set({ share: value }),
+  });
   const columns = ["Top unit", "First answer", "With the task", "Second answer"];
   const numbers = table({ columns });
-  const settings = html("div", { class: "attnlib-settings" }, html("div", { class: "attnlib-controls" },
-    ...[...bias, share].map((each) => each.node)));
-  view.root.append(line.node, html("div", { class: "attnlib-two" }, drawing.node,
-    html("div", { class: "attnlib-side" }, view.caption, settings)), numbers.node, control.node);
+  const settings = html(
+    "div",
+    { class: "attnlib-settings" },
+    html("div", { class: "attnlib-controls" }, ...[...bias, share].map((each) => each.node)),
+  );
+  view.root.append(
+    line.node,
+    html("div", { class: "attnlib-two" }, drawing.node, html("div", { class: "attnlib-side" }, view.caption, settings)),
+    numbers.node,
+    control.node,
+  );
 
   return (state) => {
     now = state;
@@ -120,7 +151,12 @@ function build(view, first) {
     share.update(state.share);
     const top = found.first.at(-1);
     numbers.update(
-      TOP.map((side, u) => [side, number(top[u]), number(state.bias[u] * top[u]), done ? number(found.second.at(-1)[u]) : "–"]),
+      TOP.map((side, u) => [
+        side,
+        number(top[u]),
+        number(state.bias[u] * top[u]),
+        done ? number(found.second.at(-1)[u]) : "–",
+      ]),
       { shown: (u) => step > 0 && u === winner },
     );
     const side = TOP[winner];

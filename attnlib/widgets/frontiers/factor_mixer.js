@@ -24,13 +24,18 @@ function term(i, onSwitch) {
     update({ energies, most, added, at, word }) {
       const side = CELL * energies.length;
       const paths = shades.map(() => []);
-      energies.forEach((values, t) => values.forEach((energy, j) => {
-        const shade = Math.round((energy / most) * SHADES);
-        if (shade) paths[shade - 1].push(`M${CELL * j} ${CELL * t}h${CELL}v${CELL}h${-CELL}z`);
-      }));
+      energies.forEach((values, t) =>
+        values.forEach((energy, j) => {
+          const shade = Math.round((energy / most) * SHADES);
+          if (shade) paths[shade - 1].push(`M${CELL * j} ${CELL * t}h${CELL}v${CELL}h${-CELL}z`);
+        }),
+      );
       shades.forEach((path, shade) => write(path, { d: paths[shade].join("") }));
-      write(picture, { viewBox: `-1 -1 ${side + 2} ${side + 2}`, "data-off": !added,
-        "aria-label": `Energies of ${TERMS[i]}, row ${quoted(word)}: ${energies[at].map((energy) => number(energy)).join(", ")}` });
+      write(picture, {
+        viewBox: `-1 -1 ${side + 2} ${side + 2}`,
+        "data-off": !added,
+        "aria-label": `Energies of ${TERMS[i]}, row ${quoted(word)}: ${energies[at].map((energy) => number(energy)).join(", ")}`,
+      });
       write(frame, { width: side, height: side });
       write(row, { y: CELL * at, width: side, height: CELL });
       on.update(added);
@@ -42,7 +47,8 @@ function term(i, onSwitch) {
 function law(terms) {
   if (terms.length === 0) return "No term: every word has the same weight.";
   if (terms.every((each) => each === 3)) return "Only the key speaks: all rows are equal.";
-  if (terms.every((each) => each === 4)) return "Only the place speaks: energies are equal along each diagonal, and no word matters. A swap leaves the map as it is; the row goes with its word.";
+  if (terms.every((each) => each === 4))
+    return "Only the place speaks: energies are equal along each diagonal, and no word matters. A swap leaves the map as it is; the row goes with its word.";
   if (terms.every((each) => each > 2)) return "No query's content: the row knows only where it stands.";
   if (terms.every((each) => each === 1 || each === 3)) return "No place: words of one kind have the same weight.";
   return "";
@@ -55,11 +61,24 @@ function build(view, first) {
   let now = first;
   const setRow = (row) => view.set({ row });
   const list = html("ul", { class: "attnlib-mixer-terms", "aria-label": "The four terms of the energy" });
-  const parts = TERMS.map((_, i) => term(i, (on) => view.set({ terms: [...now.terms.filter((each) => each !== i + 1), ...(on ? [i + 1] : [])].sort() })));
+  const parts = TERMS.map((_, i) =>
+    term(i, (on) =>
+      view.set({ terms: [...now.terms.filter((each) => each !== i + 1), ...(on ? [i + 1] : [])].sort() }),
+    ),
+  );
   list.append(...parts.map(({ node }) => node));
   const large = map(setRow);
-  const looks = table({ columns: ["Key", "Weight", "E1", "E2", "E3", "E4"], bars: 1, kind: "attnlib-looks attnlib-mixer-looks" });
-  const swap = button({ label: "", onClick: () => now.row + 1 < now.words.length && view.set({ words: swapped(now.words, now.row), kinds: swapped(now.kinds, now.row), row: now.row + 1 }) });
+  const looks = table({
+    columns: ["Key", "Weight", "E1", "E2", "E3", "E4"],
+    bars: 1,
+    kind: "attnlib-looks attnlib-mixer-looks",
+  });
+  const swap = button({
+    label: "",
+    onClick: () =>
+      now.row + 1 < now.words.length &&
+      view.set({ words: swapped(now.words, now.row), kinds: swapped(now.kinds, now.row), row: now.row + 1 }),
+  });
   const side = html("div", { class: "attnlib-side" }, looks.node, html("div", { class: "attnlib-buttons" }, swap.node));
   view.root.append(list, view.caption, html("div", { class: "attnlib-two attnlib-mixer-below" }, large.node, side));
   let [shown, sentence, matrix] = [null, null, null];
@@ -70,23 +89,54 @@ function build(view, first) {
     const energies = factorEnergies(state);
     const weights = mixed(energies, terms);
     const told = JSON.stringify([words, weights]);
-    if (told !== shown) { // the large map looks whether these are others
-      sentence = { rows: words, columns: words, links: [], mask: [], glosses: [], row_language: "en", column_language: "en" };
-      matrix = { name: terms.length ? `the softmax of ${terms.map((each) => `E${each}`).join(" + ")}` : "no term", weights };
+    if (told !== shown) {
+      // the large map looks whether these are others
+      sentence = {
+        rows: words,
+        columns: words,
+        links: [],
+        mask: [],
+        glosses: [],
+        row_language: "en",
+        column_language: "en",
+      };
+      matrix = {
+        name: terms.length ? `the softmax of ${terms.map((each) => `E${each}`).join(" + ")}` : "no term",
+        weights,
+      };
       shown = told;
     }
     const most = Math.max(...energies.flat(2), 1e-9);
-    parts.forEach((part, i) => part.update({ energies: energies[i], most, added: terms.includes(i + 1), at: row, word: words[row] }));
+    parts.forEach((part, i) =>
+      part.update({ energies: energies[i], most, added: terms.includes(i + 1), at: row, word: words[row] }),
+    );
     large.update({ sentence, matrix, row, weights: weights[row], linked: [], open: () => true });
-    const energy = (i, j) => (terms.includes(i + 1) ? number(energies[i][row][j], 1) : `(${number(energies[i][row][j], 1)})`);
+    const energy = (i, j) =>
+      terms.includes(i + 1) ? number(energies[i][row][j], 1) : `(${number(energies[i][row][j], 1)})`;
     const best = Math.max(...weights[row]);
-    looks.update(words.map((word, j) => [word, { text: share(weights[row][j]), part: weights[row][j] }, ...TERMS.map((_, i) => energy(i, j))]), {
-      caption: `What ${quoted(words[row])} (${KINDS[kinds[row]]}) looks at; in brackets: switched off`, shown: (j) => weights[row][j] > best - 1e-9,
-    });
+    looks.update(
+      words.map((word, j) => [
+        word,
+        { text: share(weights[row][j]), part: weights[row][j] },
+        ...TERMS.map((_, i) => energy(i, j)),
+      ]),
+      {
+        caption: `What ${quoted(words[row])} (${KINDS[kinds[row]]}) looks at; in brackets: switched off`,
+        shown: (j) => weights[row][j] > best - 1e-9,
+      },
+    );
     const last = row + 1 === words.length;
-    swap.update({ label: last ? `${quoted(words[row])} is the last word` : `Swap ${quoted(words[row])} with ${quoted(words[row + 1])}`, disabled: last });
+    swap.update({
+      label: last
+        ? `${quoted(words[row])} is the last word`
+        : `Swap ${quoted(words[row])} with ${quoted(words[row + 1])}`,
+      disabled: last,
+    });
     const tops = words.filter((_, j) => weights[row][j] > best - 1e-9).map(quoted);
-    const line = tops.length === words.length ? `${quoted(words[row])} looks at all words alike.` : `${quoted(words[row])} looks most at ${tops.join(" and ")}, ${share(best)}${tops.length > 1 ? " each" : ""}.`;
+    const line =
+      tops.length === words.length
+        ? `${quoted(words[row])} looks at all words alike.`
+        : `${quoted(words[row])} looks most at ${tops.join(" and ")}, ${share(best)}${tops.length > 1 ? " each" : ""}.`;
     view.news(line, law(terms));
   };
 }

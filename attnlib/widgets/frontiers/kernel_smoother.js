@@ -21,7 +21,9 @@ const KERNELS = {
 };
 /** Where a further key finds room: in the middle of the widest gap, the ends of the line among them. */
 function room(points) {
-  const places = [-SIDE, ...points.map(([key]) => key).filter((key) => Math.abs(key) < SIDE), SIDE].sort((a, b) => a - b);
+  const places = [-SIDE, ...points.map(([key]) => key).filter((key) => Math.abs(key) < SIDE), SIDE].sort(
+    (a, b) => a - b,
+  );
   const gaps = places.slice(1).map((place, i) => place - places[i]);
   const widest = gaps.indexOf(Math.max(...gaps));
   return Number((places[widest] + gaps[widest] / 2).toFixed(2));
@@ -29,11 +31,13 @@ function room(points) {
 
 /** The curve as a path, with a gap where there is no average. */
 function traced(found, place) {
-  return found.map(([x, { context, none }], i) => {
-    if (none) return "";
-    const [across, down] = place([x, context]).map((pixel) => pixel.toFixed(1));
-    return `${i === 0 || found[i - 1][1].none ? "M" : "L"}${across} ${down}`;
-  }).join("");
+  return found
+    .map(([x, { context, none }], i) => {
+      if (none) return "";
+      const [across, down] = place([x, context]).map((pixel) => pixel.toFixed(1));
+      return `${i === 0 || found[i - 1][1].none ? "M" : "L"}${across} ${down}`;
+    })
+    .join("");
 }
 
 const letter = (i) => String.fromCharCode(65 + i);
@@ -56,10 +60,9 @@ function drawing(view, get) {
   board.layer().append(context.node);
   const asks = point({ plane: board, mark: query.node, name: "Query q", onMove: toQuery });
   board.node.append(asks.node);
-  const grips = pool(board.layer(), (i) => point({
-    plane: board,
-    onMove: (place) => view.set({ points: replaced(get().points, [i], place) }),
-  }));
+  const grips = pool(board.layer(), (i) =>
+    point({ plane: board, onMove: (place) => view.set({ points: replaced(get().points, [i], place) }) }),
+  );
   query.update("q");
   return {
     node: board.node,
@@ -78,27 +81,67 @@ function drawing(view, get) {
       flows(points.length).forEach(({ node }, i) => {
         const [x1, y1] = board.place(points[i]);
         const weight = found.weights[i];
-        write(node, { x1, y1, x2, y2, "stroke-width": 0.5 + 9 * Math.min(Math.abs(weight), 1), "data-none": weight === 0, "data-negative": weight < 0 });
+        write(node, {
+          x1,
+          y1,
+          x2,
+          y2,
+          "stroke-width": 0.5 + 9 * Math.min(Math.abs(weight), 1),
+          "data-none": weight === 0,
+          "data-negative": weight < 0,
+        });
       });
       keys(points.length).forEach((each, i) => each.update(letter(i), { place: board.place(points[i]) }));
       context.update("c", { place: [x2, y2], hollow: end[1] !== found.context });
       write(context.node, { hidden: found.none });
-      asks.update([state.query, 0], "Query q", `q ${number(state.query)}, ${found.none ? "no context" : `context ${number(found.context)}`}`);
-      grips(points.length).forEach((grip, i) => grip.update(points[i], `Key ${letter(i)}`, `key ${number(points[i][0])}, value ${number(points[i][1])}`));
+      asks.update(
+        [state.query, 0],
+        "Query q",
+        `q ${number(state.query)}, ${found.none ? "no context" : `context ${number(found.context)}`}`,
+      );
+      grips(points.length).forEach((grip, i) =>
+        grip.update(points[i], `Key ${letter(i)}`, `key ${number(points[i][0])}, value ${number(points[i][1])}`),
+      );
     },
   };
 }
 
 function settings(view, get) {
-  const kernel = choice({ label: "Kernel", options: Object.entries(KERNELS).map(([name, [words]]) => [name, words]), onInput: (value) => view.set({ kernel: value }) });
-  const width = slider({ label: "Bandwidth h", min: 0.1, max: 5, log: true, onInput: (value) => view.set({ width: value }) });
-  const degree = slider({ label: "Degree p", min: 1, max: 6, step: 1, text: (value) => number(value, 0),
-    onInput: (value) => view.set({ degree: value }) });
-  const add = button({ label: "Add a key", onClick: () => get().points.length < MOST && view.set({ points: [...get().points, [room(get().points), VALUE]] }) });
-  const remove = button({ label: "Remove the last key", onClick: () => get().points.length > 1 && view.set({ points: get().points.slice(0, -1) }) });
+  const kernel = choice({
+    label: "Kernel",
+    options: Object.entries(KERNELS).map(([name, [words]]) => [name, words]),
+    onInput: (value) => view.set({ kernel: value }),
+  });
+  const width = slider({
+    label: "Bandwidth h",
+    min: 0.1,
+    max: 5,
+    log: true,
+    onInput: (value) => view.set({ width: value }),
+  });
+  const degree = slider({
+    label: "Degree p",
+    min: 1,
+    max: 6,
+    step: 1,
+    text: (value) => number(value, 0),
+    onInput: (value) => view.set({ degree: value }),
+  });
+  const add = button({
+    label: "Add a key",
+    onClick: () => get().points.length < MOST && view.set({ points: [...get().points, [room(get().points), VALUE]] }),
+  });
+  const remove = button({
+    label: "Remove the last key",
+    onClick: () => get().points.length > 1 && view.set({ points: get().points.slice(0, -1) }),
+  });
   return {
-    node: html("div", { class: "attnlib-settings" }, html("div", { class: "attnlib-controls" }, kernel.node, width.node, degree.node),
-      html("div", { class: "attnlib-buttons" }, add.node, remove.node)),
+    node: html(
+      "div",
+      { class: "attnlib-settings" },
+      html("div", { class: "attnlib-controls" }, kernel.node, width.node, degree.node),
+      html("div", { class: "attnlib-buttons" }, add.node, remove.node),
+    ),
     update(state) {
       kernel.update(state.kernel);
       width.update(state.width, state.kernel === "linear" ? { disabled: true, note: "cancels" } : {});
@@ -114,24 +157,39 @@ function build(view, first) {
   let state = first;
   const get = () => state;
   const picture = drawing(view, get);
-  const marks = legend(["query", "q", "query, drag it along the line"], ["key", "A", "key and its value, drag it"], ["context", "c", "context"]);
+  const marks = legend(
+    ["query", "q", "query, drag it along the line"],
+    ["key", "A", "key and its value, drag it"],
+    ["context", "c", "context"],
+  );
   const weights = table({ columns: ["Key", "Weight", "Value", "Kernel"], bars: 1, kind: "attnlib-looks" });
   const controls = settings(view, get);
-  view.root.append(html("div", { class: "attnlib-two" }, html("div", {}, picture.node, marks.node),
-    html("div", { class: "attnlib-side" }, weights.node, view.caption, controls.node)));
+  view.root.append(
+    html(
+      "div",
+      { class: "attnlib-two" },
+      html("div", {}, picture.node, marks.node),
+      html("div", { class: "attnlib-side" }, weights.node, view.caption, controls.node),
+    ),
+  );
   return (next) => {
     state = next;
     const found = smooth(state.query, state.points, state);
     picture.update(state, found);
     marks.update("query", "key", "context");
     const part = (i) => ({ text: number(found.weights[i], 3), part: Math.min(Math.abs(found.weights[i]), 1) });
-    weights.update(state.points.map(([, value], i) => [letter(i), part(i), number(value), short(found.kernels[i], found.logs?.[i])]), {
-      caption: `Kernel ${KERNELS[state.kernel][1]} at q = ${number(state.query)}`,
-      kind: (i) => (found.weights[i] < 0 ? "attnlib-smoother-below" : null),
-    });
+    weights.update(
+      state.points.map(([, value], i) => [letter(i), part(i), number(value), short(found.kernels[i], found.logs?.[i])]),
+      {
+        caption: `Kernel ${KERNELS[state.kernel][1]} at q = ${number(state.query)}`,
+        kind: (i) => (found.weights[i] < 0 ? "attnlib-smoother-below" : null),
+      },
+    );
     controls.update(state);
     const some = found.weights.some((weight) => weight < 0) ? " Some weights are negative: no distribution." : "";
-    const told = found.none ? "the kernel adds up to 0, so there is no average here." : `the weighted mean of the values is c = ${number(found.context)}.${some}`;
+    const told = found.none
+      ? "the kernel adds up to 0, so there is no average here."
+      : `the weighted mean of the values is c = ${number(found.context)}.${some}`;
     view.news(`q = ${number(state.query)}: ${told}`);
   };
 }

@@ -38,22 +38,29 @@ function board(title, onPlace = null) {
   let size = { height: 1, width: 1 };
   const hold = ([row, column]) => [held(row, size.height), held(column, size.width)];
   const at = (event) => picture.under(event);
-  const grip = onPlace && handle({
-    at,
-    hold,
-    moves: ([row, column], step) => ({
-      ArrowUp: [row - 10 * step, column],
-      ArrowDown: [row + 10 * step, column],
-      ArrowLeft: [row, column - 10 * step],
-      ArrowRight: [row, column + 10 * step],
-      Home: [row, 0],
-      End: [row, size.width - 1],
-      PageUp: [0, column],
-      PageDown: [size.height - 1, column],
-    }),
-    onMove: onPlace,
-  });
-  const over = svg("svg", { class: "attnlib-image-drawing attnlib-similar-board", "aria-hidden": onPlace ? null : "true" }, under, patch);
+  const grip =
+    onPlace &&
+    handle({
+      at,
+      hold,
+      moves: ([row, column], step) => ({
+        ArrowUp: [row - 10 * step, column],
+        ArrowDown: [row + 10 * step, column],
+        ArrowLeft: [row, column - 10 * step],
+        ArrowRight: [row, column + 10 * step],
+        Home: [row, 0],
+        End: [row, size.width - 1],
+        PageUp: [0, column],
+        PageDown: [size.height - 1, column],
+      }),
+      onMove: onPlace,
+    });
+  const over = svg(
+    "svg",
+    { class: "attnlib-image-drawing attnlib-similar-board", "aria-hidden": onPlace ? null : "true" },
+    under,
+    patch,
+  );
   if (grip) {
     over.append(grip.node);
     write(over, { role: "group", "aria-label": "The place" });
@@ -72,7 +79,15 @@ function board(title, onPlace = null) {
       for (const rect of [under, patch]) write(rect, box);
       write(over, { viewBox: `0 0 ${WIDE} ${unit * height}` });
       const [x, y] = [(column + 0.5) * unit, (row + 0.5) * unit];
-      grip?.update([row, column], { x, y, label: "Place", words: `row ${row}, column ${column}`, now: column, min: 0, max: width - 1 });
+      grip?.update([row, column], {
+        x,
+        y,
+        label: "Place",
+        words: `row ${row}, column ${column}`,
+        now: column,
+        min: 0,
+        max: width - 1,
+      });
     },
   };
 }
@@ -105,13 +120,23 @@ function build(view, first) {
   const own = ownPicture({
     area: view.root,
     most: 96,
-    onPicture: (name, image) => view.set({ pictures: [...now.pictures, { name, image }], picture: now.pictures.length }),
+    onPicture: (name, image) =>
+      view.set({ pictures: [...now.pictures, { name, image }], picture: now.pictures.length }),
   });
   const colours = table({ columns: ["Colour", "Red", "Green", "Blue", "Off by"], kind: "attnlib-similar-colours" });
   const counts = table({ columns: ["Place", "Row", "Column", "Weight"], kind: "attnlib-similar-places" });
-  const controls = html("div", { class: "attnlib-settings" }, html("div", { class: "attnlib-controls" }, picture.node, reach.node, bandwidth.node, noise.node), own.node);
-  view.root.append(html("div", { class: "attnlib-panels" }, scene.node, map.node), scale.node, view.caption,
-    html("div", { class: "attnlib-two" }, controls, html("div", { class: "attnlib-side" }, colours.node, counts.node)));
+  const controls = html(
+    "div",
+    { class: "attnlib-settings" },
+    html("div", { class: "attnlib-controls" }, picture.node, reach.node, bandwidth.node, noise.node),
+    own.node,
+  );
+  view.root.append(
+    html("div", { class: "attnlib-panels" }, scene.node, map.node),
+    scale.node,
+    view.caption,
+    html("div", { class: "attnlib-two" }, controls, html("div", { class: "attnlib-side" }, colours.node, counts.node)),
+  );
 
   return (state) => {
     now = state;
@@ -134,12 +159,21 @@ function build(view, first) {
     const seen = [...found.taken.data.subarray(3 * at, 3 * at + 3)];
     const line = (words, colour, off) => [words, ...colour.map((value) => number(value)), off];
     const [wrong, left] = [seen, mean].map((colour) => number(away(colour, before)));
-    colours.update([line("before", before, "–"), line("noisy", seen, wrong), line("mean", mean, left)], { caption: "The colour of the place; off by: the root of the mean square" });
-    counts.update([["itself", place.row, place.column, share(weights[at])],
-      ...order.map((n, k) => [k + 1, Math.floor(n / width), n % width, share(weights[n])])], { caption: "What weighs most" });
+    colours.update([line("before", before, "–"), line("noisy", seen, wrong), line("mean", mean, left)], {
+      caption: "The colour of the place; off by: the root of the mean square",
+    });
+    counts.update(
+      [
+        ["itself", place.row, place.column, share(weights[at])],
+        ...order.map((n, k) => [k + 1, Math.floor(n / width), n % width, share(weights[n])]),
+      ],
+      { caption: "What weighs most" },
+    );
     const many = 1 / weights.reduce((sum, weight) => sum + weight ** 2, 0);
     const told = number(many, many < 100 ? 1 : 0);
-    view.news(`This averages as much as ${told} places would that count alike (1 / Σ weight²). The noisy colour is off by ${wrong}, the mean by ${left}.`);
+    view.news(
+      `This averages as much as ${told} places would that count alike (1 / Σ weight²). The noisy colour is off by ${wrong}, the mean by ${left}.`,
+    );
   };
 }
 

@@ -11,9 +11,15 @@ import { number, share } from "../js/text.js";
 const ENOUGH = 0.99;
 const FORMS = {
   paper: ["Span: the paper", "Each exp(energy) is multiplied by its share m, then all are divided by their sum."],
-  "not divided": ["Span: softmax, then cut", "The softmax is taken over all keys, then cut, and nothing is divided again."],
+  "not divided": [
+    "Span: softmax, then cut",
+    "The softmax is taken over all keys, then cut, and nothing is divided again.",
+  ],
   code: ["Span: the authors' code", "The softmax over all keys is cut, then divided by its sum plus 0.00000001."],
-  halting: ["Halting", "Each step has a halting probability h; the last is the step at which their sum reaches 0.99, or the last there is."],
+  halting: [
+    "Halting",
+    "Each step has a halting probability h; the last is the step at which their sum reaches 0.99, or the last there is.",
+  ],
 };
 const [LEFT, RIGHT] = [46, 430];
 const UPPER = { top: 12, height: 100 };
@@ -33,9 +39,14 @@ function looked({ energies, span, ramp, halting, form }) {
 }
 
 function picture(onMove) {
-  const { node, layer, under } = chart({ label: "Shares let through, or the sum so far; below, the weights", width: 440, height: 352 });
+  const { node, layer, under } = chart({
+    label: "Shares let through, or the sum so far; below, the weights",
+    width: 440,
+    height: 352,
+  });
   const ground = layer("attnlib-span-ground");
-  for (const { top, height } of [UPPER, BARS]) ground.append(svg("rect", { x: LEFT, y: top, width: RIGHT - LEFT, height }));
+  for (const { top, height } of [UPPER, BARS])
+    ground.append(svg("rect", { x: LEFT, y: top, width: RIGHT - LEFT, height }));
   const draw = bars({ layer: layer("attnlib-bars"), ...BARS });
   const curve = layer("attnlib-span-curve").appendChild(svg("polyline"));
   const words = layer("attnlib-span-words");
@@ -59,7 +70,11 @@ function picture(onMove) {
   node.append(grip.node);
   /** The ramp as corners, or the sum so far as steps. */
   const corners = ({ span, ramp }, upper) => {
-    if (halts) return upper.flatMap((sum, i) => [[x(i - 0.5), y(sum)], [x(i + 0.5), y(sum)]]);
+    if (halts)
+      return upper.flatMap((sum, i) => [
+        [x(i - 0.5), y(sum)],
+        [x(i + 0.5), y(sum)],
+      ]);
     const last = n - 0.5;
     const share = (far) => within((ramp + span - far) / ramp, 0, 1);
     const ends = [-0.5, span, span + ramp, last].filter((far) => far <= last);
@@ -72,7 +87,17 @@ function picture(onMove) {
       write(curve, { points: line(corners(state, halts ? upper.filter((_, i) => shown[i]) : upper)) });
       const top = [0.25, 0.5].find((each) => Math.max(...before, ...weights) <= each) ?? 1;
       const half = Math.min(15, 0.42 * wide());
-      draw(weights.map((value, i) => ({ x: x(i), half, value, outline: before[i], name: halts ? i + 1 : i, strong: shown[i] })), top);
+      draw(
+        weights.map((value, i) => ({
+          x: x(i),
+          half,
+          value,
+          outline: before[i],
+          name: halts ? i + 1 : i,
+          strong: shown[i],
+        })),
+        top,
+      );
       write(most, { text: top });
       write(axis, { text: halts ? "step" : "places back from the query" });
       const end = within(x(state.span), LEFT, RIGHT);
@@ -88,11 +113,22 @@ function picture(onMove) {
 function chooser(view, { trait, noun, value, first, ...range }) {
   let [chosen, all, most] = [0, [], range.max];
   const offset = first ?? 0;
-  const which = slider({ label: noun, min: offset, max: offset + 1, step: 1, text: whole, onInput: (at) => {
-    chosen = at - offset;
-    show();
-  } });
-  const amount = slider({ label: value, ...range, onInput: (to) => view.set({ [trait]: all.map((old, i) => (i === chosen ? to : old)) }) });
+  const which = slider({
+    label: noun,
+    min: offset,
+    max: offset + 1,
+    step: 1,
+    text: whole,
+    onInput: (at) => {
+      chosen = at - offset;
+      show();
+    },
+  });
+  const amount = slider({
+    label: value,
+    ...range,
+    onInput: (to) => view.set({ [trait]: all.map((old, i) => (i === chosen ? to : old)) }),
+  });
   function show() {
     chosen = Math.min(chosen, all.length - 1);
     which.update(chosen + offset, { most: all.length - 1 + offset });
@@ -114,22 +150,42 @@ const SPAN_HEADS = ["Places back", "Energy", "Share m", "Softmax", "Weight"];
 const HALT_HEADS = ["Step", "Halting h", "Sum so far", "Softmax", "Weight"];
 
 function told({ form, span, ramp }, { weights, shown, steps, remainder, cost }) {
-  if (form === "halting") return `${steps} step${steps > 1 ? "s" : ""}, remainder ${number(remainder)}: the ponder cost is ${number(cost)}.`;
+  if (form === "halting")
+    return `${steps} step${steps > 1 ? "s" : ""}, remainder ${number(remainder)}: the ponder cost is ${number(cost)}.`;
   const seen = shown.filter(Boolean).length;
   return `z = ${number(span)}, R = ${number(ramp)}: ${seen} key${seen > 1 ? "s are" : " is"} let through; the weights sum to ${number(total(weights), 3)}.`;
 }
 
 function build(view, first) {
   const drawing = picture((value) => view.set({ span: value }));
-  const form = choice({ label: "Show", options: Object.entries(FORMS).map(([name, [words]]) => [name, words]), onInput: (value) => view.set({ form: value }) });
+  const form = choice({
+    label: "Show",
+    options: Object.entries(FORMS).map(([name, [words]]) => [name, words]),
+    onInput: (value) => view.set({ form: value }),
+  });
   const meaning = html("p", { class: "attnlib-caption" });
   const ramp = slider({ label: "Ramp R", min: 0.5, max: 8, step: 0.5, onInput: (value) => view.set({ ramp: value }) });
   const energy = chooser(view, { trait: "energies", noun: "Key", value: "Energy", min: -5, max: 5, step: 0.1 });
-  const halt = chooser(view, { trait: "halting", noun: "Step", value: "Halting probability", first: 1, min: 0, max: 1, step: 0.01 });
+  const halt = chooser(view, {
+    trait: "halting",
+    noun: "Step",
+    value: "Halting probability",
+    first: 1,
+    min: 0,
+    max: 1,
+    step: 0.01,
+  });
   const numbers = table({ columns: SPAN_HEADS, sums: true });
-  const settings = html("div", { class: "attnlib-settings" }, html("div", { class: "attnlib-side" }, form.node, meaning),
-    html("div", { class: "attnlib-controls" }, ramp.node, ...energy.nodes, ...halt.nodes));
-  view.root.append(html("div", { class: "attnlib-two" }, drawing.node, html("div", { class: "attnlib-side" }, view.caption, settings)), numbers.node);
+  const settings = html(
+    "div",
+    { class: "attnlib-settings" },
+    html("div", { class: "attnlib-side" }, form.node, meaning),
+    html("div", { class: "attnlib-controls" }, ramp.node, ...energy.nodes, ...halt.nodes),
+  );
+  view.root.append(
+    html("div", { class: "attnlib-two" }, drawing.node, html("div", { class: "attnlib-side" }, view.caption, settings)),
+    numbers.node,
+  );
   const best = first.energies.indexOf(Math.max(...first.energies));
 
   return (state) => {
@@ -144,18 +200,22 @@ function build(view, first) {
     energy.update(state.energies, halts, best);
     halt.update(state.halting, !halts, 1);
     const seen = weights.flatMap((_, i) => (shown[i] || !halts ? [i] : []));
-    const row = (i) => (halts
-      ? [i + 1, number(before[i]), number(upper[i]), "", share(weights[i])]
-      : [i, number(state.energies[i]), number(upper[i], 3), share(before[i]), share(weights[i])]);
+    const row = (i) =>
+      halts
+        ? [i + 1, number(before[i]), number(upper[i]), "", share(weights[i])]
+        : [i, number(state.energies[i]), number(upper[i], 3), share(before[i]), share(weights[i])];
     numbers.update(seen.map(row), {
       caption: halts ? `Steps up to the last: the sum is enough at ${ENOUGH}` : "Keys by their distance from the query",
       corner: halts ? HALT_HEADS[0] : SPAN_HEADS[0],
       heads: halts ? HALT_HEADS.map((head) => (head === "Softmax" ? "" : head)) : SPAN_HEADS,
       sums: ["Sum", "", "", halts ? "" : number(total(before), 3), number(total(weights), 3)],
     });
-    view.news(told(state, found), halts
-      ? "Dashed bars are the halting probabilities, filled bars the weights; the line above is the sum so far, at most 1, up to the last step."
-      : "Dashed bars are the softmax over all keys, filled bars the weights; the line above is the share m.");
+    view.news(
+      told(state, found),
+      halts
+        ? "Dashed bars are the halting probabilities, filled bars the weights; the line above is the sum so far, at most 1, up to the last step."
+        : "Dashed bars are the softmax over all keys, filled bars the weights; the line above is the share m.",
+    );
   };
 }
 

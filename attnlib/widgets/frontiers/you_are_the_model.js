@@ -15,12 +15,14 @@ function measured(data, text, selected, random) {
   const n = data.parts.length;
   const base = chance(chosen, text.kinds, n, random);
   const rate = (map) => (text.sentiment ? crossSentiment(map, text.polarity, text.sentiment) : NaN);
-  const rows = data.names.filter(([name]) => text.maps[name]).map(([name, called]) => {
-    const scores = text.maps[name];
-    const map = top(scores, selected.length);
-    const alike = lexical(chosen, map, text.kinds, n);
-    return { name, called, area: auc(chosen, scores), alike, above: adjusted(alike, base), rate: rate(map) };
-  });
+  const rows = data.names
+    .filter(([name]) => text.maps[name])
+    .map(([name, called]) => {
+      const scores = text.maps[name];
+      const map = top(scores, selected.length);
+      const alike = lexical(chosen, map, text.kinds, n);
+      return { name, called, area: auc(chosen, scores), alike, above: adjusted(alike, base), rate: rate(map) };
+    });
   return { rows, base, rate: rate(chosen) };
 }
 
@@ -31,7 +33,9 @@ function passage(get, set) {
     const word = html("button", { type: "button", class: "attnlib-yatm-word" });
     word.addEventListener("click", () => {
       const { selected } = get();
-      set({ selected: selected.includes(i) ? selected.filter((each) => each !== i) : [...selected, i].sort((a, b) => a - b) });
+      set({
+        selected: selected.includes(i) ? selected.filter((each) => each !== i) : [...selected, i].sort((a, b) => a - b),
+      });
     });
     return { node: word };
   });
@@ -39,7 +43,14 @@ function passage(get, set) {
     if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     const here = [...node.children].indexOf(event.target);
     const last = node.children.length - 1;
-    const to = { ArrowRight: here + 1, ArrowDown: here + 1, ArrowLeft: here - 1, ArrowUp: here - 1, Home: 0, End: last }[event.key];
+    const to = {
+      ArrowRight: here + 1,
+      ArrowDown: here + 1,
+      ArrowLeft: here - 1,
+      ArrowUp: here - 1,
+      Home: 0,
+      End: last,
+    }[event.key];
     if (to === undefined) return;
     event.preventDefault(); // or the page would scroll
     node.children[Math.min(Math.max(to, 0), last)].focus();
@@ -57,7 +68,9 @@ function passage(get, set) {
           text: text.words[i],
           style: `--part:${part.toFixed(3)}`,
           "aria-pressed": String(selected.includes(i)),
-          "aria-label": scores ? `${text.words[i]} above ${Math.round(100 * part)} %${largest[i] ? ", among its largest" : ""}` : null,
+          "aria-label": scores
+            ? `${text.words[i]} above ${Math.round(100 * part)} %${largest[i] ? ", among its largest" : ""}`
+            : null,
           "data-largest": Boolean(largest[i]),
         });
       });
@@ -68,12 +81,18 @@ function passage(get, set) {
 function build(view, first) {
   let now = first;
   const random = new Map();
-  const set = (changes) => view.set((now = { ...now, ...changes }) && changes);
+  const set = (changes) => {
+    now = { ...now, ...changes };
+    view.set(changes);
+  };
   const question = html("p", { class: "attnlib-yatm-question" });
   const words = passage(() => now, set);
   const shade = choice({ label: "Shade the words by", onInput: (shown) => set({ shown }) });
   const clear = button({ label: "Select nothing", onClick: () => set({ selected: [] }) });
-  const theirs = toggle({ label: "Frame its largest, as many as you selected", onInput: (value) => set({ theirs: value }) });
+  const theirs = toggle({
+    label: "Frame its largest, as many as you selected",
+    onInput: (value) => set({ theirs: value }),
+  });
   const controls = html("div", { class: "attnlib-yatm-controls" }, shade.node, clear.node);
   const looks = table({ columns: ["Map", "AUC", "LS", "adj. LS", "CSSR"], bars: 1, kind: "attnlib-yatm-table" });
   const source = html("p", { class: "attnlib-yatm-source" });
@@ -104,11 +123,19 @@ function build(view, first) {
     const count = `${state.selected.length} of ${n} words selected`;
     const none = state.selected.length === 0 || state.selected.length === n;
     const row = rows.find(({ name }) => name === shown);
-    const why = !text.sentiment ? "the text has no verdict" : Number.isNaN(rate) ? "you selected no word of its sign" : "";
+    const why = !text.sentiment
+      ? "the text has no verdict"
+      : Number.isNaN(rate)
+        ? "you selected no word of its sign"
+        : "";
     const feeling = why && ` CSSR is not defined here: ${why}.`;
     if (none) view.news(`${count}: nothing can outrank anything, so that AUC is not defined.`);
     else if (hidden) view.news(`${count}.`, "Shade them by a map, and the measures appear.");
-    else view.news(`${count}: a selected word outranks another in ${number(100 * row.area, 0)} of 100 pairs by “${row.called}”.${feeling}`, "Shades are by rank.");
+    else
+      view.news(
+        `${count}: a selected word outranks another in ${number(100 * row.area, 0)} of 100 pairs by “${row.called}”.${feeling}`,
+        "Shades are by rank.",
+      );
   };
 }
 

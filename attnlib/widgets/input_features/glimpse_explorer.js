@@ -35,7 +35,10 @@ function board({ onMove, onLook }) {
   });
   const next = picture.layer("attnlib-glimpse-next");
   next.append(svg("path", { d: "M0 -13L13 0L0 13L-13 0Z" }), svg("text", { y: 31, text: "next" }));
-  let [size, around] = [{ height: 1, width: 1 }, { top: 0, left: 0 }];
+  let [size, around] = [
+    { height: 1, width: 1 },
+    { top: 0, left: 0 },
+  ];
   const at = (event) => {
     const [row, column] = picture.under(event);
     return [(2 * (column + 0.5 - around.left)) / size.width - 1, (2 * (row + 0.5 - around.top)) / size.height - 1];
@@ -45,7 +48,10 @@ function board({ onMove, onLook }) {
     const [x, y] = within(place);
     return [((y + 1) * size.height) / 2 + around.top - 0.5, ((x + 1) * size.width) / 2 + around.left - 0.5];
   };
-  const pixel = (place) => cell(place).reverse().map((value) => (value + 0.5) * picture.unit());
+  const pixel = (place) =>
+    cell(place)
+      .reverse()
+      .map((value) => (value + 0.5) * picture.unit());
   const grip = handle({
     mark: svg("path", { class: "attnlib-glimpse-grip", d: "M-30 0H-17M30 0H17M0 -30V-17M0 30V17" }),
     at,
@@ -66,7 +72,11 @@ function board({ onMove, onLook }) {
     },
   });
   write(grip.node, { "aria-roledescription": "movable point" });
-  const over = svg("svg", { class: "attnlib-image-drawing attnlib-glimpse-board", role: "group", "aria-label": "The fovea" }, grip.node);
+  const over = svg(
+    "svg",
+    { class: "attnlib-image-drawing attnlib-glimpse-board", role: "group", "aria-label": "The fovea" },
+    grip.node,
+  );
   picture.node.lastChild.append(over);
   let moved = false;
   let pressed = null;
@@ -91,12 +101,22 @@ function board({ onMove, onLook }) {
       const { height, width, src } = around;
       picture.update({ src, height, width, alt: `${name}, among pieces of other digits` });
       const unit = picture.unit();
-      write(edge, { x: around.left * unit, y: around.top * unit, width: size.width * unit, height: size.height * unit });
+      write(edge, {
+        x: around.left * unit,
+        y: around.top * unit,
+        width: size.width * unit,
+        height: size.height * unit,
+      });
       draw(places.map(cell), 0);
       const all = patchEdges(fovea, { ...size, ...model });
       squares(all.length).forEach(({ ground, line, text }, k) => {
         const [left, top, wide] = all[k];
-        const box = { x: (left + around.left) * unit, y: (top + around.top) * unit, width: wide * unit, height: wide * unit };
+        const box = {
+          x: (left + around.left) * unit,
+          y: (top + around.top) * unit,
+          width: wide * unit,
+          height: wide * unit,
+        };
         write(ground, box);
         write(line, { ...box, "stroke-dasharray": k ? `${14 / k} ${5 + k}` : null });
         const shown = [box.x, box.y].map((at) => Math.min(Math.max(at, 0), WIDE - 60)); // of a square that begins out of sight
@@ -107,7 +127,15 @@ function board({ onMove, onLook }) {
       write(over, { viewBox: `0 0 ${WIDE} ${(WIDE * height) / width}` });
       const [fx, fy] = pixel(fovea);
       const words = `x ${number(fovea[0])}, y ${number(fovea[1])}`;
-      grip.update(fovea, { x: fx, y: fy, label: "Fovea", words, now: within(fovea)[0], min: -1 - AROUND, max: 1 + AROUND });
+      grip.update(fovea, {
+        x: fx,
+        y: fy,
+        label: "Fovea",
+        words,
+        now: within(fovea)[0],
+        min: -1 - AROUND,
+        max: 1 + AROUND,
+      });
     },
   };
 }
@@ -126,7 +154,12 @@ function patches() {
         const mean = seen[k][0].map((_, i) => seen[k].reduce((sum, patch) => sum + patch[i], 0) / seen[k].length);
         const bright = number(mean.reduce((sum, value) => sum + value, 0) / mean.length);
         const src = mapAddress({ height: size, width: size, data: mean }, 1, GREYS);
-        write(image, { src, alt: `The square ×${2 ** k}; its mean brightness is ${bright}`, width: size, height: size });
+        write(image, {
+          src,
+          alt: `The square ×${2 ** k}; its mean brightness is ${bright}`,
+          width: size,
+          height: size,
+        });
         write(words, { text: `×${2 ** k}: ${2 ** k * size} px` });
       });
     },
@@ -176,7 +209,13 @@ function build(view, first) {
   control.node.prepend(here.node);
   control.node.append(button({ label: "Replay its own path", onClick: replay }).node);
   const holder = html("div", { class: "attnlib-glimpse-beliefs" });
-  const parts = html("div", { class: "attnlib-glimpses" }, html("div", { class: "attnlib-glimpse-scene" }, drawing.node, scene.node), seen.node, holder);
+  const parts = html(
+    "div",
+    { class: "attnlib-glimpses" },
+    html("div", { class: "attnlib-glimpse-scene" }, drawing.node, scene.node),
+    seen.node,
+    holder,
+  );
   view.root.append(parts, view.caption, done.node, control.node);
 
   return (state) => {
@@ -196,16 +235,29 @@ function build(view, first) {
     scene.update(state.scene, { options: state.scenes.map(({ name }, n) => [String(n), name]) });
     const earlier = (k) => columns.slice(2).map((_, n) => (n < found.length - 1 ? number(found[n].belief[k]) : ""));
     const none = { text: "", part: 0, before: 0 };
-    const shown = (k) => (last ? { text: share(last.belief[k]), part: last.belief[k], before: before?.belief[k] ?? 0 } : none);
-    beliefs.update(net().action.rows.map((_, k) => [String(k), shown(k), ...earlier(k)]), { shown: (k) => k === best });
-    done.update(found.map(({ belief }, n) => ({ text: `${n + 1} ${pair(state.places[n])}`, note: `${largest(belief)}: ${number(Math.max(...belief))}` })));
+    const shown = (k) =>
+      last ? { text: share(last.belief[k]), part: last.belief[k], before: before?.belief[k] ?? 0 } : none;
+    beliefs.update(
+      net().action.rows.map((_, k) => [String(k), shown(k), ...earlier(k)]),
+      { shown: (k) => k === best },
+    );
+    done.update(
+      found.map(({ belief }, n) => ({
+        text: `${n + 1} ${pair(state.places[n])}`,
+        note: `${largest(belief)}: ${number(Math.max(...belief))}`,
+      })),
+    );
     const whole = full(state.places);
     control.update(state.places.length, whole);
     here.update({ disabled: whole });
     const answer = `The digit is ${state.scenes[state.scene].kind}.`;
-    if (!last) return view.news(`No glimpse yet. ${answer}`, "Squares are the retina's scales: the wider, the coarser.");
+    if (!last)
+      return view.news(`No glimpse yet. ${answer}`, "Squares are the retina's scales: the wider, the coarser.");
     const next = whole ? "All its glimpses are taken." : `It would look next at ${pair(last.next)}.`;
-    view.news(`Glimpse ${found.length} at ${pair(state.places.at(-1))}: most belief in ${best} (${share(last.belief[best])}). ${answer}`, next);
+    view.news(
+      `Glimpse ${found.length} at ${pair(state.places.at(-1))}: most belief in ${best} (${share(last.belief[best])}). ${answer}`,
+      next,
+    );
   };
 }
 

@@ -9,7 +9,7 @@ import { framed, packed, pictureAddress, unpacked } from "../js/math/bitmap.js";
 import { compare, cornered, CORNERS, matrixOf, moved, step } from "../js/math/warp.js";
 import { arrow } from "../js/plane.js";
 import { table } from "../js/table.js";
-import { number, pair } from "../js/text.js";
+import { number } from "../js/text.js";
 
 const KINDS = ["attention", "affine", "projective"];
 const MIDDLE = { turn: 0, width: 1, height: 1, shear: 0, right: 0, down: 0, tilt_x: 0, tilt_y: 0 };
@@ -37,7 +37,8 @@ const around = kept((picture) => {
 
 const bytesOf = (read) => Uint8Array.from(read, (value) => Math.round(255 * value));
 /** A line and, below it, one that sets it off from any picture. */
-const twice = (layer, kind) => [`${kind} attnlib-warp-halo`, kind].map((each) => layer.appendChild(svg("path", { class: each })));
+const twice = (layer, kind) =>
+  [`${kind} attnlib-warp-halo`, kind].map((each) => layer.appendChild(svg("path", { class: each })));
 const drawn = (lines, d) => lines.forEach((line) => write(line, { d }));
 const line = (points) => points.map((point) => point.map((place) => place.toFixed(1)).join(" ")).join("L");
 
@@ -49,10 +50,20 @@ function scenery(view, current) {
   const dots = twice(ground, "attnlib-warp-dots");
   const frame = twice(ground, "attnlib-warp-frame");
   const pulls = twice(ground, "attnlib-warp-pulls");
-  const board = svg("svg", { class: "attnlib-image-drawing", role: "group", "aria-label": "The grid over the picture" });
+  const board = svg("svg", {
+    class: "attnlib-image-drawing",
+    role: "group",
+    "aria-label": "The grid over the picture",
+  });
   scene.node.lastChild.append(board);
-  let [size, whole] = [{ height: 1, width: 1 }, { top: 0, left: 0 }];
-  const pixel = ([x, y]) => [((x + 1) / 2) * size.width + whole.left, ((y + 1) / 2) * size.height + whole.top].map((each) => each * scene.unit());
+  let [size, whole] = [
+    { height: 1, width: 1 },
+    { top: 0, left: 0 },
+  ];
+  const pixel = ([x, y]) =>
+    [((x + 1) / 2) * size.width + whole.left, ((y + 1) / 2) * size.height + whole.top].map(
+      (each) => each * scene.unit(),
+    );
   const under = (event) => {
     const [row, column] = scene.under(event);
     return [(2 * (column + 0.5 - whole.left)) / size.width - 1, (2 * (row + 0.5 - whole.top)) / size.height - 1];
@@ -64,12 +75,33 @@ function scenery(view, current) {
   };
   const hold = (place) => place.map((value) => Math.min(Math.max(value, -1.5), 1.5));
   const corners = CORNERS.map((_, n) => {
-    const mark = svg("g", { class: "attnlib-warp-mark" }, svg("circle", { r: 11 }), svg("text", { dy: "0.36em", text: NAMES[n][0] }));
-    return handle({ mark, at: under, moves: by, hold, onMove: (place) => set(cornered(current(), n, place, view.schema)) });
+    const mark = svg(
+      "g",
+      { class: "attnlib-warp-mark" },
+      svg("circle", { r: 11 }),
+      svg("text", { dy: "0.36em", text: NAMES[n][0] }),
+    );
+    return handle({
+      mark,
+      at: under,
+      moves: by,
+      hold,
+      onMove: (place) => set(cornered(current(), n, place, view.schema)),
+    });
   });
-  const cross = svg("g", { class: "attnlib-warp-mark" }, svg("circle", { r: 11 }), svg("path", { d: "M-6 0H6M0 -6V6" }));
+  const cross = svg(
+    "g",
+    { class: "attnlib-warp-mark" },
+    svg("circle", { r: 11 }),
+    svg("path", { d: "M-6 0H6M0 -6V6" }),
+  );
   const middle = handle({ mark: cross, at: under, moves: by, hold, onMove: ([right, down]) => set({ right, down }) });
-  const bow = svg("g", { class: "attnlib-warp-mark" }, svg("circle", { r: 11 }), svg("path", { d: "M4.5 -4.5A6 6 0 1 0 6 1M6 -7V-3H2" }));
+  const bow = svg(
+    "g",
+    { class: "attnlib-warp-mark" },
+    svg("circle", { r: 11 }),
+    svg("path", { d: "M4.5 -4.5A6 6 0 1 0 6 1M6 -7V-3H2" }),
+  );
   const round = (degrees) => ((((degrees + 180) % 360) + 360) % 360) - 180;
   const turner = handle({
     mark: bow,
@@ -92,7 +124,13 @@ function scenery(view, current) {
     update(state, { name, image }, { places, slopes }, { height, width }) {
       [size, whole] = [image, around(image)];
       const { src, height: rows, width: columns } = whole;
-      scene.update({ src, height: rows, width: columns, title: name, alt: `The picture: ${name}, with noughts around it` });
+      scene.update({
+        src,
+        height: rows,
+        width: columns,
+        title: name,
+        alt: `The picture: ${name}, with noughts around it`,
+      });
       const box = [480, (480 * rows) / columns];
       write(board, { viewBox: `0 0 ${box[0]} ${box[1]}` });
       const matrix = matrixOf(state);
@@ -103,11 +141,19 @@ function scenery(view, current) {
       drawn(dots, every.map((n) => `M${line([pixel(places.subarray(2 * n, 2 * n + 2))])}h0`).join(""));
       const most = slopes.reduce((far, slope) => Math.max(far, Math.abs(slope)), UNIT);
       const gap = Math.max(1, Math.round(width / 12));
-      const chosen = state.arrows ? every.filter((n) => n % width % gap === 0 && Math.floor(n / width) % gap === 0) : [];
+      const chosen = state.arrows
+        ? every.filter((n) => (n % width) % gap === 0 && Math.floor(n / width) % gap === 0)
+        : [];
       const pull = (n) => {
         const long = [0, 1].map((axis) => (-34 * slopes[2 * n + axis]) / most);
         const from = pixel([places[2 * n], places[2 * n + 1]]);
-        return Math.hypot(...long) < 3 ? "" : arrow(from, from.map((place, axis) => place + long[axis]), 6);
+        return Math.hypot(...long) < 3
+          ? ""
+          : arrow(
+              from,
+              from.map((place, axis) => place + long[axis]),
+              6,
+            );
       };
       drawn(pulls, chosen.map(pull).join(""));
 
@@ -118,9 +164,19 @@ function scenery(view, current) {
         const far = Math.max(most, Math.abs(now));
         grip.update(place, { x: atX, y: atY, label, words, now, min: -far, max: far });
       };
-      ends.forEach((end, n) => put(corners[n], pixel(end), end, `Corner ${NAMES[n]}`, `x ${number(end[0])}, y ${number(end[1])}`, end[0], 1.5));
+      ends.forEach((end, n) =>
+        put(corners[n], pixel(end), end, `Corner ${NAMES[n]}`, `x ${number(end[0])}, y ${number(end[1])}`, end[0], 1.5),
+      );
       const centre = [state.right, state.down];
-      put(middle, pixel(centre), centre, "Middle of the grid", `x ${number(centre[0])}, y ${number(centre[1])}`, centre[0], 1.5);
+      put(
+        middle,
+        pixel(centre),
+        centre,
+        "Middle of the grid",
+        `x ${number(centre[0])}, y ${number(centre[1])}`,
+        centre[0],
+        1.5,
+      );
       const fixed = state.kind === "attention";
       const top = pixel(moved(matrix, [0, -1]));
       const angle = (state.turn * Math.PI) / 180;
@@ -140,13 +196,19 @@ function build(view, first) {
   const scene = scenery(view, current);
   const [read, target] = [panel({ title: "" }), panel({ title: "Target" })];
   const letters = read.layer("attnlib-warp-letters");
-  CORNERS.forEach(([x, y], n) => letters.append(svg("text", { x: 240 + 222 * x, y: 240 + 222 * y, dy: "0.36em", text: NAMES[n][0] })));
+  CORNERS.forEach(([x, y], n) =>
+    letters.append(svg("text", { x: 240 + 222 * x, y: 240 + 222 * y, dy: "0.36em", text: NAMES[n][0] })),
+  );
   function descend(times) {
     const found = {};
-    for (let n = 0; n < times; n += 1) Object.assign(found, step(seen.image, seen.target, { ...now, ...found }, view.schema) ?? {});
+    for (let n = 0; n < times; n += 1)
+      Object.assign(found, step(seen.image, seen.target, { ...now, ...found }, view.schema) ?? {});
     view.set(found);
   }
-  const steps = [[1, "One step"], [10, "Ten steps"]].map(([times, label]) => button({ label, onClick: () => descend(times) }));
+  const steps = [
+    [1, "One step"],
+    [10, "Ten steps"],
+  ].map(([times, label]) => button({ label, onClick: () => descend(times) }));
   const keep = button({
     label: "Keep as target",
     onClick: () => view.set({ kept: [packed({ ...seen.size, rgb: bytesOf(seen.read) })] }),
@@ -156,7 +218,11 @@ function build(view, first) {
   const arrows = toggle({ label: "Arrows", onInput: set("arrows") });
   const numbers = Object.entries(SLIDERS).map(([name, { text = number, ...rest }]) => {
     const { least: min, most: max } = view.schema[name];
-    return { name, label: rest.label, control: slider({ ...rest, min, max, text: (value) => text(value), onInput: set(name) }) };
+    return {
+      name,
+      label: rest.label,
+      control: slider({ ...rest, min, max, text: (value) => text(value), onInput: set(name) }),
+    };
   });
   const entries = table({ columns: ["From (x, y) to", "× x", "× y", "+"], kind: "attnlib-warp-matrix" });
   const own = ownPicture({
@@ -170,12 +236,25 @@ function build(view, first) {
       view.set({ pictures: [...now.pictures, mine], picture: now.pictures.length, kept: [], ...MIDDLE });
     },
   });
-  const buttons = html("div", { class: "attnlib-buttons attnlib-warp-steps", role: "group", "aria-label": "Down the gradient" }, ...[...steps, keep].map(({ node }) => node));
+  const buttons = html(
+    "div",
+    { class: "attnlib-buttons attnlib-warp-steps", role: "group", "aria-label": "Down the gradient" },
+    ...[...steps, keep].map(({ node }) => node),
+  );
   const both = html("div", { class: "attnlib-warp-read" }, read.node, target.node);
-  const sliders = html("div", { class: "attnlib-controls attnlib-warp-sliders" }, ...numbers.map(({ control }) => control.node));
+  const sliders = html(
+    "div",
+    { class: "attnlib-controls attnlib-warp-sliders" },
+    ...numbers.map(({ control }) => control.node),
+  );
   const choices = html("div", { class: "attnlib-controls attnlib-warp-choices" }, picture.node, kind.node, arrows.node);
   view.root.append(
-    html("div", { class: "attnlib-panels attnlib-warp" }, scene.node, html("div", { class: "attnlib-side" }, both, sliders)),
+    html(
+      "div",
+      { class: "attnlib-panels attnlib-warp" },
+      scene.node,
+      html("div", { class: "attnlib-side" }, both, sliders),
+    ),
     view.caption,
     html("div", { class: "attnlib-two" }, html("div", { class: "attnlib-side" }, choices, buttons), entries.node),
     own.node,
@@ -191,8 +270,20 @@ function build(view, first) {
     const { height, width } = wanted;
     seen = { image, target: wanted, read: found.read, size: { height, width } };
     scene.update(state, shown, found, wanted);
-    read.update({ src: pictureAddress({ height, width, rgb: bytesOf(found.read) }), height, width, title: "What is read", alt: "What is read at the points of the grid" });
-    target.update({ src: addressOf(goal), height, width, title: state.kept.length ? "Target, kept" : "Target", alt: "What should be read" });
+    read.update({
+      src: pictureAddress({ height, width, rgb: bytesOf(found.read) }),
+      height,
+      width,
+      title: "What is read",
+      alt: "What is read at the points of the grid",
+    });
+    target.update({
+      src: addressOf(goal),
+      height,
+      width,
+      title: state.kept.length ? "Target, kept" : "Target",
+      alt: "What should be read",
+    });
     picture.update(state.picture, { options: state.pictures.map((each, n) => [String(n), each.name]) });
     kind.update(state.kind);
     arrows.update(state.arrows);
@@ -207,7 +298,9 @@ function build(view, first) {
     const points = height * width;
     let [pulled, beyond] = [0, 0];
     for (let n = 0; n < points; n += 1) {
-      const [one, other] = [found.slopes, found.places].map((each) => Math.max(Math.abs(each[2 * n]), Math.abs(each[2 * n + 1])));
+      const [one, other] = [found.slopes, found.places].map((each) =>
+        Math.max(Math.abs(each[2 * n]), Math.abs(each[2 * n + 1])),
+      );
       if (one > 1e-9) pulled += 1;
       if (other > 1) beyond += 1;
     }

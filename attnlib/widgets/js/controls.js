@@ -12,13 +12,7 @@ export function slider({ label, min, max, step, log = false, text = (value) => n
   const back = log ? (position) => min * (max / min) ** (position / STOPS) : same;
   const id = uid();
   const value = html("span", { class: "attnlib-value", "aria-hidden": "true" });
-  const input = html("input", {
-    id,
-    type: "range",
-    min: there(min),
-    max: there(max),
-    step: log ? 1 : step,
-  });
+  const input = html("input", { id, type: "range", min: there(min), max: there(max), step: log ? 1 : step });
   const name = html("label", { for: id, text: label });
   const node = html("div", { class: "attnlib-control attnlib-slider" }, name, value, input);
   input.addEventListener("input", () => onInput(Number(back(Number(input.value)).toPrecision(6))));

@@ -26,7 +26,8 @@ function announcer(node) {
 /** The button that copies a link to what is shown: two links of a chain. */
 function copier(onClick) {
   const { node } = button({ label: "", onClick });
-  const half = (d) => svg("path", { d, fill: "none", stroke: "currentColor", "stroke-width": 2, "stroke-linecap": "round" });
+  const half = (d) =>
+    svg("path", { d, fill: "none", stroke: "currentColor", "stroke-width": 2, "stroke-linecap": "round" });
   const [one, other] = [half("M9 12 L15 12 M10 7 H7 a5 5 0 0 0 0 10 H10"), half("M14 7 H17 a5 5 0 0 1 0 10 H14")];
   write(node, { "aria-label": "Copy a link to this state", title: "Copy a link to this state" });
   node.replaceChildren(svg("svg", { viewBox: "0 0 24 24", width: 20, height: 20, "aria-hidden": "true" }, one, other));

@@ -9,7 +9,7 @@ function makeModel(state) {
     set(name, value) {
       if (JSON.stringify(state[name]) === JSON.stringify(value)) return;
       state[name] = value;
-      for (const event of [`change:${name}`, "change"]) for (const listener of [...heard(event)]) listener();
+      for (const event of [`change:${name}`, "change"]) for (const listener of heard(event)) listener();
     },
     save_changes() {},
     on(event, listener) {

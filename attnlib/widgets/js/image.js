@@ -81,20 +81,31 @@ export function thumbnail({ title }) {
 /** The scale of the colours of a map, with its ends in words. */
 export function mapScale({ low, high }) {
   const stops = [0, 32, 64, 96, 128, 160, 192, 224, 255].map((i) => `rgb(${EVEN[i].join()})`).join();
-  const bar = html("span", { class: "attnlib-map-bar", style: `background:linear-gradient(to right,${stops})`, "aria-hidden": "true" });
-  return { node: html("p", { class: "attnlib-map-scale" }, html("span", { text: low }), bar, html("span", { text: high })) };
+  const bar = html("span", {
+    class: "attnlib-map-bar",
+    style: `background:linear-gradient(to right,${stops})`,
+    "aria-hidden": "true",
+  });
+  return {
+    node: html("p", { class: "attnlib-map-scale" }, html("span", { text: low }), bar, html("span", { text: high })),
+  };
 }
 
 /** A file as a picture of at most `most` pixels a side. It is read and made smaller here, and sent nowhere. */
 async function read(file, most) {
-  if (!/^image\//.test(file.type)) throw new Error(`${file.name || "What you gave"} is no picture. Take a PNG, JPEG, WebP or GIF.`);
+  if (!file.type.startsWith("image/"))
+    throw new Error(`${file.name || "What you gave"} is no picture. Take a PNG, JPEG, WebP or GIF.`);
   const found = await createImageBitmap(file).catch(() => {
-    throw new Error(`${file.name || "The picture"} cannot be read: it is damaged, or of a kind that this browser does not know.`);
+    throw new Error(
+      `${file.name || "The picture"} cannot be read: it is damaged, or of a kind that this browser does not know.`,
+    );
   });
   const part = Math.min(1, most / Math.max(found.width, found.height));
   const [width, height] = [found.width, found.height].map((side) => Math.round(side * part));
   if (Math.min(width, height) < 8)
-    throw new Error(`The picture is too narrow: ${found.width} by ${found.height} pixels leave ${width} by ${height}, and 8 are needed.`);
+    throw new Error(
+      `The picture is too narrow: ${found.width} by ${found.height} pixels leave ${width} by ${height}, and 8 are needed.`,
+    );
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const context = canvas.getContext("2d");
   context.fillStyle = "#ffffff"; // behind what is see-through

@@ -70,8 +70,10 @@ export function map(onRow, onColumn = null) {
   function read([t, s]) {
     const { sentence, matrix, open } = shown;
     const { above, cell, x } = board;
-    const linked = sentence.links.some(([u, v]) => u === t && v === s) ? `, ${sentence.linked ?? "people link them"}` : "";
-    const weight = open(t, s) ? share(matrix.weights[t][s]) : sentence.leaks?.(matrix.weights[t][s]) ?? "hidden";
+    const linked = sentence.links.some(([u, v]) => u === t && v === s)
+      ? `, ${sentence.linked ?? "people link them"}`
+      : "";
+    const weight = open(t, s) ? share(matrix.weights[t][s]) : (sentence.leaks?.(matrix.weights[t][s]) ?? "hidden");
     const text = `${quoted(sentence.rows[t])} ${sentence.between ?? "to"} ${told(sentence, s)}: ${weight}${linked}`;
     write(cursor, { x: x(s) + 1, y: above + t * cell + 1, width: cell - 2, height: cell - 2 });
     write(reading, { text });
@@ -130,12 +132,14 @@ export function map(onRow, onColumn = null) {
     board = { rows, columns, cell, above, left, backwards, x, ...size };
     const paths = shades.map(() => []);
     const [crosses, third] = [[], Number((cell / 3).toFixed(1))];
-    matrix.weights.forEach((values, t) => values.forEach((weight, s) => {
-      const shade = Math.min(Math.round(weight * SHADES), SHADES);
-      const corner = `M${x(s).toFixed(1)} ${(above + t * cell).toFixed(1)}`;
-      if (shade) paths[shade - 1].push(`${corner}h${cell}v${cell}h${-cell}z`);
-      if (!open(t, s)) crosses.push(`${corner}m${third} ${third}l${third} ${third}m0 ${-third}l${-third} ${third}`);
-    }));
+    matrix.weights.forEach((values, t) =>
+      values.forEach((weight, s) => {
+        const shade = Math.min(Math.round(weight * SHADES), SHADES);
+        const corner = `M${x(s).toFixed(1)} ${(above + t * cell).toFixed(1)}`;
+        if (shade) paths[shade - 1].push(`${corner}h${cell}v${cell}h${-cell}z`);
+        if (!open(t, s)) crosses.push(`${corner}m${third} ${third}l${third} ${third}m0 ${-third}l${-third} ${third}`);
+      }),
+    );
     shades.forEach((path, i) => write(path, { d: paths[i].join("") }));
     write(shut, { d: crosses.join("") });
     const middle = ([t, s]) => [x(s) + cell / 2, above + (t + 0.5) * cell];
@@ -143,14 +147,31 @@ export function map(onRow, onColumn = null) {
     for (const circle of circles) write(circle, { d: rings });
     write(frame, { x: left, y: above, width: columns * cell, height: rows * cell });
     const short = (word) => ([...word].length > 16 ? `${[...word].slice(0, 15).join("")}…` : word);
-    labels[0](rows).forEach((item, t) => write(item.node, { x: left - 8, y: above + (t + 0.5) * cell + 5,
-      "text-anchor": "end", text: short(sentence.rows[t]), lang: sentence.row_language || null }));
+    labels[0](rows).forEach((item, t) =>
+      write(item.node, {
+        x: left - 8,
+        y: above + (t + 0.5) * cell + 5,
+        "text-anchor": "end",
+        text: short(sentence.rows[t]),
+        lang: sentence.row_language || null,
+      }),
+    );
     const slanted = (s) => `translate(${x(s) + cell / 2 + 4} ${above - 7}) rotate(-50)`;
-    labels[1](columns).forEach((item, s) => write(item.node, { text: short(sentence.columns[s]), transform: slanted(s),
-      lang: sentence.column_language || null }));
+    labels[1](columns).forEach((item, s) =>
+      write(item.node, {
+        text: short(sentence.columns[s]),
+        transform: slanted(s),
+        lang: sentence.column_language || null,
+      }),
+    );
     const label = `Weights of ${matrix.name}, ${rows} rows, ${columns} columns`;
-    write(picture, { viewBox: `0 0 ${board.width} ${board.height}`, style: `max-width:${Math.round(board.width)}px`,
-      "aria-valuemax": rows, "aria-label": label, "data-many": many, "data-letters": longest(sentence.columns) === 1,
+    write(picture, {
+      viewBox: `0 0 ${board.width} ${board.height}`,
+      style: `max-width:${Math.round(board.width)}px`,
+      "aria-valuemax": rows,
+      "aria-label": label,
+      "data-many": many,
+      "data-letters": longest(sentence.columns) === 1,
     });
     write(caption, { text: matrix.name });
   }
@@ -200,12 +221,17 @@ function leads({ sentence, matrix: { weights }, row }) {
   const alike = weights.length > 1 && weights.every((values) => values.every((weight, s) => weight === weights[0][s]));
   if (alike) return ["The same in every row:", "What is in every row"];
   const most = Math.max(...weights.map((values) => values.reduce((a, b) => a + b, 0)));
-  return most > 1 + SLACK ? [`In the row ${name}:`, `What is in the row ${name}`] : [`${name} looks at`, `What ${name} looks at`];
+  return most > 1 + SLACK
+    ? [`In the row ${name}:`, `What is in the row ${name}`]
+    : [`${name} looks at`, `What ${name} looks at`];
 }
 
 /** What the row does, in words; then what the marks mean. */
 function news({ sentence, matrix, other, row, weights, linked, open }) {
-  const order = weights.map((_, s) => s).filter((s) => weights[s] > 0).sort((a, b) => weights[b] - weights[a]);
+  const order = weights
+    .map((_, s) => s)
+    .filter((s) => weights[s] > 0)
+    .sort((a, b) => weights[b] - weights[a]);
   const looks = listed(order.slice(0, 3).map((s) => `${told(sentence, s)} ${share(weights[s])}`));
   const rest = 1 - weights.reduce((a, b) => a + b, 0);
   const common = weights.reduce((sum, weight, s) => sum + Math.min(weight, other?.weights[row][s] ?? 0), 0);
@@ -257,15 +283,24 @@ export function maps(view, first) {
     const best = top(weights);
     const second = (s) => (other ? ` (${share(other.weights[row][s])})` : "");
     const both = (s) => (open(row, s) ? share(weights[s]) : "hidden") + second(s);
-    const kept = weights.map((_, s) => s).filter((s) => !many || linked.includes(s)
-      || Math.max(weights[s], other?.weights[row][s] ?? 0) >= LITTLE);
-    const lines = kept.map((s) => [sentence.columns[s],
+    const kept = weights
+      .map((_, s) => s)
+      .filter((s) => !many || linked.includes(s) || Math.max(weights[s], other?.weights[row][s] ?? 0) >= LITTLE);
+    const lines = kept.map((s) => [
+      sentence.columns[s],
       { text: both(s), part: weights[s], before: other?.weights[row][s] },
-      sentence.glosses[s] ?? ""]);
+      sentence.glosses[s] ?? "",
+    ]);
     const caption = `${leads(found)[1]}${many ? `; below ${LITTLE} left out` : ""}`;
     const heads = ["", "Weight", state.names[3] ?? "Meaning"];
-    list.update(lines, { caption, heads, corner: state.names[1], lang: sentence.column_language || null,
-      shown: (i) => kept[i] === best, marked: (i) => linked.includes(kept[i]) });
+    list.update(lines, {
+      caption,
+      heads,
+      corner: state.names[1],
+      lang: sentence.column_language || null,
+      shown: (i) => kept[i] === best,
+      marked: (i) => linked.includes(kept[i]),
+    });
     write(list.node, { "data-plain": sentence.glosses.length === 0, "data-pair": other !== null });
     numbers.update(found, state.names[2]);
     view.news(...news(found));

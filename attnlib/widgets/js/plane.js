@@ -55,7 +55,10 @@ export function plane({ label, onTap, size = 400 }) {
     at(event) {
       const box = node.getBoundingClientRect();
       const parts = [(event.clientX - box.left) / box.width, (box.bottom - event.clientY) / box.height];
-      return held(parts.map((part) => Number(((2 * part - 1) * edge).toFixed(2))), limit);
+      return held(
+        parts.map((part) => Number(((2 * part - 1) * edge).toFixed(2))),
+        limit,
+      );
     },
     update(next) {
       if (next === limit) return;

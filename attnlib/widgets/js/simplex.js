@@ -11,9 +11,17 @@ import { number } from "./text.js";
 const [WIDTH, HEIGHT] = [440, 360];
 const [X, Y] = [220, 214]; // the middle of the triangle
 const MARGIN = 16;
-const CORNERS = [[1, 0, 0], [0, 1, 0], [0, 0, 1]];
+const CORNERS = [
+  [1, 0, 0],
+  [0, 1, 0],
+  [0, 0, 1],
+];
 const RING = "M-11 0H-4M4 0H11M0 -11V-4M0 4V11M-4 0A4 4 0 1 0 4 0A4 4 0 1 0 -4 0";
-const EDGES = [[0, 1], [0, 2], [1, 2]];
+const EDGES = [
+  [0, 1],
+  [0, 2],
+  [1, 2],
+];
 const middle = (places) => [0, 1].map((i) => total(places.map((place) => place[i])) / places.length);
 
 /** Text outside of the edge between two corners, to the side that a place which falls on its middle does not come from. */

@@ -50,15 +50,26 @@ export function table({ columns, caption = "", kind = "", sums = false, bars = 0
   };
   const fill = ({ cells }, values) => cells.forEach(({ put }, i) => put(values[i]));
   const words = html("caption", { text: caption });
-  const titles = columns.map((text, i) => html("th", { scope: "col", text, class: i > bars ? "attnlib-number" : null }));
+  const titles = columns.map((text, i) =>
+    html("th", { scope: "col", text, class: i > bars ? "attnlib-number" : null }),
+  );
   const body = html("tbody");
   const lines = pool(body, row);
   const last = sums ? row() : null;
-  const node = html("table", { class: `attnlib-table ${kind}`.trim() }, words, html("thead", {}, html("tr", {}, ...titles)), body);
+  const node = html(
+    "table",
+    { class: `attnlib-table ${kind}`.trim() },
+    words,
+    html("thead", {}, html("tr", {}, ...titles)),
+    body,
+  );
   if (last) node.append(html("tfoot", {}, last.node));
   return {
     node,
-    update(rows, { caption: retold, corner = columns[0], heads = columns, sums: total, shown, kind: classes, lang, marked } = {}) {
+    update(
+      rows,
+      { caption: retold, corner = columns[0], heads = columns, sums: total, shown, kind: classes, lang, marked } = {},
+    ) {
       titles.forEach((title, i) => write(title, { text: i ? heads[i] : corner }));
       if (retold !== undefined) write(words, { text: retold });
       lines(rows.length).forEach((line, i) => {

@@ -22,7 +22,9 @@ function picture() {
     ground.append(svg("text", { x: LEFT - 6, y: y + 5, "text-anchor": "end", text: part }));
   }
   const each = KINDS.map((kind) => bars({ layer: layer(`attnlib-bars attnlib-feature-${kind}`), ...BARS }));
-  const names = pool(layer("attnlib-feature-names"), () => ({ node: svg("text", { y: BARS.foot + 36, "text-anchor": "middle" }) }));
+  const names = pool(layer("attnlib-feature-names"), () => ({
+    node: svg("text", { y: BARS.foot + 36, "text-anchor": "middle" }),
+  }));
   const shared = pool(layer("attnlib-feature-one"), () => ({ node: svg("rect") }));
   return {
     node,
@@ -31,13 +33,24 @@ function picture() {
       const third = Math.min(26, (0.86 * wide) / 3);
       const middle = (i) => LEFT + (i + 0.5) * wide;
       each.forEach((draw, k) =>
-        draw(weights.map((row, i) => ({ x: middle(i) + (k - 1) * third, half: third / 2, value: row[k], outline: null, name: features[k][0] })), 1),
+        draw(
+          weights.map((row, i) => ({
+            x: middle(i) + (k - 1) * third,
+            half: third / 2,
+            value: row[k],
+            outline: null,
+            name: features[k][0],
+          })),
+          1,
+        ),
       );
       shared(tokens.length).forEach(({ node: box }, i) => {
         const tall = BARS.height * one[i];
         write(box, { x: middle(i) - 1.5 * third, width: 3 * third, y: BARS.foot - tall, height: tall });
       });
-      names(tokens.length).forEach(({ node: name }, i) => write(name, { x: middle(i), text: tokens[i], "data-strong": i === token }));
+      names(tokens.length).forEach(({ node: name }, i) =>
+        write(name, { x: middle(i), text: tokens[i], "data-strong": i === token }),
+      );
     },
   };
 }
@@ -47,9 +60,22 @@ function handles(features, onMove) {
   const board = chart({ label: "Energies of the chosen token", width: 440, height: 190 });
   const at = features.map((_, k) => LEFT + ((k + 0.5) * (RIGHT - LEFT)) / features.length);
   const names = features.map((feature) => `Energy of ${feature}`);
-  const put = levers({ chart: board, names, at, left: LEFT, right: RIGHT, top: 16, height: 130, least: -MOST, most: MOST, onMove });
+  const put = levers({
+    chart: board,
+    names,
+    at,
+    left: LEFT,
+    right: RIGHT,
+    top: 16,
+    height: 130,
+    least: -MOST,
+    most: MOST,
+    onMove,
+  });
   const words = board.layer("attnlib-feature-names");
-  features.forEach((feature, k) => words.append(svg("text", { x: at[k], y: 178, "text-anchor": "middle", text: feature })));
+  features.forEach((feature, k) =>
+    words.append(svg("text", { x: at[k], y: 178, "text-anchor": "middle", text: feature })),
+  );
   return { node: board.node, update: put };
 }
 
@@ -65,15 +91,28 @@ function most(tokens, weights) {
 
 function build(view, first) {
   let now = first;
-  const set = (changes) => view.set((now = { ...now, ...changes }) && changes);
+  const set = (changes) => {
+    now = { ...now, ...changes };
+    view.set(changes);
+  };
   const which = choice({ label: "Token whose energies to move", onInput: (value) => set({ token: Number(value) }) });
   const move = (k, value) =>
-    set({ energies: now.energies.map((row, i) => (i === now.token ? row.map((old, j) => (j === k ? value : old)) : row)) });
+    set({
+      energies: now.energies.map((row, i) => (i === now.token ? row.map((old, j) => (j === k ? value : old)) : row)),
+    });
   const [drawing, grips] = [picture(), handles(first.features, move)];
   const caption = `Weights: each column sums to 1. With a token's name: its ${first.features.join(", ")}`;
-  const numbers = table({ columns: ["Token", ...first.features, "one for all"], caption, sums: true, kind: "attnlib-feature-table" });
+  const numbers = table({
+    columns: ["Token", ...first.features, "one for all"],
+    caption,
+    sums: true,
+    kind: "attnlib-feature-table",
+  });
   const left = html("div", { class: "attnlib-side" }, drawing.node, view.caption);
-  view.root.append(html("div", { class: "attnlib-two" }, left, html("div", { class: "attnlib-side" }, which.node, grips.node)), numbers.node);
+  view.root.append(
+    html("div", { class: "attnlib-two" }, left, html("div", { class: "attnlib-side" }, which.node, grips.node)),
+    numbers.node,
+  );
 
   return (state) => {
     now = state;
@@ -83,12 +122,27 @@ function build(view, first) {
     which.update(token, { options: tokens.map((name, i) => [i, name]) });
     grips.update(energies[token]);
     numbers.update(
-      tokens.map((name, i) => [`${name}: ${values[i].map(brief).join(", ")}`, ...found.weights[i].map(share), share(found.one[i])]),
-      { sums: ["Read", ...found.context.map((x) => number(x)), found.mixture.map((x) => number(x, 1)).join(", ")], shown: (i) => i === token },
+      tokens.map((name, i) => [
+        `${name}: ${values[i].map(brief).join(", ")}`,
+        ...found.weights[i].map(share),
+        share(found.one[i]),
+      ]),
+      {
+        sums: ["Read", ...found.context.map((x) => number(x)), found.mixture.map((x) => number(x, 1)).join(", ")],
+        shown: (i) => i === token,
+      },
     );
-    const looks = features.map((name, k) => `${name} ${most(tokens, found.weights.map((row) => row[k]))}`);
-    view.news(`Most weight: ${looks.join(", ")}; one for all ${most(tokens, found.one)}.`,
-      "Filled: a weight for each feature. Dashed: one weight for the token.");
+    const looks = features.map(
+      (name, k) =>
+        `${name} ${most(
+          tokens,
+          found.weights.map((row) => row[k]),
+        )}`,
+    );
+    view.news(
+      `Most weight: ${looks.join(", ")}; one for all ${most(tokens, found.one)}.`,
+      "Filled: a weight for each feature. Dashed: one weight for the token.",
+    );
   };
 }
 

@@ -84,8 +84,14 @@ function build(view, first) {
   const words = nextWords(known, (word) => full(current.words) || written([...current.words, word]));
   const parts = vectors(VECTORS);
   const control = steps({ forward: "Take the best word", onWalk: walk });
-  view.root.append(html("div", { class: "attnlib-controls attnlib-decoder-top" }, sentence.node, exact.node), line.node,
-    view.caption, html("div", { class: "attnlib-two" }, source.node, words.node), parts.node, control.node);
+  view.root.append(
+    html("div", { class: "attnlib-controls attnlib-decoder-top" }, sentence.node, exact.node),
+    line.node,
+    view.caption,
+    html("div", { class: "attnlib-two" }, source.node, words.node),
+    parts.node,
+    control.node,
+  );
 
   return (state) => {
     current = state;
@@ -102,14 +108,22 @@ function build(view, first) {
     });
     line.update(done ? trodden : [...trodden, { text: "?", blank: true }]);
     const j = largest(step.weights);
-    source.update(read.map((word, i) => [word, { text: share(step.weights[i]), part: step.weights[i],
-      before: last?.weights[i] ?? 0 }, number(step.energies[i], 3)]), { shown: (i) => i === j });
+    source.update(
+      read.map((word, i) => [
+        word,
+        { text: share(step.weights[i]), part: step.weights[i], before: last?.weights[i] ?? 0 },
+        number(step.energies[i], 3),
+      ]),
+      { shown: (i) => i === j },
+    );
     words.update(step, full(state.words));
     parts.update(step, state.numbers);
     const after = last ? state.words[made.length - 2] : known[BOS];
     const best = share(step.probabilities[known.indexOf(step.likeliest)]);
-    view.news(`Step ${made.length}, after “${after}”: most weight on “${read[j]}” (${share(step.weights[j])}); `
-      + `likeliest word “${step.likeliest}” (${best}).${done ? " The sentence is ended." : ""}`);
+    view.news(
+      `Step ${made.length}, after “${after}”: most weight on “${read[j]}” (${share(step.weights[j])}); ` +
+        `likeliest word “${step.likeliest}” (${best}).${done ? " The sentence is ended." : ""}`,
+    );
   };
 }
 

@@ -31,43 +31,67 @@ function voices({ networks, letters, sounds, longest }) {
     return known.get(key);
   }
   const reading = (name, word) =>
-    kept(`${name} ${word}`, (each) => Object.assign(each, { pieces: (function* () {
-      yield; // the network is made in a piece of its own
-      const model = net(name);
-      yield;
-      each.found = yield* read(model, [...word].map((letter) => letters.indexOf(letter)));
-      each.done = true;
-    })() }));
+    kept(`${name} ${word}`, (each) =>
+      Object.assign(each, {
+        pieces: (function* () {
+          yield; // the network is made in a piece of its own
+          const model = net(name);
+          yield;
+          each.found = yield* read(
+            model,
+            [...word].map((letter) => letters.indexOf(letter)),
+          );
+          each.done = true;
+        })(),
+      }),
+    );
   return (name, { word, cut = false, moves = [] }) =>
-    kept(`${name} ${word} ${cut} ${JSON.stringify(moves)}`, (each) => Object.assign(each, { steps: [], said: [], pieces: (function* () {
-      const heard = reading(name, word);
-      while (!heard.done) yield heard.pieces.next();
-      const told = (step) => {
-        each.steps.push(step);
-        if (step.sound !== sounds.length) each.said.push(sounds[step.sound]);
-      };
-      const change = (t, own) => (cut ? even(own) : moved(moves, t, own));
-      yield* say(net(name), heard.found, { mark: sounds.length, longest, told, change });
-      each.done = true;
-    })() }));
+    kept(`${name} ${word} ${cut} ${JSON.stringify(moves)}`, (each) =>
+      Object.assign(each, {
+        steps: [],
+        said: [],
+        pieces: (function* () {
+          const heard = reading(name, word);
+          while (!heard.done) yield heard.pieces.next();
+          const told = (step) => {
+            each.steps.push(step);
+            if (step.sound !== sounds.length) each.said.push(sounds[step.sound]);
+          };
+          const change = (t, own) => (cut ? even(own) : moved(moves, t, own));
+          yield* say(net(name), heard.found, { mark: sounds.length, longest, told, change });
+          each.done = true;
+        })(),
+      }),
+    );
 }
 
 /** A line of sounds in cells; those that are others than the dictionary's in a double frame. */
 function line(label) {
-  const [list, told] = [html("ol", { class: "attnlib-steps-trail", "aria-label": label }), html("span", { class: "attnlib-steps-note" })];
+  const [list, told] = [
+    html("ol", { class: "attnlib-steps-trail", "aria-label": label }),
+    html("span", { class: "attnlib-steps-note" }),
+  ];
   const cells = pool(list, () => {
     const [text, note] = [html("span"), html("span", { class: "attnlib-hidden" })];
     return { node: html("li", {}, text, note), text, note };
   });
-  const node = html("div", { class: "attnlib-own-line" }, html("span", { class: "attnlib-own-name", text: label }),
-    html("div", {}, list, told));
+  const node = html(
+    "div",
+    { class: "attnlib-own-line" },
+    html("span", { class: "attnlib-own-name", text: label }),
+    html("div", {}, list, told),
+  );
   return {
     node,
     update(all, { odd = [], note = "", shown = -1, hidden = false } = {}) {
       cells(all.length).forEach((cell, i) => {
         write(cell.text, { text: all[i] });
         write(cell.note, { text: odd.includes(i) ? ", otherwise" : "" });
-        write(cell.node, { "data-odd": odd.includes(i), "aria-current": i === shown ? "step" : null, "data-later": shown >= 0 && i > shown });
+        write(cell.node, {
+          "data-odd": odd.includes(i),
+          "aria-current": i === shown ? "step" : null,
+          "data-later": shown >= 0 && i > shown,
+        });
       });
       write(told, { text: note });
       write(node, { hidden });
@@ -81,7 +105,9 @@ function board(onMove) {
   const { left, right, top, foot } = size;
   const { node, layer, under } = chart({ label: "Weights of this step", ...size, kind: "attnlib-own-board" });
   const columns = pool(layer("attnlib-own-letters"), () => {
-    const [tile, bar, outline] = ["attnlib-own-tile", "attnlib-bar", "attnlib-bar-outline"].map((name) => svg("rect", { class: name }));
+    const [tile, bar, outline] = ["attnlib-own-tile", "attnlib-bar", "attnlib-bar-outline"].map((name) =>
+      svg("rect", { class: name }),
+    );
     const name = svg("text", { y: foot + 30, "text-anchor": "middle" });
     return { node: svg("g", {}, tile, bar, outline, name), tile, bar, outline, name };
   });
@@ -99,7 +125,13 @@ function board(onMove) {
       return { ArrowLeft: less, ArrowDown: less, ArrowRight: more, ArrowUp: more, Home: [0], End: [last] };
     };
     const hold = ([value]) => [within(value, 0, shown.letters.length - 1)];
-    return handle({ mark: svg("circle", { class: "attnlib-grip", r: 9 }), at: (event) => [place(event)], moves, hold, onMove: to });
+    return handle({
+      mark: svg("circle", { class: "attnlib-grip", r: 9 }),
+      at: (event) => [place(event)],
+      moves,
+      hold,
+      onMove: to,
+    });
   });
   // To press a letter is to drag the largest weight there, for who cannot drag.
   node.addEventListener("click", (event) => {
@@ -117,14 +149,22 @@ function board(onMove) {
       const most = largest(weights);
       const box = (j, weight) => ({ x: x(j) - half, width: 2 * half, y: y(weight), height: foot - y(weight) });
       columns(letters.length).forEach(({ tile, bar, outline, name }, j) => {
-        write(tile, { x: x(j) - half, width: 2 * half, y: foot + 8, height: 32, rx: 4, "fill-opacity": 0.42 * (weights[j] ?? 0) });
+        write(tile, {
+          x: x(j) - half,
+          width: 2 * half,
+          y: foot + 8,
+          height: 32,
+          rx: 4,
+          "fill-opacity": 0.42 * (weights[j] ?? 0),
+        });
         write(bar, box(j, weights[j] ?? 0));
         write(outline, { ...box(j, own[j] ?? 0), visibility: weights[j] === own[j] ? "hidden" : null });
         write(name, { x: x(j), text: letters[j], "data-strong": j === most });
       });
       handles(held.length).forEach((each, i) => {
         const { letter, own: mass, to } = held[i];
-        const words = to === letter ? `on its own letter, ${share(mass)}` : `on “${letters[to]}”, letter ${to + 1}, ${share(mass)}`;
+        const words =
+          to === letter ? `on its own letter, ${share(mass)}` : `on “${letters[to]}”, letter ${to + 1}, ${share(mass)}`;
         const label = `Weight of “${letters[letter]}”, letter ${letter + 1}`;
         each.update([to], { x: x(to), y: y(mass), label, words, now: to + 1, min: 1, max: letters.length });
       });
@@ -135,7 +175,15 @@ function board(onMove) {
 /** The box for the word, and why what stands in it is none. */
 function typing({ letters, most }, onWord) {
   const [id, told] = [uid(), uid()];
-  const input = html("input", { id, type: "text", autocomplete: "off", autocapitalize: "off", autocorrect: "off", spellcheck: "false", "aria-describedby": told });
+  const input = html("input", {
+    id,
+    type: "text",
+    autocomplete: "off",
+    autocapitalize: "off",
+    autocorrect: "off",
+    spellcheck: "false",
+    "aria-describedby": told,
+  });
   const why = html("p", { id: told, class: "attnlib-own-refused" });
   let [refusal, last] = ["", ""];
   input.addEventListener("input", () => {
@@ -178,7 +226,11 @@ function build(view, first) {
   });
   const cut = toggle({ label: "Attention cut off: even weights", onInput: (on) => put({ cut: on }) });
   const lines = Object.fromEntries(
-    [...Object.entries(NAMES), ["own", "With its own weights"], ["dictionary", "Dictionary"]].map(([name, label]) => [name, line(label)]));
+    [...Object.entries(NAMES), ["own", "With its own weights"], ["dictionary", "Dictionary"]].map(([name, label]) => [
+      name,
+      line(label),
+    ]),
+  );
   const letters = board((letter, to) => {
     if (!all().search.done) return; // what is to be seen is of the word before
     const others = now.moves.filter((each) => each.row !== row || each.letter !== letter);
@@ -187,24 +239,41 @@ function build(view, first) {
   const undo = button({ label: "Its own weights again", onClick: () => now.moves.length && put({ moves: [] }) });
   const picture = map((t) => walk(t));
   const control = steps({ forward: "Next sound", onWalk: (count) => walk(count) });
-  const play = button({ label: "Play", onClick: () => {
-    playing = !playing;
-    due = 0;
-    if (playing && row + 1 >= all().search.steps.length) look(0);
-    else view.set({});
-  } });
+  const play = button({
+    label: "Play",
+    onClick: () => {
+      playing = !playing;
+      due = 0;
+      if (playing && row + 1 >= all().search.steps.length) look(0);
+      else view.set({});
+    },
+  });
   control.node.append(play.node);
   const heard = html("p", { class: "attnlib-own-heard" });
   const titles = [html("p", { class: "attnlib-own-title" }), picture.node];
-  view.root.append(html("div", { class: "attnlib-controls attnlib-own-top" }, word.node, cut.node),
-    html("div", { class: "attnlib-own-lines" }, ...Object.values(lines).map(({ node }) => node)), view.caption,
-    html("div", { class: "attnlib-two attnlib-own-below" }, html("div", {}, titles[0], letters.node, undo.node), picture.node),
-    control.node, heard);
+  view.root.append(
+    html("div", { class: "attnlib-controls attnlib-own-top" }, word.node, cut.node),
+    html("div", { class: "attnlib-own-lines" }, ...Object.values(lines).map(({ node }) => node)),
+    view.caption,
+    html(
+      "div",
+      { class: "attnlib-two attnlib-own-below" },
+      html("div", {}, titles[0], letters.node, undo.node),
+      picture.node,
+    ),
+    control.node,
+    heard,
+  );
 
   function all() {
     const touched = now.cut || now.moves.length > 0;
     const search = voice("RNNsearch", now);
-    return { touched, search, plain: voice("RNNencdec", { word: now.word }), own: touched ? voice("RNNsearch", { word: now.word }) : search };
+    return {
+      touched,
+      search,
+      plain: voice("RNNencdec", { word: now.word }),
+      own: touched ? voice("RNNsearch", { word: now.word }) : search,
+    };
   }
   function walk(wanted) {
     playing = false;
@@ -217,7 +286,15 @@ function build(view, first) {
   function laid({ steps: taken, said }) {
     if (taken !== drawn) {
       const rows = taken.map((_, t) => said[t] ?? "end");
-      sentence = { rows, columns: [...now.word], links: [], mask: [], glosses: [], row_language: "", column_language: "" };
+      sentence = {
+        rows,
+        columns: [...now.word],
+        links: [],
+        mask: [],
+        glosses: [],
+        row_language: "",
+        column_language: "",
+      };
       matrix = { name: "Sounds over letters, all weights", weights: taken.map(({ weights }) => weights) };
     }
     drawn = taken;
@@ -235,7 +312,10 @@ function build(view, first) {
       const out = missing ? `, ${missing} of them left out` : "";
       return { odd: places, note: count ? `differs in ${many(count)}${out}` : "as in the dictionary" };
     };
-    lines.RNNsearch.update([...search.said, ...(search.done && search.said.length < data.longest ? ["end"] : [])], { ...judged(search), shown: row });
+    lines.RNNsearch.update([...search.said, ...(search.done && search.said.length < data.longest ? ["end"] : [])], {
+      ...judged(search),
+      shown: row,
+    });
     lines.RNNencdec.update(plain.said, judged(plain));
     lines.own.update(own.said, { hidden: !touched, ...judged(own) });
     lines.dictionary.update(ways?.[0] ?? [], { hidden: !ways, note: ways?.length > 1 ? "or another way" : "" });
@@ -243,16 +323,28 @@ function build(view, first) {
     const at = search.steps[row];
     const names = [...search.said, "end"];
     if (at) {
-      const held = now.cut ? [] : Array.from(at.own, (mass, letter) => {
-        const to = now.moves.find((each) => each.row === row && each.letter === letter)?.to ?? letter;
-        return { letter, own: mass, to };
-      }).filter(({ letter, own: mass, to }) => mass >= HELD || to !== letter);
-      letters.update({ letters: [...now.word], own: at.own, weights: at.weights, held: now.word.length > 1 ? held : [] });
+      const held = now.cut
+        ? []
+        : Array.from(at.own, (mass, letter) => {
+            const to = now.moves.find((each) => each.row === row && each.letter === letter)?.to ?? letter;
+            return { letter, own: mass, to };
+          }).filter(({ letter, own: mass, to }) => mass >= HELD || to !== letter);
+      letters.update({
+        letters: [...now.word],
+        own: at.own,
+        weights: at.weights,
+        held: now.word.length > 1 ? held : [],
+      });
     }
-    if (search.done) { // to lay out the map takes longer than a frame's letters and steps
+    if (search.done) {
+      // to lay out the map takes longer than a frame's letters and steps
       picture.update({ ...laid(search), row, weights: at.weights, linked: [], open: () => true });
     }
-    write(titles[0], { text: at ? `Weights for “${names[row]}”${now.cut ? ", even" : now.moves.length ? "; dashed: its own" : now.word.length > 1 ? ": drag one to another letter" : ""}` : "" });
+    write(titles[0], {
+      text: at
+        ? `Weights for “${names[row]}”${now.cut ? ", even" : now.moves.length ? "; dashed: its own" : now.word.length > 1 ? ": drag one to another letter" : ""}`
+        : "",
+    });
     undo.update({ disabled: now.moves.length === 0 });
     control.update(row, row + 1 >= search.steps.length);
     play.update({ label: playing ? "Pause" : "Play" });
@@ -266,7 +358,9 @@ function build(view, first) {
     const before = touched ? ` (with its own: ${spoken(own.said)})` : "";
     const says = `“${now.word}” is said ${spoken(search.said)} ${how}${before}, and ${spoken(plain.said)} from one vector.`;
     const j = at ? largest(at.weights) : 0;
-    const looks = at ? `Step ${row + 1} of ${search.steps.length}, for “${name}”: ${now.cut ? "the same weight on each letter" : `most weight on “${now.word[j]}”`} (${share(at.weights[j])}).` : "";
+    const looks = at
+      ? `Step ${row + 1} of ${search.steps.length}, for “${name}”: ${now.cut ? "the same weight on each letter" : `most weight on “${now.word[j]}”`} (${share(at.weights[j])}).`
+      : "";
     write(view.caption, { text: done ? looks : "Reading …" });
     if (!done || playing) return;
     if (told !== null && told !== says) view.say(says);

@@ -63,7 +63,14 @@ function shares(names, { least, most }, onMove) {
       lever(logits);
       const value = (i) => counts[i] / Math.max(draws, 1);
       const last = positions.at(-1);
-      const bar = (outline, i) => ({ x: AT[i], half: 30, value: value(i), outline, name: names[i], strong: i === last });
+      const bar = (outline, i) => ({
+        x: AT[i],
+        half: 30,
+        value: value(i),
+        outline,
+        name: names[i],
+        strong: i === last,
+      });
       draw(weights.map(bar), 1);
       write(ball, { cx: draws ? AT[last] : 0, cy: foot + 15, visibility: draws ? null : "hidden" });
     },
@@ -83,7 +90,11 @@ function estimates() {
   const text = (x, y, anchor) => words.appendChild(svg("text", { x, y, "text-anchor": anchor }));
   const [high, exactly, level, low] = [5 - half, 5, 21, half].map((y) => text(left - 6, middle + y, "end"));
   const title = text(2, 15, "start");
-  const [first, under, last] = [text(left, 270, "start"), text((left + right) / 2, 288, "middle"), text(right, 270, "end")];
+  const [first, under, last] = [
+    text(left, 270, "start"),
+    text((left + right) / 2, 288, "middle"),
+    text(right, 270, "end"),
+  ];
   write(first, { text: 1 });
   write(level, { text: "exact" });
   write(under, { text: "Draws so far (logarithmic)" });
@@ -101,7 +112,9 @@ function estimates() {
       const y = (value) => middle - half * within((value - exact) / reach, -1, 1);
       curves.forEach((curve, i) => write(curve, { points: line(at.map((k) => [x(k), y(means[i][k])])) }));
       dots.forEach((dot, i) => {
-        const end = draws ? { cx: x(draws - 1).toFixed(2), cy: y(means[i].at(-1)).toFixed(2) } : { cx: left, cy: middle };
+        const end = draws
+          ? { cx: x(draws - 1).toFixed(2), cy: y(means[i].at(-1)).toFixed(2) }
+          : { cx: left, cy: middle };
         write(dot, { ...end, visibility: draws ? null : "hidden" });
       });
       write(high, { text: number(exact + reach) });
@@ -122,9 +135,11 @@ function build(view, first) {
   const plot = estimates();
   // To draw is what a preset asks for: it stays, and so does its line above the buttons.
   const drawUpTo = (draws) => view.set({ draws, preset: now.preset });
-  const more = [["Draw one", 1], ["Draw 10", 10], ["Draw 1,000", 1000]].map(([label, count]) =>
-    button({ label, onClick: () => drawUpTo(Math.min(now.draws + count, bounds.most)) }),
-  );
+  const more = [
+    ["Draw one", 1],
+    ["Draw 10", 10],
+    ["Draw 1,000", 1000],
+  ].map(([label, count]) => button({ label, onClick: () => drawUpTo(Math.min(now.draws + count, bounds.most)) }));
   const again = button({ label: "Start again", onClick: () => drawUpTo(0) });
   const other = button({ label: "Other draws", onClick: () => view.set({ seed: (now.seed + 1) % seeds.most }) });
   const rewards = names.map((name, i) => {
@@ -138,7 +153,10 @@ function build(view, first) {
   const numbers = table({ columns, caption, kind: "attnlib-hard-numbers" });
   const under = (text) => html("p", { class: "attnlib-caption", text });
   const charts = [
-    [picture.node, under("Drag the logits. Outlines are the weights, full bars the shares drawn; the ring is about the last draw.")],
+    [
+      picture.node,
+      under("Drag the logits. Outlines are the weights, full bars the shares drawn; the ring is about the last draw."),
+    ],
     [plot.node, under("Means of the estimates: dashed without a baseline, full with the moving average.")],
   ];
   view.root.append(
@@ -155,7 +173,11 @@ function build(view, first) {
     const { draws, component: name } = state;
     const j = names.indexOf(name);
     picture.update(state, { weights, counts, positions });
-    plot.update(state, exact[j], means.map((rows) => rows.map((row) => row[j])));
+    plot.update(
+      state,
+      exact[j],
+      means.map((rows) => rows.map((row) => row[j])),
+    );
     const last = (i) => means.map((rows) => (draws ? number(rows.at(-1)[i]) : "–"));
     const row = (letter, i) => [letter, share(weights[i]), counts[i], number(exact[i]), ...last(i)];
     numbers.update(names.map(row), { shown: (i) => i === j });
@@ -170,7 +192,10 @@ function build(view, first) {
           `baseline, by ${steadied} with one; the baseline stands at ${number(baseline)}.`
         : "Draw at least twice to see how much single draws spread.";
     const found = names.map((letter, i) => `${letter} ${counts[i]}`).join(", ");
-    const latest = positions.slice(-LATEST).map((i) => names[i]).join(" ");
+    const latest = positions
+      .slice(-LATEST)
+      .map((i) => names[i])
+      .join(" ");
     const so = draws ? `${times(draws)}: ${found}; the latest: ${latest}.` : "Nothing is drawn yet.";
     view.news(`${so} ${told}`, `At most ${times(bounds.most)}. Other draws are as many with other random numbers.`);
   };

@@ -21,7 +21,8 @@ const BARS = { top: 156, height: 150, foot: 306 };
 /** The centre as the form has it (in local-m a key of the sentence), and what comes of it. */
 function weigh({ logits, form, centre, half_width: halfWidth, renormalise }) {
   const p = form === "local-m" ? within(Math.floor(centre + 0.5), 0, logits.length - 1) : centre;
-  if (form !== "global") return { p, ...local(logits, { centre: p, halfWidth, gaussian: form === "local-p", renormalise }) };
+  if (form !== "global")
+    return { p, ...local(logits, { centre: p, halfWidth, gaussian: form === "local-p", renormalise }) };
   const weights = softmax(logits);
   return { p, inside: logits.map(() => true), shares: weights, factors: logits.map(() => 1), weights };
 }
@@ -83,7 +84,14 @@ function picture(onMove) {
       const top = [0.1, 0.25, 0.5].find((each) => Math.max(...shares, ...weights) <= each) ?? 1;
       const half = Math.min(15, 0.4 * wide());
       const named = (s) => (keys > 16 && s % 2 ? "" : s); // two digits need the room of two keys
-      const bar = (value, s) => ({ x: x(s), half, value, outline: inside[s] ? shares[s] : null, name: named(s), strong: inside[s] });
+      const bar = (value, s) => ({
+        x: x(s),
+        half,
+        value,
+        outline: inside[s] ? shares[s] : null,
+        name: named(s),
+        strong: inside[s],
+      });
       draw(weights.map(bar), top);
       for (const end of ends) write(end, { visibility: peaked ? null : "hidden" });
       write(most, { text: top });
@@ -101,20 +109,31 @@ function build(view, first) {
   let chosen = first.logits.indexOf(Math.max(...first.logits)); // the key whose energy the reader may change
   const set = (trait) => (value) => view.set({ [trait]: value });
   const drawing = picture(set("centre"));
-  const form = choice({ label: "Attention", options: Object.keys(FORMS).map((name) => [name, name]), onInput: set("form") });
+  const form = choice({
+    label: "Attention",
+    options: Object.keys(FORMS).map((name) => [name, name]),
+    onInput: set("form"),
+  });
   const meaning = html("p", { class: "attnlib-caption" });
   const whole = { min: 1, max: 10, step: 1, text: (value) => number(value, 0) };
   const width = slider({ label: "Half width D", ...whole, onInput: set("half_width") });
   const renormalise = toggle({ label: "Weights sum to 1", onInput: set("renormalise") });
   const key = slider({
-    ...{ label: "Key", min: 0, max: first.logits.length - 1, step: 1, text: (value) => number(value, 0) },
+    label: "Key",
+    min: 0,
+    max: first.logits.length - 1,
+    step: 1,
+    text: (value) => number(value, 0),
     onInput(value) {
       chosen = value;
       choose();
     },
   });
   const energy = slider({
-    ...{ label: "Energy", min: -5, max: 5, step: 0.1 },
+    label: "Energy",
+    min: -5,
+    max: 5,
+    step: 0.1,
     onInput: (value) => view.set({ logits: now.logits.map((old, s) => (s === chosen ? value : old)) }),
   });
   function choose() {
@@ -126,10 +145,16 @@ function build(view, first) {
   const caption = "The keys in the window: softmax times Gaussian is the weight";
   const numbers = table({ columns: ["Key", "Energy", "Softmax", "Gaussian", "Weight"], caption, sums: true });
   const controls = [width, renormalise, key, energy].map((each) => each.node);
-  const settings = html("div", { class: "attnlib-settings" }, html("div", { class: "attnlib-side" }, form.node, meaning),
-    html("div", { class: "attnlib-controls" }, ...controls));
-  view.root.append(html("div", { class: "attnlib-two" }, drawing.node,
-    html("div", { class: "attnlib-side" }, view.caption, settings)), numbers.node);
+  const settings = html(
+    "div",
+    { class: "attnlib-settings" },
+    html("div", { class: "attnlib-side" }, form.node, meaning),
+    html("div", { class: "attnlib-controls" }, ...controls),
+  );
+  view.root.append(
+    html("div", { class: "attnlib-two" }, drawing.node, html("div", { class: "attnlib-side" }, view.caption, settings)),
+    numbers.node,
+  );
 
   return (state) => {
     now = state;
@@ -149,7 +174,8 @@ function build(view, first) {
     renormalise.update(state.renormalise);
     const where = `p = ${number(p)}, D = ${number(state.half_width, 0)}: keys ${span(found)} are seen`;
     const news = `${state.form === "global" ? "All keys are seen" : where}; the weights sum to ${sum}.`;
-    const curve = state.form === "local-p" ? " The curve is the Gaussian: the part of its softmax that a key keeps." : "";
+    const curve =
+      state.form === "local-p" ? " The curve is the Gaussian: the part of its softmax that a key keeps." : "";
     view.news(news, `Dashed bars are the softmax in the window, filled bars the weights.${curve}`);
   };
 }

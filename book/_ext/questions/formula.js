@@ -11,7 +11,13 @@ const FUNCTIONS = {
   abs: Math.abs,
 };
 const CONSTANTS = { e: Math.E, pi: Math.PI, π: Math.PI, inf: Infinity, infinity: Infinity, "∞": Infinity };
-const OPERATORS = { "+": (a, b) => a + b, "-": (a, b) => a - b, "*": (a, b) => a * b, "/": (a, b) => a / b, "^": Math.pow };
+const OPERATORS = {
+  "+": (a, b) => a + b,
+  "-": (a, b) => a - b,
+  "*": (a, b) => a * b,
+  "/": (a, b) => a / b,
+  "^": Math.pow,
+};
 const LONGEST = 200; // signs
 const DEEPEST = 50; // brackets, signs and powers within each other
 const POINTS = 24;

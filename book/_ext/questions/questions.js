@@ -35,10 +35,13 @@ export const JUDGES = {
     const found = wrong.findIndex((some) => some !== "*" && met(some));
     return found < 0 ? wrong.indexOf("*") : found;
   },
-  choice: ({ answer, wrong }, given) => (given === answer ? null : wrong.findIndex((each) => [given, "*"].includes(each))),
+  choice: ({ answer, wrong }, given) =>
+    given === answer ? null : wrong.findIndex((each) => [given, "*"].includes(each)),
   cell({ answer, wrong }, given) {
     if (equal(answer, given)) return null;
-    return wrong.findIndex((each) => each === "*" || each.every((place, side) => place === null || place === given[side]));
+    return wrong.findIndex(
+      (each) => each === "*" || each.every((place, side) => place === null || place === given[side]),
+    );
   },
 };
 const SIDES = { less: (given, right) => given < right, more: (given, right) => given > right, "*": () => true };
@@ -81,7 +84,14 @@ function field(data, told) {
   told.status.id = `${id}-said`;
   input.setAttribute("aria-describedby", told.status.id);
   const unit = data.unit ? make("span", { class: "attnlib-unit" }, data.unit) : "";
-  const form = make("form", {}, make("label", { for: id }, words), input, unit, make("button", { type: "submit" }, "Check"));
+  const form = make(
+    "form",
+    {},
+    make("label", { for: id }, words),
+    input,
+    unit,
+    make("button", { type: "submit" }, "Check"),
+  );
   if (data.unit) input.setAttribute("aria-label", `${words}, ${data.unit}`);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -160,7 +170,12 @@ function order(data, told, items) {
   form.append(items, make("button", { type: "submit" }, "Check"));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    told.verdict(JUDGES.order(data, [...items.children].map((item) => all.indexOf(item))));
+    told.verdict(
+      JUDGES.order(
+        data,
+        [...items.children].map((item) => all.indexOf(item)),
+      ),
+    );
   });
   return form;
 }
@@ -174,7 +189,10 @@ function cell(data, told, table) {
   const buttons = rows.map((row, r) =>
     row.slice(1).map((each, c) => {
       const button = make("button", { type: "button", "aria-pressed": "false" }, ...each.childNodes);
-      button.setAttribute("aria-label", `${row[0].textContent.trim()}, ${heads[c + 1]}: ${button.textContent.trim() || "empty"}`);
+      button.setAttribute(
+        "aria-label",
+        `${row[0].textContent.trim()}, ${heads[c + 1]}: ${button.textContent.trim() || "empty"}`,
+      );
       button.addEventListener("click", () => {
         for (const other of buttons.flat()) other.setAttribute("aria-pressed", String(other === button));
         told.verdict(JUDGES.cell(data, [r, c]));
@@ -200,7 +218,9 @@ const KINDS = { number: field, formula: field, choice, order, cell };
 function ask(box) {
   const data = JSON.parse(box.querySelector("script.question-data").textContent);
   const told = teller(box);
-  const part = box.querySelector(data.kind === "cell" ? ":scope > .question-asks table" : ":scope > .question-asks ol.question-items");
+  const part = box.querySelector(
+    data.kind === "cell" ? ":scope > .question-asks table" : ":scope > .question-asks ol.question-items",
+  );
   const stands = KINDS[data.kind](data, told, part);
   const folded = box.querySelector(":scope > .question-answer");
   if (!stands.isConnected) folded.before(stands);

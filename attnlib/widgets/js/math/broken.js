@@ -24,12 +24,23 @@ function softmax(row) {
 const soft = (energies, mask) => hide(energies, mask).map(softmax);
 const plain = (query, key, mask) => soft(product(query, key), mask);
 const feature = (x) => (x > 0 ? x + 1 : Math.exp(x));
-const kernel = (query, key, mask) => over(table(query.map((q) => q.map(feature)), key.map((k) => k.map(feature)), dotted), mask);
+const kernel = (query, key, mask) =>
+  over(
+    table(
+      query.map((q) => q.map(feature)),
+      key.map((k) => k.map(feature)),
+      dotted,
+    ),
+    mask,
+  );
 const divided = (rows) => rows.map((row) => row.map((weight) => weight / sum(row)));
 
 function additive(query, key, mask, { matrix, other, vector }) {
   const both = [query.map((q) => applied(matrix, q)), key.map((k) => applied(other, k))];
-  return soft(table(...both, (q, k) => sum(vector.map((v, i) => v * Math.tanh(q[i] + k[i])))), mask);
+  return soft(
+    table(...both, (q, k) => sum(vector.map((v, i) => v * Math.tanh(q[i] + k[i])))),
+    mask,
+  );
 }
 
 const linear = (query, key, { matrix, other }) =>
@@ -44,16 +55,36 @@ const RULES = {
   ],
   "a linear score": [(q, k, mask, numbers) => soft(linear(q, k, numbers), mask), additive],
   "padding that is attended": [(q, k) => plain(q, k), plain],
-  "softmax over one item": [(q, k, mask) => over(table(q, k, () => 1), mask), plain],
+  "softmax over one item": [
+    (q, k, mask) =>
+      over(
+        table(q, k, () => 1),
+        mask,
+      ),
+    plain,
+  ],
   "tanh outside of the score": [
-    (q, k, mask, numbers) => soft(linear(q, k, numbers).map((row) => row.map(Math.tanh)), mask),
+    (q, k, mask, numbers) =>
+      soft(
+        linear(q, k, numbers).map((row) => row.map(Math.tanh)),
+        mask,
+      ),
     additive,
   ],
   "a divisor left out": [
     (q, k, mask) => kernel(q, k, mask).map((row) => row.map((weight) => weight * sum(row))),
     (q, k, mask) => divided(kernel(q, k, mask)),
   ],
-  "exp without the maximum": [(q, k, mask) => divided(over(product(q, k).map((row) => row.map(Math.exp)), mask)), plain],
+  "exp without the maximum": [
+    (q, k, mask) =>
+      divided(
+        over(
+          product(q, k).map((row) => row.map(Math.exp)),
+          mask,
+        ),
+      ),
+    plain,
+  ],
 };
 
 /** The weights, a row a query; `mask` may be null, `numbers` are those that a network would have learnt. */
@@ -114,14 +145,20 @@ const PROPERTIES = {
     let found = { number: 0, row: 0 };
     for (const others of sets.slice(1))
       sets[0].forEach((query, row) => {
-        const weights = use(others.map((other, i) => (i === row ? query : other)), key, null)[row];
+        const weights = use(
+          others.map((other, i) => (i === row ? query : other)),
+          key,
+          null,
+        )[row];
         const number = Math.max(...weights.map((weight, j) => away(weight, first[row][j])));
         if (number > found.number) found = { number, row };
       });
     return { holds: found.number <= TOLERANCE, ...found };
   },
   "hidden weight"(use, sets, key, mask) {
-    const given = use(sets[0], key, mask).flatMap((weights, row) => weights.map((weight, column) => ({ weight, row, column })));
+    const given = use(sets[0], key, mask).flatMap((weights, row) =>
+      weights.map((weight, column) => ({ weight, row, column })),
+    );
     const hidden = given.filter(({ row, column }) => !mask[row][column]);
     const [most] = hidden.sort((a, b) => away(b.weight, 0) - away(a.weight, 0));
     return { holds: away(most.weight, 0) <= TOLERANCE, number: most.weight, row: most.row, column: most.column };

@@ -49,10 +49,16 @@ function pooled(hidden, { rows }, items) {
 
 /** Both sides at once. */
 function parallel(net, image, question) {
-  const turned = question.map((word) => image[0].map((_, j) => word.reduce((sum, x, i) => sum + x * net.affinity_weight.rows[i][j], 0)));
+  const turned = question.map((word) =>
+    image[0].map((_, j) => word.reduce((sum, x, i) => sum + x * net.affinity_weight.rows[i][j], 0)),
+  );
   const affinity = turned.map((word) => image.map((region) => Math.tanh(dotted(word, region))));
-  const [seen, read] = [image.map((v) => applied(net.image_weight.rows, v)), question.map((q) => applied(net.question_weight.rows, q))];
-  const gathered = (own, other, pair) => own.map((each, a) => tanh(other.reduce((sum, one, b) => sum.map((x, i) => x + pair(a, b) * one[i]), each)));
+  const [seen, read] = [
+    image.map((v) => applied(net.image_weight.rows, v)),
+    question.map((q) => applied(net.question_weight.rows, q)),
+  ];
+  const gathered = (own, other, pair) =>
+    own.map((each, a) => tanh(other.reduce((sum, one, b) => sum.map((x, i) => x + pair(a, b) * one[i]), each)));
   const forImage = gathered(seen, read, (n, t) => affinity[t][n]);
   const forQuestion = gathered(read, seen, (t, n) => affinity[t][n]);
   return {
@@ -66,7 +72,11 @@ function parallel(net, image, question) {
 /** One turn: the items, asked by the guide, if there is one. */
 function asked(items, { rows }, vector, guide, guideWeight) {
   const shift = guide && applied(guideWeight.rows, guide);
-  return pooled(items.map((each) => tanh(shift ? plus(applied(rows, each), shift) : applied(rows, each))), vector, items);
+  return pooled(
+    items.map((each) => tanh(shift ? plus(applied(rows, each), shift) : applied(rows, each))),
+    vector,
+    items,
+  );
 }
 
 /** In turn: the question, the image asked by it, the question asked again. */

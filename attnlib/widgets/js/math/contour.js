@@ -15,10 +15,16 @@ export function isolines(values, size, level) {
   for (let row = 0; row < size - 1; row++) {
     for (let column = 0; column < size - 1; column++) {
       const i = row * size + column;
-      const v00 = values[i], v10 = values[i + 1], v01 = values[i + size], v11 = values[i + size + 1];
+      const v00 = values[i],
+        v10 = values[i + 1],
+        v01 = values[i + size],
+        v11 = values[i + size + 1];
       const code = (v00 > level) | ((v10 > level) << 1) | ((v11 > level) << 2) | ((v01 > level) << 3);
       if (code === 0 || code === 15) continue;
-      const top = 2 * i, left = 2 * i + 1, bottom = 2 * (i + size), right = 2 * (i + 1) + 1;
+      const top = 2 * i,
+        left = 2 * i + 1,
+        bottom = 2 * (i + size),
+        right = 2 * (i + 1) + 1;
       const centreUp = (v00 + v10 + v01 + v11) / 4 > level;
       seeds.push(top, left, bottom, right);
       if (code === 5 || code === 10) {
@@ -39,7 +45,8 @@ export function isolines(values, size, level) {
 /** Where the level crosses a grid edge, by linear interpolation. */
 function crossing(values, size, level, edge) {
   const i = edge >> 1;
-  const column = i % size, row = (i - column) / size;
+  const column = i % size,
+    row = (i - column) / size;
   const other = edge & 1 ? i + size : i + 1;
   const t = (level - values[i]) / (values[other] - values[i]);
   return edge & 1 ? [column, row + t] : [column + t, row];
@@ -47,10 +54,12 @@ function crossing(values, size, level, edge) {
 
 /** Walks every chain of linked edges once: open lines from an end, then the closed ones. */
 function trace(seeds, links, point) {
-  const seen = new Set(), lines = [];
+  const seen = new Set(),
+    lines = [];
   const walk = (edge) => {
     const line = [];
-    let last = -1, here = edge;
+    let last = -1,
+      here = edge;
     while (here >= 0 && !seen.has(here)) {
       seen.add(here);
       line.push(...point(here));
@@ -67,6 +76,8 @@ function trace(seeds, links, point) {
 
 /** A step of 1, 2 or 5 times a power of ten that cuts `span` into about `count` parts. */
 export function niceStep(span, count) {
-  const raw = span / count, power = 10 ** Math.floor(Math.log10(raw)), lead = raw / power;
+  const raw = span / count,
+    power = 10 ** Math.floor(Math.log10(raw)),
+    lead = raw / power;
   return power * (lead < 1.5 ? 1 : lead < 3.5 ? 2 : lead < 7.5 ? 5 : 10);
 }

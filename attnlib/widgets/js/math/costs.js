@@ -2,10 +2,16 @@
 
 /** A sum of products of the letters' values: `{ nnd: 2 }` is two times n, n and d. */
 const sum = (terms, place) =>
-  Object.entries(terms).reduce((total, [letters, times]) => total + [...letters].reduce((product, letter) => product * place[letter], times), 0);
+  Object.entries(terms).reduce(
+    (total, [letters, times]) => total + [...letters].reduce((product, letter) => product * place[letter], times),
+    0,
+  );
 
 /** The counts of all heads of a mechanism; `held` in bytes. */
-export function counted({ multiply_adds: products, numbers, held, steps }, { length, heads, width, window, both, size, block }) {
+export function counted(
+  { multiply_adds: products, numbers, held, steps },
+  { length, heads, width, window, both, size, block },
+) {
   const place = { n: length, m: Math.ceil(length / block) * block, d: width, s: Math.min(window, length) + block - 1 };
   const most = Math.max(...held[both].map((terms) => sum(terms, place)));
   return {
@@ -17,7 +23,8 @@ export function counted({ multiply_adds: products, numbers, held, steps }, { len
 }
 
 /** Count times constant, in picoseconds of the processor that the constants were measured on. */
-export const time = ({ products, numbers, steps }, [one, other, last]) => products * one + numbers * other + steps * last;
+export const time = ({ products, numbers, steps }, [one, other, last]) =>
+  products * one + numbers * other + steps * last;
 
 /** From where to where it holds, both included: tried at these lengths, and by halving between two that differ. */
 export function where(holds, lengths) {

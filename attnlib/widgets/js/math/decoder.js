@@ -4,7 +4,8 @@ import { contextOf } from "./attend.js";
 import { softmax } from "./distributions.js";
 import { applied, dotted, logistic } from "./vectors.js";
 
-export const sum = (first, ...others) => first.map((value, i) => others.reduce((total, other) => total + other[i], value));
+export const sum = (first, ...others) =>
+  first.map((value, i) => others.reduce((total, other) => total + other[i], value));
 
 /** One step of a gated unit: `read` is what the inputs add to both gates and the candidate. */
 export function unitStep({ gates_recurrent, recurrent }, read, state) {

@@ -40,5 +40,7 @@ export const shifted = (weights) => [weights.at(-1), ...weights.slice(0, -1)];
 /** One weight set to a share, the others in their proportions. */
 export function moved(weights, at, share) {
   const left = 1 - weights[at];
-  return weights.map((weight, i) => (i === at ? share : left > 0 ? (weight * (1 - share)) / left : (1 - share) / (weights.length - 1)));
+  return weights.map((weight, i) =>
+    i === at ? share : left > 0 ? (weight * (1 - share)) / left : (1 - share) / (weights.length - 1),
+  );
 }

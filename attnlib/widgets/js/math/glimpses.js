@@ -41,7 +41,8 @@ export function retina({ height, width, data }, place, { size, scales, channels 
       const patch = new Float64Array(size ** 2);
       rows.forEach((lines, a) => {
         columns.forEach((across, b) => {
-          for (const [i, down] of lines) for (const [j, part] of across) patch[a * size + b] += down * part * plane[i * width + j];
+          for (const [i, down] of lines)
+            for (const [j, part] of across) patch[a * size + b] += down * part * plane[i * width + j];
         });
       });
       return patch;

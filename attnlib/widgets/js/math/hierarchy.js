@@ -31,7 +31,7 @@ export const numberOf = ({ index }, word) => Math.max(index.get(word) ?? UNKNOWN
 /** The states of a gated unit that starts from noughts, one an input. */
 function states(input, recurrent, inputs) {
   const n = recurrent.rows.length / 3;
-  let state = new Array(n).fill(0);
+  let state = Array(n).fill(0);
   return inputs.map((vector) => {
     const [a, b] = [linear(input, vector), linear(recurrent, state)];
     state = state.map((before, i) => {
@@ -48,9 +48,11 @@ function level(net, name, inputs, even) {
   const back = states(net[`${name}_back_input`], net[`${name}_back_state`], [...inputs].reverse()).reverse();
   const annotations = forth.map((state, t) => [...state, ...back[t]]);
   const [context] = net[`${name}_context`].rows;
-  const energies = annotations.map((each) => even ? 0 : dotted(context, linear(net[`${name}_hidden`], each).map(Math.tanh)));
+  const energies = annotations.map((each) =>
+    even ? 0 : dotted(context, linear(net[`${name}_hidden`], each).map(Math.tanh)),
+  );
   const weights = energies.length ? softmax(energies) : [];
-  const sum = new Array(2 * (net[`${name}_forth_state`].rows.length / 3)).fill(0);
+  const sum = Array(2 * (net[`${name}_forth_state`].rows.length / 3)).fill(0);
   annotations.forEach((each, t) => each.forEach((value, i) => (sum[i] += weights[t] * value)));
   return { weights, sum };
 }

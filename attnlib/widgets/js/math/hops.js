@@ -10,5 +10,11 @@ export function hops(rows) {
   const apart = 2 * pairs(rows).reduce((sum, [a, b]) => sum + square(dot(a, b)), 0);
   const cosines = pairs(rows).map(([a, b]) => dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b)));
   const mean = (values) => (values.length ? values.reduce((a, b) => a + b, 0) / values.length : 1);
-  return { penalty: sharp + apart, sharp, apart, overlap: mean(cosines), reach: mean(rows.map((row) => 1 / dot(row, row))) };
+  return {
+    penalty: sharp + apart,
+    sharp,
+    apart,
+    overlap: mean(cosines),
+    reach: mean(rows.map((row) => 1 / dot(row, row))),
+  };
 }

@@ -103,7 +103,8 @@ function additive({ parts, sizes: { hidden } }, left, right, broken) {
 }
 
 /** The factor of a product of query and key. */
-export const factorOf = ({ score, broken }, hidden) => (score === "scaled dot" && broken !== "no scale" ? 1 / Math.sqrt(hidden) : 1);
+export const factorOf = ({ score, broken }, hidden) =>
+  score === "scaled dot" && broken !== "no scale" ? 1 / Math.sqrt(hidden) : 1;
 
 function products(left, right, hidden, factor) {
   const [rows, columns] = [left.length / hidden, right.length / hidden];
@@ -143,7 +144,8 @@ function softmax(weights, at, count, step) {
   let top = -Infinity;
   for (let i = 0, k = at; i < count; i += 1, k += step) top = Math.max(top, weights[k]);
   let sum = 0;
-  for (let i = 0, k = at; i < count; i += 1, k += step) sum += weights[k] = top === -Infinity ? 0 : Math.exp(weights[k] - top);
+  for (let i = 0, k = at; i < count; i += 1, k += step)
+    sum += weights[k] = top === -Infinity ? 0 : Math.exp(weights[k] - top);
   for (let i = 0, k = at; sum > 0 && i < count; i += 1, k += step) weights[k] /= sum;
 }
 
@@ -182,13 +184,17 @@ export function forward(model, { letters, length }, how, draws = null, tables = 
   const key = added(longest, size, parts.letter, parts.place, there);
   const left = added(length, hidden, tables.asking, tables.length, asked);
   const right = added(longest, hidden, tables.letter, tables.place, there);
-  const scored = how.score === "additive" ? additive(model, left, right, how.broken) : products(left, right, hidden, factorOf(how, hidden));
+  const scored =
+    how.score === "additive"
+      ? additive(model, left, right, how.broken)
+      : products(left, right, hidden, factorOf(how, hidden));
   const window = how.reach === "window" ? centresOf(model, query, length) : null;
   const weights = scored.energies;
   seen(weights, length, longest, { visible: how.broken === "no mask" ? longest : length, window, halfWidth });
   if (how.broken === "wrong axis") for (let s = 0; s < longest; s += 1) softmax(weights, s, length, longest);
   else for (let t = 0; t < length; t += 1) softmax(weights, t * longest, longest, 1);
-  const looked = (t) => (draws ? place(weights, t * longest, longest, draws[t]) : largest(weights, t * longest, longest));
+  const looked = (t) =>
+    draws ? place(weights, t * longest, longest, draws[t]) : largest(weights, t * longest, longest);
   const places = how.attention === "hard" ? Array.from({ length }, (_, t) => looked(t)) : null;
   const context = contexts(weights, key, length, longest, size, places);
   const chances = projected(parts.output, context, size, sizes.letters);

@@ -17,7 +17,14 @@ function backApply(slope, from, matrix, matrixSlope, vector, vectorSlope, at, si
 }
 
 /** From the energies of all pairs to the projected vectors and the vector of the additive score. */
-function backAdditive({ parts, grads, sizes: { hidden } }, { left, right, inner }, slopes, leftBack, rightBack, broken) {
+function backAdditive(
+  { parts, grads, sizes: { hidden } },
+  { left, right, inner },
+  slopes,
+  leftBack,
+  rightBack,
+  broken,
+) {
   const [rows, columns] = [left.length / hidden, right.length / hidden];
   for (let t = 0, pair = 0, k = 0; t < rows; t += 1)
     for (let s = 0; s < columns; s += 1, pair += 1) {
@@ -42,7 +49,13 @@ function backProducts({ left, right }, slopes, leftBack, rightBack, hidden, fact
 }
 
 /** From the energies to the centres of the windows, and on to the query. */
-function backCentres({ parts, grads, sizes: { size, hidden, longest, halfWidth } }, { query, window }, slopes, queryBack, length) {
+function backCentres(
+  { parts, grads, sizes: { size, hidden, longest, halfWidth } },
+  { query, window },
+  slopes,
+  queryBack,
+  length,
+) {
   window.centres.forEach((centre, t) => {
     let slope = 0;
     for (let s = 0; s < longest; s += 1) slope += (slopes[t * longest + s] * 4 * (s - centre)) / halfWidth ** 2;
@@ -176,7 +189,11 @@ function adam({ numbers, slopes }, memory, rate) {
 /** A training of a seed before its first step. */
 export function training(sizes, seed) {
   const model = started(sizes, seed);
-  const memory = { mean: new Float64Array(model.numbers.length), square: new Float64Array(model.numbers.length), steps: 0 };
+  const memory = {
+    mean: new Float64Array(model.numbers.length),
+    square: new Float64Array(model.numbers.length),
+    steps: 0,
+  };
   return { model, memory, baseline: 0, losses: [], rights: [] };
 }
 

@@ -44,7 +44,7 @@ export function network({ model, ...stored }) {
 
 /** Read a word: what the decoder keeps of it. RNNencdec reads forwards alone, and keeps the last state. */
 export const read = function* ({ searches, forwards, backwards, letters, align_annotation, start }, word) {
-  const reader = (unit) => ({ unit, states: [], state: new Array(unit.recurrent.length).fill(0) });
+  const reader = (unit) => ({ unit, states: [], state: Array(unit.recurrent.length).fill(0) });
   function hear(each, j) {
     const { unit } = each;
     each.state = unitStep(unit, sum(applied(unit.input, letters[word[j]]), unit.bias), each.state).after;
@@ -59,7 +59,11 @@ export const read = function* ({ searches, forwards, backwards, letters, align_a
   }
   if (!back) return { context: forth.state, start: first(forth.state) };
   const annotations = forth.states.map((state, j) => [...state, ...back.states[j]]);
-  return { annotations, projected: annotations.map((each) => applied(align_annotation, each)), start: first(back.state) };
+  return {
+    annotations,
+    projected: annotations.map((each) => applied(align_annotation, each)),
+    start: first(back.state),
+  };
 };
 
 /**
@@ -100,7 +104,11 @@ export function apart(said, ways) {
     for (let j = 1; j <= wanted.length; j += 1) {
       cost[0][j] = j;
       for (let i = 1; i <= said.length; i += 1)
-        cost[i][j] = Math.min(cost[i - 1][j] + 1, cost[i][j - 1] + 1, cost[i - 1][j - 1] + (said[i - 1] !== wanted[j - 1]));
+        cost[i][j] = Math.min(
+          cost[i - 1][j] + 1,
+          cost[i][j - 1] + 1,
+          cost[i - 1][j - 1] + (said[i - 1] !== wanted[j - 1]),
+        );
     }
     let [i, j] = [said.length, wanted.length];
     const places = [];
@@ -124,7 +132,9 @@ export function asWord(text, letters, most) {
   const odd = [...new Set(word.slice(0, 1000))].filter((sign) => !letters.includes(sign));
   const named = odd.slice(0, 3).map((sign) => (/\s/.test(sign) ? "a space" : `“\u2068${sign}\u2069”`));
   const all = named.length > 1 ? `${named.slice(0, -1).join(", ")} and ${named.at(-1)}` : named[0];
-  if (word.length > most) return { refusal: `At most ${most} letters are read, and these are ${word.length.toLocaleString("en")}.` };
-  if (odd.length) return { refusal: `Only the letters a to z are read, and not ${all}${odd.length > 3 ? " and others" : ""}.` };
+  if (word.length > most)
+    return { refusal: `At most ${most} letters are read, and these are ${word.length.toLocaleString("en")}.` };
+  if (odd.length)
+    return { refusal: `Only the letters a to z are read, and not ${all}${odd.length > 3 ? " and others" : ""}.` };
   return { word };
 }

@@ -30,7 +30,8 @@ function smoothed({ height, width, data }, row, step = 1) {
   });
   return made(rows, columns, (i, j) => {
     let sum = 0;
-    for (let k = -reach; k <= reach; k += 1) sum += row[k + reach] * across.data[held(i * step + k, height) * columns + j];
+    for (let k = -reach; k <= reach; k += 1)
+      sum += row[k + reach] * across.data[held(i * step + k, height) * columns + j];
     return sum;
   });
 }
@@ -49,7 +50,9 @@ export function scales(height, width) {
   const down = Math.max(8 - last, 0);
   const centres = [2, 3, 4].filter((centre) => centre >= down).map((centre) => centre - down);
   if (!centres.length) centres.push(0);
-  const pairs = centres.flatMap((centre) => [3, 4].map((step) => [centre, centre + step])).filter(([, to]) => to <= last);
+  const pairs = centres
+    .flatMap((centre) => [3, 4].map((step) => [centre, centre + step]))
+    .filter(([, to]) => to <= last);
   return { pairs, level: Math.max(0, ...pairs.map(([centre]) => centre)) };
 }
 
@@ -170,7 +173,14 @@ export function features(picture) {
     level: at.level,
     intensity: normalise(together(levels, at)),
     colours: [redGreen, blueYellow].map((map) => together(pyramid(map, count), at)),
-    angles: GABORS.map((waves) => normalise(together(levels.map((map) => oriented(map, waves)), at))),
+    angles: GABORS.map((waves) =>
+      normalise(
+        together(
+          levels.map((map) => oriented(map, waves)),
+          at,
+        ),
+      ),
+    ),
   };
 }
 
@@ -232,7 +242,10 @@ export function blurred(map, sigma) {
   const reach = Math.ceil(3 * sigma);
   const row = Array.from({ length: 2 * reach + 1 }, (_, k) => Math.exp(-((k - reach) ** 2) / (2 * sigma ** 2)));
   const sum = row.reduce((total, part) => total + part, 0);
-  return smoothed(map, row.map((part) => part / sum));
+  return smoothed(
+    map,
+    row.map((part) => part / sum),
+  );
 }
 
 /** What of co-occurrence does not depend on weights: the smoothed maps of lightness and of both colours. */

@@ -3,12 +3,7 @@
 
 import { applied, dotted, logistic, norm } from "./vectors.js";
 
-const ACTIVATIONS = {
-  identity: (x) => x,
-  tanh: Math.tanh,
-  relu: (x) => Math.max(x, 0),
-  sigmoid: logistic,
-};
+const ACTIVATIONS = { identity: (x) => x, tanh: Math.tanh, relu: (x) => Math.max(x, 0), sigmoid: logistic };
 
 const FEATURES = {
   identity: (x) => x,

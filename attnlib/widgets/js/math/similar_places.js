@@ -11,7 +11,10 @@ function uniform(i) {
 
 /** So many numbers of a normal distribution (Box and Muller), the same each time. */
 export const normal = (count) =>
-  Float64Array.from({ length: count }, (_, i) => Math.sqrt(-2 * Math.log(uniform(2 * i))) * Math.cos(2 * Math.PI * uniform(2 * i + 1)));
+  Float64Array.from(
+    { length: count },
+    (_, i) => Math.sqrt(-2 * Math.log(uniform(2 * i))) * Math.cos(2 * Math.PI * uniform(2 * i + 1)),
+  );
 
 /** Pixels with noise of a standard deviation, as numbers around 0 to 1 that are not cut off; row by row, three a pixel. */
 export function noisy({ height, width, rgb }, drawn, noise) {

@@ -37,7 +37,10 @@ const split = ({ heads }, vector) => {
 };
 
 /** What an item is asked by, and what it gives: a part for each head. */
-const asked = (net, name, x) => ({ key: split(net, linear(net, `${name}.key_`, x)), value: split(net, linear(net, `${name}.value_`, x)) });
+const asked = (net, name, x) => ({
+  key: split(net, linear(net, `${name}.key_`, x)),
+  value: split(net, linear(net, `${name}.value_`, x)),
+});
 
 /** One query to some items: of each head the query, energies, weights (edited) and context, and what all give together. */
 function look(net, name, [part, layer], row, asking, items, edit) {
@@ -45,9 +48,20 @@ function look(net, name, [part, layer], row, asking, items, edit) {
     const [keys, values] = [items.map(({ key }) => key[h]), items.map(({ value }) => value[h])];
     const found = attend(query, keys, values, { score: scaledDot, distribution: softmax });
     const weights = edit(part, layer, h, row, found.weights);
-    return { query, energies: found.energies, own: found.weights, weights, context: weights === found.weights ? found.context : contextOf(weights, values) };
+    return {
+      query,
+      energies: found.energies,
+      own: found.weights,
+      weights,
+      context: weights === found.weights ? found.context : contextOf(weights, values),
+    };
   });
-  return { asking, heads, items, output: linear(net, `${name}.output_`, new Float64Array(heads.flatMap(({ context }) => context))) };
+  return {
+    asking,
+    heads,
+    items,
+    output: linear(net, `${name}.output_`, new Float64Array(heads.flatMap(({ context }) => context))),
+  };
 }
 
 /** The last part of a layer: it adds to what passes by. */
@@ -58,7 +72,12 @@ function fed(net, name, x) {
 
 function entered(net, table, word, t) {
   const vector = net[`${table}.weight`][word];
-  return new Float64Array(placed(Array.from(vector, (value) => value * Math.sqrt(vector.length)), t));
+  return new Float64Array(
+    placed(
+      Array.from(vector, (value) => value * Math.sqrt(vector.length)),
+      t,
+    ),
+  );
 }
 
 const unedited = (part, layer, head, row, weights) => weights;
@@ -77,7 +96,9 @@ export function renormalised(weights, column, value, own = weights) {
   const others = (row) => row.reduce((sum, weight, j) => (j === column ? sum : sum + weight), 0);
   const from = others(weights) > 0 ? weights : own;
   const rest = others(from);
-  return from.map((weight, j) => (j === column ? value : (1 - value) * (rest > 0 ? weight / rest : 1 / (from.length - 1))));
+  return from.map((weight, j) =>
+    j === column ? value : (1 - value) * (rest > 0 ? weight / rest : 1 / (from.length - 1)),
+  );
 }
 
 /** What one head adds to what passes by: its columns of the last matrix times its context. */
@@ -103,7 +124,8 @@ export function encode(net, letters, edit = unedited) {
 /** The decoder before its first step: what it may look at across, and nothing written. */
 export function begin(net, { states }) {
   return Array.from({ length: net.layers }, (_, i) => ({
-    own: [], across: states.map((state) => asked(net, `decoder.${i}.across`, state)),
+    own: [],
+    across: states.map((state) => asked(net, `decoder.${i}.across`, state)),
   }));
 }
 
@@ -116,7 +138,15 @@ export function step(net, kept, word, t, edit = unedited) {
     cache.own.push(asked(net, `${name}.own`, normed));
     const decoder = look(net, `${name}.own`, ["decoder", i], t, normed, [...cache.own], edit);
     x = plus(x, decoder.output);
-    const across = look(net, `${name}.across`, ["across", i], t, norm(net, `${name}.across_norm`, x), cache.across, edit);
+    const across = look(
+      net,
+      `${name}.across`,
+      ["across", i],
+      t,
+      norm(net, `${name}.across_norm`, x),
+      cache.across,
+      edit,
+    );
     x = fed(net, name, plus(x, across.output));
     return { decoder, across };
   });

@@ -3,20 +3,33 @@
 // side. A picture is { height, width, rgb } of bytes, and so is the target, which has as many pixels as the grid points.
 
 /** The corners of the grid as it is read, clockwise from the top left. */
-export const CORNERS = [[-1, -1], [1, -1], [1, 1], [-1, 1]];
+export const CORNERS = [
+  [-1, -1],
+  [1, -1],
+  [1, 1],
+  [-1, 1],
+];
 
 const radians = (degrees) => (degrees * Math.PI) / 180;
 
 /** The two directions of the grid, of length one but for shear. */
 function axes({ turn, shear }) {
   const [c, s] = [Math.cos(radians(turn)), Math.sin(radians(turn))];
-  return [[c, s], [shear * c - s, shear * s + c]];
+  return [
+    [c, s],
+    [shear * c - s, shear * s + c],
+  ];
 }
 
 /** The map of a state: place and slant come on top of what happens about the middle. */
 export function matrixOf(state) {
   const { kind, width, height, right, down } = state;
-  if (kind === "attention") return [[width, 0, right], [0, width, down], [0, 0, 1]];
+  if (kind === "attention")
+    return [
+      [width, 0, right],
+      [0, width, down],
+      [0, 0, 1],
+    ];
   const [[ax, ay], [bx, by]] = axes(state);
   const [v, w] = kind === "projective" ? [state.tilt_x, state.tilt_y] : [0, 0];
   return [
@@ -89,7 +102,12 @@ export function gradient({ places, slopes }, { height, width }, matrix, kind) {
     [across, down, far].forEach((slope, row) => point.forEach((value, k) => (found[row][k] += slope * value)));
   }
   const [[a, b, e], [c, d, f], [v, w]] = found;
-  if (kind === "attention") return [[a + d, 0, e], [0, a + d, f], [0, 0, 0]]; // one size, twice
+  if (kind === "attention")
+    return [
+      [a + d, 0, e],
+      [0, a + d, f],
+      [0, 0, 0],
+    ]; // one size, twice
   return [[a, b, e], [c, d, f], kind === "affine" ? [0, 0, 0] : [v, w, 0]];
 }
 
@@ -121,7 +139,11 @@ function mapTo([[x0, y0], [x1, y1], [x2, y2], [x3, y3]]) {
   const area = px * qy - qx * py;
   const [v, w] = [(sx * qy - qx * sy) / area, (px * sy - sx * py) / area];
   // Of the square from 0 to 1; then of the one from -1 to 1.
-  const unit = [[x1 - x0 + v * x1, x3 - x0 + w * x3, x0], [y1 - y0 + v * y1, y3 - y0 + w * y3, y0], [v, w, 1]];
+  const unit = [
+    [x1 - x0 + v * x1, x3 - x0 + w * x3, x0],
+    [y1 - y0 + v * y1, y3 - y0 + w * y3, y0],
+    [v, w, 1],
+  ];
   const rows = unit.map(([a, b, c]) => [a / 2, b / 2, c + a / 2 + b / 2]);
   return rows.map((row) => row.map((entry) => entry / rows[2][2]));
 }
@@ -141,7 +163,12 @@ export function cornered(state, n, [x, y], bounds) {
   const [fx, fy] = corners[(n + 2) % 4];
   const [dx, dy] = [(x - fx) / 2, (y - fy) / 2];
   const attention = state.kind === "attention";
-  const [[ax, ay], [bx, by]] = attention ? [[1, 0], [0, 1]] : axes(state);
+  const [[ax, ay], [bx, by]] = attention
+    ? [
+        [1, 0],
+        [0, 1],
+      ]
+    : axes(state);
   const area = ax * by - bx * ay;
   const [wide, tall] = [(sx * (dx * by - dy * bx)) / area, (sy * (ax * dy - ay * dx)) / area];
   const sizes = attention ? { width: (wide + tall) / 2 } : { width: wide, height: tall };

@@ -6,7 +6,8 @@ import { applied } from "./vectors.js";
 export function unpackedLayer({ weight, scale, bias }) {
   const view = new DataView(Uint8Array.from(atob(weight), (letter) => letter.charCodeAt(0)).buffer);
   const inputs = view.byteLength / 2 / scale.length;
-  const row = (_, i) => Float64Array.from({ length: inputs }, (__, j) => scale[i] * view.getInt16(2 * (i * inputs + j), true));
+  const row = (_, i) =>
+    Float64Array.from({ length: inputs }, (__, j) => scale[i] * view.getInt16(2 * (i * inputs + j), true));
   return { rows: scale.map(row), bias };
 }
 
