@@ -194,6 +194,8 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="two steps of each, and nothing is kept")
     smoke = parser.parse_args().smoke
     torch.set_num_threads(1)
+    if smoke:
+        SETTING.update(tested=50)
     runs = {}
     for arm in ARMS:
         runs[arm.name] = found = run(arm._replace(steps=2) if smoke else arm)

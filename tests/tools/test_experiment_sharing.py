@@ -100,7 +100,8 @@ def test_one_training_does_what_was_written_down(sharing, metrics):
     assert found["right"] == pytest.approx(written["right"], abs=0.03)
 
 
-def test_smoke_writes_nothing(sharing, monkeypatch, tmp_path, capsys):
+def test_smoke_writes_nothing(monkeypatch, tmp_path, capsys):
+    sharing = script("sharing")  # its own, as fewer questions are asked
     monkeypatch.setattr(sharing, "RESULTS", tmp_path / "none")
     monkeypatch.setattr("sys.argv", ["sharing.py", "--smoke"])
     threads = torch.get_num_threads()
