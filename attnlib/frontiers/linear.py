@@ -14,9 +14,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from .._checks import HALF, check_mask, check_vectors, may_look
+from .._checks import HALF, check_mask, check_vectors, is_learned, may_look, why_not_ours
 from .._rows import (
     ORDINARY,
     all_finite,
@@ -72,7 +71,7 @@ def positive_elu(vectors: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     (tensor([2.0612e-09, 1.0000e+00, 3.0000e+00]), tensor(0.))
     """
     x = wide(vectors)
-    if may_look(x) and not (torch.is_grad_enabled() and x.requires_grad) and forward_ad._current_level < 0:
+    if why_not_ours(x, compiled=False) is None and not is_learned(x):
         return x.clamp(max=0).exp_().add_(x.clamp(min=0))  # the same numbers in half of the time
     # With slopes a choice, not a sum of two clamped parts: at zero both of these would have one.
     return torch.where(x > 0, x + 1, torch.exp(x.clamp(max=0)))
@@ -294,12 +293,11 @@ def _whole_in_kernel(asked: _Reading) -> Tensor | str:
 def _in_runs(asked: _Reading) -> Tensor | str:
     """The context in runs of tokens, so that all that is made on the way fits into a cache; why not."""
     query, key, value, batch, feature_map, mask, chunk, _ = asked
-    if not may_look(query, key, value):
-        return "values may not steer the program here"
-    if torch.is_grad_enabled() and any(part.requires_grad for part in (query, key, value)):
+    reason = why_not_ours(query, key, value, compiled=False)
+    if reason is not None:
+        return reason
+    if is_learned(query, key, value):
         return "gradients are wanted, for which all is kept"
-    if forward_ad._current_level >= 0:
-        return "there is a derivative forwards"
     if feature_map is not positive_elu:
         return "the feature map may look at all tokens at once"
     size = math.prod(batch) * max(key.shape[-1], value.shape[-1])

@@ -339,7 +339,7 @@ REASONS = {
     "the scale is not one for all queries": {"scale": torch.ones(N_QUERY, 1)},
     "the activation is not tanh": {"score": scores.Additive(D_Q, D_K, D_W, activation=torch.relu)},
     "the score is not additive": {"score": scores.Deep(D_Q, D_K, (D_W,))},
-    "the dtypes differ": {"scale": torch.tensor(0.5, dtype=torch.float64)},
+    "the precisions differ": {"scale": torch.tensor(0.5, dtype=torch.float64)},
 }
 
 
