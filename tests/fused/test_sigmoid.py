@@ -110,6 +110,7 @@ def test_the_kernel_equals_the_reference(kernels, name, lengths, threads):
     run = functools.partial(silent, mask=masks.get(name), is_causal=name in ("causal", "pairs"))
     single = [part.float() for part in parts]
     assert explain(run, *single).choices[0].path == KERNEL
+    assert str(explain(run, *parts)).endswith(f"not {KERNEL}: the kernel computes in single precision")
     with reference_only():
         wanted, theirs = both(run, parts), both(run, single)
     before = torch.get_num_threads()

@@ -260,9 +260,13 @@ def test_autocast_takes_its_precision():
         assert attend_sampled(query, key, value).context.dtype == torch.bfloat16
 
 
-def test_explain_names_the_path():
+def test_explain_names_the_path(kernels):
     query, key, _ = inputs()
-    assert explain(attend_sampled, query, key).choices[0].path.startswith("in runs of queries")
+    path = "in runs of queries"
+    assert explain(attend_sampled, query.float(), key.float()).choices[0].path == path
+    kernels("drawn")
+    assert explain(attend_sampled, query.float(), key.float()).choices[0].path == f"{path}, in C++"
+    assert explain(attend_sampled, query, key).choices[0].path == path  # in double precision
 
 
 @pytest.mark.usefixtures("unchecked")
