@@ -43,7 +43,7 @@ def may_look(*tensors: Tensor) -> bool:
 def why_not_ours(*tensors: Tensor, compiled: bool) -> str | None:
     """What stands against arithmetic of this library's own, in a few words; None if nothing does.
 
-    It looks at values, and none but torch's derivatives backwards know what to do with it.
+    It looks at values, on the CPU, and has derivatives backwards only, so that transforms and tracers cannot use it.
 
     Args:
         tensors: all that it takes, and wants derivatives for.
