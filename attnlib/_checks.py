@@ -9,6 +9,7 @@ from torch.autograd import forward_ad
 
 Number = float | int | Tensor
 HALF = (torch.float16, torch.bfloat16)
+PLAIN = (Tensor, nn.Parameter)
 TRANSFORMED = "a transform of functorch runs the program"
 
 
@@ -32,10 +33,10 @@ def may_look(*tensors: Tensor) -> bool:
 
     What looks has to do the same without looking, at more cost: it spares work, and decides nothing.
     """
-    if is_traced():
+    if torch.compiler.is_compiling() or is_transformed():
         return False
     for tensor in tensors:
-        if not tensor.is_cpu or type(tensor) not in (Tensor, nn.Parameter):
+        if not tensor.is_cpu or type(tensor) not in PLAIN:
             return False
     return not torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
 

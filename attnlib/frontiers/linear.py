@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from .._checks import HALF, check_mask, check_vectors, is_learned, may_look, why_not_ours
 from .._rows import (
@@ -71,7 +72,7 @@ def positive_elu(vectors: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     (tensor([2.0612e-09, 1.0000e+00, 3.0000e+00]), tensor(0.))
     """
     x = wide(vectors)
-    if why_not_ours(x, compiled=False) is None and not is_learned(x):
+    if may_look(x) and not (torch.is_grad_enabled() and x.requires_grad) and forward_ad._current_level < 0:
         return x.clamp(max=0).exp_().add_(x.clamp(min=0))  # the same numbers in half of the time
     # With slopes a choice, not a sum of two clamped parts: at zero both of these would have one.
     return torch.where(x > 0, x + 1, torch.exp(x.clamp(max=0)))
