@@ -5,9 +5,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 Number = float | int | Tensor
 HALF = (torch.float16, torch.bfloat16)
+PLAIN = (Tensor, nn.Parameter)
+TRANSFORMED = "a transform of functorch runs the program"
 
 
 def is_transformed() -> bool:
@@ -30,12 +33,47 @@ def may_look(*tensors: Tensor) -> bool:
 
     What looks has to do the same without looking, at more cost: it spares work, and decides nothing.
     """
-    if is_traced():
+    if torch.compiler.is_compiling() or is_transformed():
         return False
     for tensor in tensors:
-        if not tensor.is_cpu or type(tensor) not in (Tensor, nn.Parameter):
+        if not tensor.is_cpu or type(tensor) not in PLAIN:
             return False
     return not torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
+
+
+def why_not_ours(*tensors: Tensor, compiled: bool) -> str | None:
+    """What stands against arithmetic of this library's own, in a few words; None if nothing does.
+
+    It looks at values, on the CPU, and has derivatives backwards only, so that transforms and tracers cannot use it.
+
+    Args:
+        tensors: all that it takes, and wants derivatives for.
+        compiled: whether a compiler sees it as one operation, and leaves the values to that.
+    """
+    if forward_ad._current_level < 0 and may_look(*tensors):  # first what is nearly always so
+        return None
+    if is_transformed():
+        return TRANSFORMED
+    if forward_ad._current_level >= 0:
+        return "there is a derivative forwards"
+    if not all(tensor.is_cpu for tensor in tensors):
+        return "the tensors are not on the CPU"
+    if not torch.compiler.is_compiling():
+        is_traced = torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
+        return "a tracer runs the program" if is_traced else "the tensors are not plain ones"
+    if torch.compiler.is_exporting():
+        return "the program is exported"
+    return None if compiled else "a compiler looks at the program"
+
+
+def is_learned(*tensors: Tensor) -> bool:
+    """Whether somebody wants gradients of one of them, or may."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def are_mixed(*tensors: Tensor) -> bool:
+    """Whether their precisions differ, where half precision is computed in single."""
+    return len({torch.float32 if tensor.dtype in HALF else tensor.dtype for tensor in tensors}) > 1
 
 
 def as_computed(tensor: Tensor, name: str = "energies") -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.linalg import vector_norm
 
 from ._checks import HALF, is_traced, may_look
-from ._rows import ORDINARY, bad_rows, is_ordinary, nan_where, sees_any, without
+from ._rows import ORDINARY, bad_rows, beside, is_ordinary, nan_where, sees_any, without
 from ._work import Distribution, Score, Work, is_masked, lengths, visible_pairs
 from .distributions import softmax
 from .scores import dot, scaled_dot
@@ -161,7 +161,7 @@ def _sdpa(work: Work, *, attn_mask: Tensor | None = None, is_causal: bool = Fals
     """The kernel wants equal leading dimensions, is fast with two of them only, and with features side by side."""
     batch = work.batch
     tensors = [t if t.shape[:-2] == batch else t.expand(*batch, *t.shape[-2:]) for t in work[:3]]
-    tensors = [tensor if tensor.stride(-1) == 1 else tensor.contiguous() for tensor in tensors]
+    tensors = [beside(tensor) for tensor in tensors]
     if len(batch) > 2:
         tensors = [tensor.flatten(0, len(batch) - 2) for tensor in tensors]
         attn_mask = _two_leading(attn_mask, batch)

@@ -53,6 +53,11 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     return times(left, right.mT)
 
 
+def beside(vectors: Tensor) -> Tensor:
+    """With the numbers of a vector beside each other in memory, as kernels read them."""
+    return vectors if vectors.stride(-1) == 1 else vectors.contiguous()
+
+
 def inner_product(left: Tensor, right: Tensor) -> Tensor:
     """:func:`product` of vectors that came out of arithmetic: one that is not finite gives NaN, and no gradient.
 

@@ -25,9 +25,7 @@ __all__ = ["Attend", "Attention", "attend"]
 PATHS = {
     "kernel of torch": kernel_context,
     "kernel of torch, on other vectors": similar_context,
-    "sigmoids in runs of queries, in C++": by_kernel(
-        "sigmoid", sigmoid_context
-    ),  # in single precision; in double as the next
+    "sigmoids in runs of queries, in C++": by_kernel("sigmoid", sigmoid_context, single=True),
     "sigmoids in runs of queries": sigmoid_context,
     "additive in Triton": triton_context,
     "additive in C++": by_kernel("additive", additive_context),

@@ -1,5 +1,6 @@
 """What every test gets: one thread, checked shapes, a fixed seed, poisoned memory, each device that is there."""
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -90,6 +91,31 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@functools.cache
+def _build(name):
+    """A kernel in C++, built and loaded once for all tests of a process."""
+    from attnlib.fused import build_kernels, native  # not before the hook on shapes stands
+
+    if native.missing():
+        pytest.skip(f"the kernel was not tested: {native.missing()}")
+    build_kernels(name)
+
+
+@pytest.fixture
+def kernels(monkeypatch):
+    """No kernel in C++ counts as built, whatever other tests have loaded, but those that a test calls this with."""
+    from attnlib.fused import native
+
+    loaded = set()
+    monkeypatch.setattr(native, "_loaded", loaded)
+
+    def use(name):
+        _build(name)
+        loaded.add(name)
+
+    return use
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from .._checks import HALF, check_mask, check_vectors, may_look
+from .._checks import HALF, check_mask, check_vectors, is_learned, may_look, why_not_ours
 from .._rows import (
     ORDINARY,
     all_finite,
@@ -294,12 +294,11 @@ def _whole_in_kernel(asked: _Reading) -> Tensor | str:
 def _in_runs(asked: _Reading) -> Tensor | str:
     """The context in runs of tokens, so that all that is made on the way fits into a cache; why not."""
     query, key, value, batch, feature_map, mask, chunk, _ = asked
-    if not may_look(query, key, value):
-        return "values may not steer the program here"
-    if torch.is_grad_enabled() and any(part.requires_grad for part in (query, key, value)):
+    reason = why_not_ours(query, key, value, compiled=False)
+    if reason is not None:
+        return reason
+    if is_learned(query, key, value):
         return "gradients are wanted, for which all is kept"
-    if forward_ad._current_level >= 0:
-        return "there is a derivative forwards"
     if feature_map is not positive_elu:
         return "the feature map may look at all tokens at once"
     size = math.prod(batch) * max(key.shape[-1], value.shape[-1])

@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from .._checks import HALF, may_look
+from .._checks import are_mixed, why_not_ours
 from .._rows import bad_rows, is_ordinary, product, wide, without
 from .._work import Distribution, Score, Work, lengths
 from ..distributions import softmax
 from ._additive_attention import additive_attention
-from ._additive_energies import flat, too_few, why_not_here
+from ._additive_energies import flat, too_few
 from ._layer import Layer, layer_of
 
 __all__ = ["additive_context"]
@@ -29,11 +29,11 @@ def additive_context(work: Work, score: Score, distribution: Distribution) -> Te
     if few is not None:
         return few
     tensors = [*work[:3], *(each for each in (*layer, work.scale, work.bias) if isinstance(each, Tensor))]
-    reason = why_not_here(*tensors)
+    reason = why_not_ours(*tensors, compiled=True)
     if reason is not None:
         return reason
-    if len({torch.float32 if each.dtype in HALF else each.dtype for each in tensors if each is not work.bias}) > 1:
-        return "the dtypes differ"
+    if are_mixed(*(each for each in tensors if each is not work.bias)):
+        return "the precisions differ"
     return _context(work, layer)
 
 
@@ -41,7 +41,7 @@ def _context(work: Work, layer: Layer) -> Tensor:
     """Projections, and with them the operation."""
     query, key, vector = work.query, work.key, wide(layer.vector)
     bad: tuple[Tensor, ...] = ()
-    if not (may_look(query, key) and is_ordinary(query, key)):  # zero times a NaN would reach the matrices' gradients
+    if not is_ordinary(query, key):  # zero times a NaN would reach the matrices' gradients
         bad = bad_rows(query), bad_rows(key)
         query, key = without(bad[0], query), without(bad[1], key)
     left, right = product(query, layer.query_weight), product(key, layer.key_weight)

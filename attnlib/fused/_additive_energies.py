@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._checks import batch_of, is_transformed, may_look
+from .._checks import batch_of, why_not_ours
 from .._rows import bad_rows, without
 from ._tanh_sums import parts, sums_of
 from .native import why_not
 
-__all__ = ["PATHS", "TANH", "again", "flat", "kernel_energies", "plain_energies", "too_few", "why_not_here"]
+__all__ = ["PATHS", "TANH", "again", "flat", "kernel_energies", "plain_energies", "too_few"]
 
 TANH = (torch.tanh, F.tanh, Tensor.tanh)
 SIDE, UNITS = 4, 2**19  # queries and keys, and hidden units of all pairs, from which on the operation is the quicker
@@ -28,7 +28,7 @@ def kernel_energies(left: Tensor, right: Tensor, vector: Tensor, activation: Cal
         return "the activation is not tanh"
     batch = batch_of(left, right)
     few = too_few(batch, left.shape[-2], *right.shape[-2:])
-    reason = why_not("additive") or few or why_not_here(left, right, vector)
+    reason = why_not("additive") or few or why_not_ours(left, right, vector, compiled=True)
     if reason is not None:
         return reason
     if not left.dtype == right.dtype == vector.dtype:
@@ -45,19 +45,6 @@ def too_few(batch: Sequence[int], n_query: int, n_key: int, size: int) -> str | 
     if min(n_query, n_key) < SIDE:
         return "there are so few queries or keys that nothing is saved"
     return "there are so few pairs that nothing is saved" if math.prod(batch) * n_query * n_key * size < UNITS else None
-
-
-def why_not_here(*tensors: Tensor) -> str | None:
-    """What stands against an operation of one's own: transforms and tracers that see through torch's only."""
-    if torch.compiler.is_exporting():
-        return "the program is exported"
-    if any(tensor.device.type != "cpu" for tensor in tensors):
-        return "the tensors are not on the CPU"
-    if torch.autograd.forward_ad._current_level >= 0:
-        return "there is a derivative forwards"
-    if is_transformed():
-        return "a transform of functorch runs the program"
-    return None if torch.compiler.is_compiling() or may_look(*tensors) else "a tracer runs the program"
 
 
 def flat(part: Tensor, batch: tuple[int, ...]) -> Tensor:

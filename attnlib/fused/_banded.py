@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._rows import beside
 from ._slices import Form, Once
 
 __all__ = ["Banded"]
@@ -49,7 +50,7 @@ def banded(
     form: Form,
 ) -> tuple[Tensor, Tensor]:
     """The context, and what is known of each query's energies, for the way back."""
-    given = _rows(query), _rows(key), _rows(value), centre, ends, order, mask
+    given = beside(query), beside(key), beside(value), centre, ends, order, mask
     found: tuple[Tensor, Tensor] = torch.ops.attnlib.windows_kernel(*given, *form)
     return found
 
@@ -68,12 +69,7 @@ def banded_backward(
     asked: tuple[bool, ...],
 ) -> tuple[Tensor | None, ...]:
     """Gradients of query, key, value and centre, as far as asked for."""
-    given = _rows(query), _rows(key), _rows(value), centre, ends, order, mask, statistics
+    given = beside(query), beside(key), beside(value), centre, ends, order, mask, statistics
     wanted = [*asked[:3], asked[3] and form.gaussian]
-    found: tuple[Tensor | None, ...] = torch.ops.attnlib.windows_kernel_backward(_rows(grad), *given, *form, wanted)
+    found: tuple[Tensor | None, ...] = torch.ops.attnlib.windows_kernel_backward(beside(grad), *given, *form, wanted)
     return found
-
-
-def _rows(part: Tensor) -> Tensor:
-    """With the numbers of a vector beside each other."""
-    return part if part.stride(-1) == 1 else part.contiguous()

@@ -61,7 +61,7 @@ def partition_by_scan(unary: Tensor, transition: Tensor, mask: Tensor | None) ->
 def _unfit(unary: Tensor) -> str | None:
     """Why the recursion is to be taken."""
     if is_traced():
-        return "a compiler or a transform of functorch looks inside"
+        return "a compiler or a transform of functorch runs the program"
     if unary.device.type not in ("cpu", "cuda"):
         return "there may be no double precision"
     if unary.shape[-2] < LEAST:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._checks import HALF, is_transformed
+from .._checks import HALF, TRANSFORMED, is_transformed
 from .._rows import bad_rows
 from .._work import Work, lengths
 from .native import built
@@ -42,7 +42,7 @@ def drawn_in_runs(work: Work, uniforms: Tensor) -> tuple[Tensor, Tensor] | str:
         all numbers -1 and NaN.
     """
     if is_transformed():
-        return "a transform of functorch looks inside"
+        return TRANSFORMED
     if work.query.shape[-1] != work.key.shape[-1]:
         return "the sizes of query and key differ"
     if not uniforms.numel() or not work.key.shape[-2]:

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from .._checks import is_transformed, may_look
-from .._rows import wide
+from .._checks import are_mixed, why_not_ours
+from .._rows import beside, wide
 from .native import why_not
 
 __all__ = ["Read", "causal_read", "differentiate", "why_not_read"]
@@ -33,20 +32,10 @@ class Read(NamedTuple):
 
 def why_not_read(*tensors: Tensor) -> str | None:
     """What stands against the kernel, of query, key, value and what else counts in."""
-    reason = why_not("linear")
+    reason = why_not("linear") or why_not_ours(*tensors, compiled=True)
     if reason is not None:
         return reason
-    if torch.compiler.is_exporting():
-        return "the program is exported"
-    if is_transformed():
-        return "a transform of functorch runs the program"
-    if not torch.compiler.is_compiling() and not may_look(*tensors):
-        return "the tensors are not plain ones on the CPU"
-    if any(tensor.device.type != "cpu" for tensor in tensors):
-        return "the tensors are not on the CPU"
-    if forward_ad._current_level >= 0:
-        return "there is a derivative forwards"
-    if len({wide(tensor).dtype for tensor in tensors}) > 1:
+    if are_mixed(*tensors):
         return "the precisions differ"
     return "there is nothing to read" if any(0 in tensor.shape for tensor in tensors) else None
 
@@ -95,7 +84,7 @@ def linear_read(
     maps: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The context, the sums below the fraction, what is lost, ``(2, *batch, query)``, and the state after all."""
-    given = _rows(query), _rows(key), _rows(value), seen, _whole(memory), _whole(total), maps
+    given = beside(query), beside(key), beside(value), seen, _whole(memory), _whole(total), maps
     return cast(tuple[Tensor, Tensor, Tensor, Tensor, Tensor], torch.ops.attnlib.linear_kernel(*given))
 
 
@@ -115,7 +104,7 @@ def linear_read_backward(
     maps: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The gradients of query, key and value, and of the state before."""
-    vectors = _rows(grad), _rows(query), _rows(key), _rows(value), seen, _whole(memory), _whole(total)
+    vectors = beside(grad), beside(query), beside(key), beside(value), seen, _whole(memory), _whole(total)
     given = *vectors, context, below, grad_memory.contiguous(), grad_total.contiguous(), maps
     return cast(tuple[Tensor, Tensor, Tensor, Tensor, Tensor], torch.ops.attnlib.linear_kernel_backward(*given))
 
@@ -160,11 +149,6 @@ def _gradients(
 def differentiate(plain: Plain) -> None:
     """Give the operation its gradients; those of second order are of its plain form, which its caller has."""
     linear_read.register_autograd(partial(_gradients, plain), setup_context=_save)
-
-
-def _rows(part: Tensor) -> Tensor:
-    """With the numbers of a vector beside each other."""
-    return part if part.stride(-1) == 1 else part.contiguous()
 
 
 def _whole(part: Tensor | None) -> Tensor | None:

@@ -18,9 +18,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from .._checks import HALF, is_transformed, may_look
+from .._checks import HALF, are_mixed, why_not_ours
 from .._rows import all_finite, without
 from . import native
 
@@ -46,7 +45,7 @@ def features_in_runs(
         mask: ``(*batch, time)``, True = a real token.
         limit: the ``c`` of the energies.
     """
-    reason = _why_not(query, key, value)
+    reason = why_not_ours(query, key, value, compiled=True)
     if reason is not None:
         return reason
     if direction not in DIRECTIONS:
@@ -56,25 +55,12 @@ def features_in_runs(
     if not value.numel():
         return "there is nothing to average"
     parts = [part.float() if part.dtype in HALF else part for part in (query, key, value)]
-    if len({part.dtype for part in parts}) > 1 or any(part.shape != value.shape for part in parts):
-        return "precisions or sizes differ"
+    if are_mixed(*parts) or any(part.shape != value.shape for part in parts):
+        return "the precisions, or the sizes, differ"
     parts = [part.reshape(-1, *part.shape[-2:]) for part in parts]
     real = None if mask is None else mask.expand(value.shape[:-1]).reshape(-1, value.shape[-2])
     context, _ = torch.ops.attnlib.attend_by_feature(*parts, real, direction, float(limit))
     return cast(Tensor, context.view(value.shape).to(value.dtype))
-
-
-def _why_not(*parts: Tensor) -> str | None:
-    """What stands against the operation: it looks at values, which compilers leave to it, and others do not."""
-    if is_transformed():
-        return "a transform of functorch looks inside"
-    if forward_ad._current_level >= 0:
-        return "there is a derivative forwards"
-    if not torch.compiler.is_compiling():
-        return None if may_look(*parts) else "one may not look"
-    if torch.compiler.is_exporting():
-        return "the program is exported"
-    return None if all(part.device.type == "cpu" for part in parts) else "the tensors are not on the CPU"
 
 
 class _Entry:

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from .. import masks
-from .._checks import may_look
+from .._checks import is_learned, why_not_ours
 from .._rows import is_autocast, is_ordinary, wide
 from .._work import Distribution, Score, Work, lengths, visible_pairs
 from ..distributions import sigmoid
@@ -55,11 +54,11 @@ def sigmoid_context(work: Work, score: Score, distribution: Distribution) -> Ten
     parts = (work.query, work.key, work.value)
     if n_query < ROWS or n_query * n_key < FEWEST or 0 in (*work.batch, work.query.shape[-1], work.value.shape[-1]):
         return "there are few pairs"
-    back = torch.is_grad_enabled() and any(part.requires_grad for part in parts)
-    if not _by_kernel(work.query) and math.prod(work.batch) * n_query * n_key < WORTH[back]:
+    if not _by_kernel(work.query) and math.prod(work.batch) * n_query * n_key < WORTH[is_learned(*parts)]:
         return "there are few pairs for runs without the kernel"
-    if not may_look(*parts) or forward_ad._current_level >= 0 or is_autocast(work.query):
-        return "one may not look, or autocast or a derivative forwards is on"
+    reason = why_not_ours(*parts, compiled=False)
+    if reason is not None or is_autocast(work.query):
+        return reason or "autocast would round the energies"
     temperature, shift = options
     given = (work.query.shape[-1] ** -0.5 if score is scaled_dot else 1.0) if work.scale is None else work.scale
     scale = given / temperature

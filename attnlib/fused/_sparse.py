@@ -11,9 +11,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from .._checks import HALF, Number, is_transformed, may_look
+from .._checks import HALF, Number, why_not_ours
 from .native import built, why_not
 from .paths import Path
 
@@ -51,14 +50,7 @@ def _unfit(energies: Tensor, alpha: Number, temperature: Number) -> str | None:
         return "the temperature is a tensor"
     if alpha > LARGEST_ALPHA:
         return f"alpha is above {LARGEST_ALPHA:g}"
-    if torch.compiler.is_compiling():
-        if torch.compiler.is_exporting():
-            return "an exported program is to stand without this library"
-        if energies.device.type != "cpu" or is_transformed():
-            return "not on the CPU, or run by a transform"
-    elif not may_look(energies):
-        return "not on the CPU, or run by a tracer or a transform"
-    return "derivatives are taken forwards" if forward_ad._current_level >= 0 else None
+    return why_not_ours(energies, compiled=True)
 
 
 def _weighed(function: Any, energies: Tensor, alpha: Number, temperature: Number, dim: int) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._checks import is_traced
+from .._checks import TRANSFORMED, is_transformed
 from .._rows import bad_rows, product, times, wide, without
 from .._work import Distribution, Score, Work, is_masked, lengths
 from ..distributions import softmax
@@ -71,8 +71,8 @@ def _why_not(work: Work, distribution: Distribution) -> str | None:
         return "the tensors are not on a GPU"
     if not HAS_TRITON:
         return "Triton is not installed"
-    if is_traced() and not torch.compiler.is_compiling():
-        return "a transform of functorch is at work"
+    if is_transformed() and not torch.compiler.is_compiling():
+        return TRANSFORMED
     if distribution is not softmax:
         return "the distribution is not softmax"
     if query.dtype == torch.float64:

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from .._checks import is_transformed
+from .._checks import why_not_ours
 from .._rows import bad_rows, is_ordinary, nan_where, wide
 from ._banded import banded, banded_backward
 from ._slices import Form, Plan, Sequences, backward, forward
@@ -22,15 +21,9 @@ def why_not_one(
     query: Tensor, key: Tensor, value: Tensor, centre: Tensor, mask: Tensor | None, *, gaussian: bool
 ) -> str | None:
     """What stands against the operation, as far as shapes and types tell."""
-    tensors = query, key, value, centre
-    if torch.compiler.is_exporting():
-        return "the program is exported"
-    if any(tensor.device.type != "cpu" for tensor in tensors):
-        return "the tensors are not on the CPU"
-    if forward_ad._current_level >= 0:
-        return "there is a derivative forwards"
-    if is_transformed():
-        return "a transform of functorch runs the program"
+    reason = why_not_ours(query, key, value, centre, compiled=True)
+    if reason is not None:
+        return reason
     if query.shape[-1] != key.shape[-1] or 0 in (*query.shape, *key.shape, *value.shape):
         return "there is nothing to multiply"
     if mask is not None and mask.shape[-2] > 1:

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from .._checks import may_look
+from .._checks import is_learned, why_not_ours
 from .._rows import bad_rows, is_ordinary, times, wide, without
 from .._work import Score, has_hooks
 from ..scores import BiasedGeneral, General, biased_general, dot, general, scaled_dot
@@ -65,18 +64,17 @@ def _answered(asked: Windows, way: Callable[[Windows, float], Tensor | str]) -> 
         return "the score is not a dot product"
     query, scale = found
     tensors = (query, asked.key, asked.value, asked.centre)
-    if not may_look(*tensors) or (asked.mask is not None and not may_look(asked.mask)):
-        return "where the windows are may not steer the program here"
+    reason = why_not_ours(*tensors, *(() if asked.mask is None else (asked.mask,)), compiled=False)
+    if reason is not None:
+        return reason
     if query.shape[-1] != asked.key.shape[-1] or 0 in (*asked.batch, *query.shape[-2:], *asked.value.shape[-2:]):
         return "there is nothing to multiply"
-    if any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):  # type: ignore[no-untyped-call]
-        return "derivatives are taken forwards"
     centre = held(asked.centre, asked.half_width, asked.key.shape[-2], asked.query.dtype)
     if asked.gaussian and centre.dtype != wide(query).dtype:
         return "the centres are of another precision than the vectors"
     if bool(asked.centre.isnan().any()):
         return "a centre is NaN"
-    learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    learns = is_learned(*tensors)
     if learns and not is_ordinary(*tensors[:3]):
         return "a number is so large, or not finite, that the gradient of a hidden one might not be zero"
     context = way(asked._replace(query=query, centre=centre), scale)
@@ -108,8 +106,7 @@ def in_operation(asked: Windows) -> Tensor | str:
 
 def in_runs(asked: Windows) -> Tensor | str:
     """The plain form, for some queries after others, so that what is gathered for them fits into little room."""
-    tensors = (asked.query, asked.key, asked.value, asked.centre)
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+    if is_learned(asked.query, asked.key, asked.value, asked.centre):
         return "gradients are wanted, for which all that is gathered is kept"
     n_query, size = asked.query.shape[-2], asked.key.shape[-1] + asked.value.shape[-1]
     step = max(1, ROOM // max(1, math.prod(asked.batch) * size * (2 * asked.half_width + 1)))

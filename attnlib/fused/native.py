@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 __all__ = ["build_kernels"]
 
@@ -67,13 +68,26 @@ def why_not(name: str) -> str | None:
     return known or "the kernel is not built: attnlib.fused.build_kernels() does it"
 
 
-def by_kernel(name: str, path: Callable[..., Any]) -> Callable[..., Any]:
-    """A path that takes the kernel by itself where it is loaded, as one that is refused where it is not."""
+def by_kernel(name: str, path: Callable[..., Any], *, single: bool = False) -> Callable[..., Any]:
+    """A path that takes the kernel by itself where it can, as one that is refused where it cannot.
+
+    Args:
+        name: of the kernel.
+        path: what takes it, and does without where it is not loaded or does not fit.
+        single: the kernel is for single precision, to which half is widened, and the first argument the work asked.
+    """
 
     def asked(*arguments: Any) -> Any:
-        return why_not(name) or path(*arguments)
+        reason = why_not(name) or (single and _not_single(arguments[0].query))
+        return reason or path(*arguments)
 
     return asked
+
+
+def _not_single(vectors: Tensor) -> str | None:
+    if vectors.dtype == torch.float64:
+        return "the kernel computes in single precision"
+    return None if vectors.is_cpu else "the tensors are not on the CPU"
 
 
 @cache

@@ -22,7 +22,7 @@ from .hard import take
 __all__ = ["Sampled", "attend_sampled"]
 
 PATHS = {
-    "in runs of queries, in C++": by_kernel("drawn", drawn_in_runs),  # in single precision; in double as the next
+    "in runs of queries, in C++": by_kernel("drawn", drawn_in_runs, single=True),
     "in runs of queries": drawn_in_runs,
 }
 

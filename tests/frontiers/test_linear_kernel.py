@@ -12,29 +12,16 @@ from checks import compiled, randn
 from attnlib import explain
 from attnlib.frontiers.linear import LinearState, decode, linear_attention
 from attnlib.frontiers.random_features import gaussian_directions, positive_features
-from attnlib.fused import _linear, build_kernels, native, reference_only
+from attnlib.fused import _linear, native, reference_only
 from attnlib.masks import key_mask
 
 PATH = "kernel in C++"
 causal = functools.partial(linear_attention, is_causal=True)
 
 
-@pytest.fixture(scope="session")
-def loaded():
-    before = set(native._loaded)
-    if native.missing():
-        pytest.skip(f"the kernel was not tested: {native.missing()}")
-    build_kernels("linear")
-    native._loaded.clear()
-    native._loaded.update(before)
-
-
-@pytest.fixture
-def kernel(monkeypatch, loaded):
-    monkeypatch.setattr(native, "_loaded", {"linear"})
-
-
-pytestmark = pytest.mark.usefixtures("kernel")
+@pytest.fixture(autouse=True)
+def kernel(kernels):
+    kernels("linear")
 
 
 def inputs(*batch, n_query=70, n_key=70, d_k=7, d_v=5, dtype=torch.float32):

@@ -179,7 +179,7 @@ def test_transforms_get_the_reference():
         return attend(query, key, score=score, need_weights=False).context
 
     found = explain(torch.vmap(context), query, key)
-    assert found.choices[0].refused == {"Triton": "a transform of functorch is at work"}
+    assert found.choices[0].refused == {"Triton": "a transform of functorch runs the program"}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch warns about itself while it imports its compiler

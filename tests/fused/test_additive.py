@@ -15,29 +15,17 @@ from attnlib import Attend, attend, distributions, explain, masks, scores
 from attnlib.fused import _additive_attention as attention
 from attnlib.fused import _additive_energies as energies
 from attnlib.fused import _tanh_sums as tanh_sums
-from attnlib.fused import build_kernels, native, reference_only
+from attnlib.fused import reference_only
 
 ITEMS, N_QUERY, N_KEY, D_Q, D_K, D_V, D_W = 2, 13, 19, 7, 5, 3, 11
 PATH = "additive without pairs"
 
 
-@pytest.fixture(scope="session")
-def kernel():
-    """The kernel, which stays loaded but is used by those alone who ask for it."""
-    before = set(native._loaded)
-    if native.missing():
-        pytest.skip(f"the kernel was not tested: {native.missing()}")
-    build_kernels("additive")
-    native._loaded.clear()
-    native._loaded.update(before)
-
-
 @pytest.fixture(params=["torch", "C++"])
-def way(request, monkeypatch):
+def way(request, monkeypatch, kernels):
     """Each way, on so little work that only the tests would take it, in parts and tiles that leave remainders."""
     if request.param == "C++":
-        request.getfixturevalue("kernel")
-    monkeypatch.setattr(native, "_loaded", {"additive"} if request.param == "C++" else set())
+        kernels("additive")
     for name, value in (("SIDE", 1), ("UNITS", 1)):
         monkeypatch.setattr(energies, name, value)
     monkeypatch.setattr(tanh_sums, "PAIRS", 5 * N_KEY)
@@ -339,7 +327,7 @@ REASONS = {
     "the scale is not one for all queries": {"scale": torch.ones(N_QUERY, 1)},
     "the activation is not tanh": {"score": scores.Additive(D_Q, D_K, D_W, activation=torch.relu)},
     "the score is not additive": {"score": scores.Deep(D_Q, D_K, (D_W,))},
-    "the dtypes differ": {"scale": torch.tensor(0.5, dtype=torch.float64)},
+    "the precisions differ": {"scale": torch.tensor(0.5, dtype=torch.float64)},
 }
 
 

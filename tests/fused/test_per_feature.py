@@ -12,7 +12,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import attnlib.fused._per_feature as fused
 from attnlib import explain
-from attnlib.fused import build_kernels, native, reference_only
+from attnlib.fused import reference_only
 from attnlib.fused._per_feature import features_in_runs
 from attnlib.output_representations.chunked import attend_in_blocks
 from attnlib.output_representations.directional import directional
@@ -20,28 +20,14 @@ from attnlib.output_representations.directional import directional
 BATCH, TIME, D, LIMIT = 2, 11, 5, 5.0
 
 
-@pytest.fixture(autouse=True)
-def loaded(monkeypatch):
-    """Which kernels count as built: none, whatever other tests have loaded."""
-    found = set()
-    monkeypatch.setattr(native, "_loaded", found)
-    return found
-
-
-@pytest.fixture
-def kernel(loaded):
-    """The kernel, for this test."""
-    if native.missing():
-        pytest.skip(f"the kernel was not tested: {native.missing()}")
-    build_kernels("per_feature")
-    return loaded
+pytestmark = pytest.mark.usefixtures("kernels")
 
 
 @pytest.fixture(params=["one run", "short runs", "tangent", "kernel"])
-def path(request, monkeypatch):
+def path(request, monkeypatch, kernels):
     """All queries at once; few at a time; without the exponentials of vectors; and the kernel."""
     if request.param == "kernel":
-        request.getfixturevalue("kernel")
+        kernels("per_feature")
     if request.param == "short runs":
         monkeypatch.setattr(fused, "NUMBERS", 3 * TIME * D)
     if request.param == "tangent":
@@ -159,8 +145,9 @@ def test_strides_and_leading_axes(path):
 
 @pytest.mark.parametrize("direction", fused.DIRECTIONS)
 @pytest.mark.parametrize("size", [1.0, 30.0])
-def test_the_kernel_on_long_sequences(kernel, direction, size):
+def test_the_kernel_on_long_sequences(kernels, direction, size):
     """More keys than it sums by themselves, features that fill no register, some of which need the tangent."""
+    kernels("per_feature")
     time, d = 301, 19
     given = [randn(2, time, d, seed=seed) for seed in range(3)]
     given[0][..., 16:] *= size
@@ -272,7 +259,8 @@ def test_directional_says_why_it_leaves_the_path(change, reason):
     assert (choice.path == "in runs of queries") == (reason is None)
 
 
-def test_directional_takes_the_kernel_where_it_is_built(kernel):
+def test_directional_takes_the_kernel_where_it_is_built(kernels):
+    kernels("per_feature")
     given = {"items": torch.ones(3, D), "query_weight": torch.eye(D), "key_weight": torch.eye(D)}
     assert str(explain(directional, **given, direction="others", need_weights=False)) == "directional: kernel in C++"
 

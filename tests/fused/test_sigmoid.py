@@ -11,12 +11,13 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from attnlib import attend, distributions, explain, scores
 from attnlib.fused import _sigmoid as fused
-from attnlib.fused import build_kernels, native, reference_only
+from attnlib.fused import reference_only
 
 PATH = "sigmoids in runs of queries"
 KERNEL = f"{PATH}, in C++"
 SIGMOID = functools.partial(distributions.sigmoid, temperature=0.7, bias=-2.0)
 silent = functools.partial(attend, distribution=SIGMOID, need_weights=False)
+pytestmark = pytest.mark.usefixtures("kernels")
 
 
 @pytest.fixture(autouse=True)
@@ -26,22 +27,6 @@ def short(monkeypatch):
     monkeypatch.setattr(fused, "FEWEST", 0)
     monkeypatch.setattr(fused, "PAIRS", 40)
     monkeypatch.setattr(fused, "WORTH", {False: 0, True: 0})
-
-
-@pytest.fixture(autouse=True)
-def loaded(monkeypatch):
-    """Which kernels count as built: none, whatever other tests have loaded."""
-    found = set()
-    monkeypatch.setattr(native, "_loaded", found)
-    return found
-
-
-@pytest.fixture
-def kernel(loaded):
-    """The kernel, for this test."""
-    if native.missing():
-        pytest.skip(f"the kernel was not tested: {native.missing()}")
-    build_kernels("sigmoid")
 
 
 def parts_of(dtype=torch.float64, lead=(2,), n_query=11, n_key=9):
@@ -115,8 +100,9 @@ def test_equals_the_reference(name, lengths):
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("lengths", [(300, 200), (110, 300), (5, 3)])
 @pytest.mark.parametrize("name", ["plain", "causal", "pairs", "padding"])
-def test_the_kernel_equals_the_reference(kernel, name, lengths, threads):
+def test_the_kernel_equals_the_reference(kernels, name, lengths, threads):
     """Several blocks of queries and of keys, and sizes that fill no register."""
+    kernels("sigmoid")
     n_query, n_key = lengths
     query, key, value = (randn(2, n, d, seed=n + d) for n, d in ((n_query, 19), (n_key, 19), (n_key, 21)))
     parts = [query, key[:1], value[..., ::2]]
@@ -124,6 +110,7 @@ def test_the_kernel_equals_the_reference(kernel, name, lengths, threads):
     run = functools.partial(silent, mask=masks.get(name), is_causal=name in ("causal", "pairs"))
     single = [part.float() for part in parts]
     assert explain(run, *single).choices[0].path == KERNEL
+    assert str(explain(run, *parts)).endswith(f"not {KERNEL}: the kernel computes in single precision")
     with reference_only():
         wanted, theirs = both(run, parts), both(run, single)
     before = torch.get_num_threads()
@@ -134,8 +121,9 @@ def test_the_kernel_equals_the_reference(kernel, name, lengths, threads):
         assert (got - want).abs().max() <= 1.5 * (other - want).abs().max() + 2e-6 * want.abs().max()
 
 
-def test_energies_of_any_size_in_the_kernel(kernel):
+def test_energies_of_any_size_in_the_kernel(kernels):
     """At both ends of the sigmoid, against double precision; its relative error is small where it is small, too."""
+    kernels("sigmoid")
     energies = torch.cat([torch.linspace(-200, 200, 1601), torch.tensor([0.0, -1e4, 1e4, -87.3, 1e-30])])
     key, one = energies.reshape(-1, 1), torch.ones(1, 1)
     found = silent(one, key, torch.eye(len(key)), score=scores.dot, distribution=distributions.sigmoid).context

@@ -11,7 +11,7 @@ from checks import close, compiled, randn
 from attnlib import distributions, explain
 from attnlib.distributions import entmax, sparsemax
 from attnlib.fused import _sparse as sparse
-from attnlib.fused import build_kernels, native, reference_only
+from attnlib.fused import reference_only
 
 pytestmark = standing.pytestmark
 
@@ -25,19 +25,11 @@ ORACLES = {name: functools.partial(standing.entmax_row, alpha=float(name.split()
 ORACLES["sparsemax"] = standing.sparsemax_row
 
 
-@pytest.fixture(scope="session")
-def built():
-    """The kernel, built once and kept; or the reason why not."""
-    if native.missing() is not None:
-        pytest.skip(native.missing())
-    build_kernels("sparse")
-
-
 @pytest.fixture(params=sparse.PATHS)
-def path(request, monkeypatch):
+def path(request, monkeypatch, kernels):
     """One path alone, for rows of any length; the reference answers where it refuses."""
     if request.param == "kernel in C++":
-        request.getfixturevalue("built")
+        kernels("sparse")
     monkeypatch.setattr(distributions, "PATHS", {request.param: sparse.PATHS[request.param]})
     monkeypatch.setattr(sparse, "FEWEST", 1)
     return request.param
@@ -87,7 +79,8 @@ def test_the_standing_tests_of_alpha(path):
     standing.test_one_entry_takes_all_when_it_leads_by_enough()
 
 
-def test_the_kernel_above_alpha_two(built, monkeypatch):
+def test_the_kernel_above_alpha_two(kernels, monkeypatch):
+    kernels("sparse")
     monkeypatch.setattr(distributions, "PATHS", {"kernel in C++": sparse.kernel})
     for alpha in (2.5, 3.0):
         distribution = functools.partial(entmax, alpha=alpha)
@@ -180,8 +173,7 @@ def test_mutants_are_rejected(mutant):
 # --- which path -------------------------------------------------------------------------------------------------------
 
 
-def test_small_calls_sort_unless_the_kernel_is_there(monkeypatch):
-    monkeypatch.setattr(native, "_loaded", set())
+def test_small_calls_sort_unless_the_kernel_is_there(kernels):
     reasons = explain(sparsemax, torch.zeros(4, 5)).choices[0].refused
     assert reasons["Newton's method"] == f"fewer than {sparse.FEWEST} energies"
     assert "kernel in C++" in reasons

@@ -20,7 +20,7 @@ from attnlib.fused import _slices as slices
 from attnlib.fused import _window_operation as operation
 from attnlib.fused import _window_plans as plans
 from attnlib.fused import _windows as windows
-from attnlib.fused import build_kernels, native, reference_only
+from attnlib.fused import reference_only
 from attnlib.softness.local import local, monotonic_centres
 
 BATCH, QUERY, KEY, D_K, D_V = 2, 5, 11, 7, 3
@@ -46,28 +46,15 @@ KERNEL = Way("kernel in C++", torch.float32, 1e-5)
 HERE = SLICES
 
 
-@pytest.fixture(scope="session")
-def kernel():
-    """The kernel, which stays loaded but is used by those alone who ask for it."""
-    before = set(native._loaded)
-    if native.missing():
-        pytest.skip(f"the kernel was not tested: {native.missing()}")
-    build_kernels("windows")
-    native._loaded.clear()
-    native._loaded.update(before)
-
-
 @pytest.fixture(params=["slices", "cut", "C++"])
-def way(request, monkeypatch):
+def way(request, monkeypatch, kernels):
     """Slices as they are, and cut as small as they get; the kernel."""
-    monkeypatch.setattr(native, "_loaded", set())
     if request.param == "cut":
         monkeypatch.setattr(plans, "PAIRS", 100)
         monkeypatch.setattr(plans, "WASTE", 50)
         monkeypatch.setattr(plans, "GATHERED", 10**6)
     if request.param == "C++":
-        request.getfixturevalue("kernel")
-        monkeypatch.setattr(native, "_loaded", {"windows"})
+        kernels("windows")
         monkeypatch.setattr(sys.modules[__name__], "HERE", KERNEL)
 
 
@@ -423,13 +410,12 @@ def test_nothing_is_changed_in_place(way):
     assert all(torch.equal(part, copy) for part, copy in zip(parts, before, strict=True))
 
 
-@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (1, 40, 3, 5), (200, 40, 33, 16), (37, 300, 64, 70), (400, 90, 6, 12)])
 @pytest.mark.parametrize("gaussian", [False, True])
-def test_any_size(sizes, gaussian, monkeypatch):
+def test_any_size(sizes, gaussian, kernels):
     """Where lanes, tiles and pieces end, and on two threads, of which each has keys of its own."""
     n_query, n_key, d, d_v = sizes
-    monkeypatch.setattr(native, "_loaded", {"windows"})
+    kernels("windows")
     parts = [exact_randn(1, n, size, seed=n).float() for n, size in ((n_query, d), (n_key, d), (n_key, d_v))]
     threads = torch.get_num_threads()
     for spread, half_width, count in itertools.product((0.3, 3.0), (1, 4, 40), (1, 3)):
@@ -445,9 +431,8 @@ def test_any_size(sizes, gaussian, monkeypatch):
             torch.set_num_threads(threads)
 
 
-@pytest.mark.usefixtures("kernel")
-def test_the_kernel_takes_a_mask_for_each_query(monkeypatch):
-    monkeypatch.setattr(native, "_loaded", {"windows"})
+def test_the_kernel_takes_a_mask_for_each_query(kernels):
+    kernels("windows")
     parts = [part.float() for part in inputs(2, 3, n_query=70, n_key=50)]
     centre = exact_randn(2, 1, 70).float() * 15 + 25
     mask = exact_randn(2, 3, 70, 50) > 0

@@ -11,25 +11,21 @@ from oracles import rows, tensor
 
 import attnlib.fused._drawn as drawn
 from attnlib import attend, explain, masks
-from attnlib.fused import native, reference_only
+from attnlib.fused import reference_only
 from attnlib.softness.sampled import Sampled, attend_sampled
 
 MANY = 40_000
 
 
 @pytest.fixture(params=["reference", "in runs", "in short runs", "kernel"])
-def path(request, monkeypatch):
+def path(request, monkeypatch, kernels):
     """Each way in which the draws are made; short runs have one row of one batch entry each."""
     if request.param == "reference":
         with reference_only():
             yield request.param
         return
     if request.param == "kernel":
-        if native.missing():
-            pytest.skip(f"kernels cannot be built: {native.missing()}")
-        native.build_kernels("drawn")
-    else:
-        monkeypatch.setattr(drawn, "built", lambda name: False)
+        kernels("drawn")
     if request.param == "in short runs":
         monkeypatch.setattr(drawn, "PAIRS", 1)
         monkeypatch.setattr(drawn, "BLOCK", 2)
@@ -264,9 +260,13 @@ def test_autocast_takes_its_precision():
         assert attend_sampled(query, key, value).context.dtype == torch.bfloat16
 
 
-def test_explain_names_the_path():
+def test_explain_names_the_path(kernels):
     query, key, _ = inputs()
-    assert explain(attend_sampled, query, key).choices[0].path.startswith("in runs of queries")
+    path = "in runs of queries"
+    assert explain(attend_sampled, query.float(), key.float()).choices[0].path == path
+    kernels("drawn")
+    assert explain(attend_sampled, query.float(), key.float()).choices[0].path == f"{path}, in C++"
+    assert explain(attend_sampled, query, key).choices[0].path == path  # in double precision
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -4,20 +4,17 @@ test_widgets*.py has the rest.
 """
 
 import random
-import shutil
 from functools import cache
 
 import pytest
 import torch
 from browser import started_from
-from drawn import arithmetic, draw, found, text
+from drawn import arithmetic, draw, found, mutated, text
 
 from attnlib.widgets import TrainItHere, learner
-from attnlib.widgets.bundle import HERE
 from attnlib.widgets.learner import BROKEN, Batch, How, Learner, Sizes, fitting
 from attnlib.widgets.text import number, share
 from attnlib.widgets.train_it_here import ALIGNING, DRAWING, PRESETS
-from book._tools import node
 
 FILES = ("chance", "learner", "learning", "reversal")
 call = arithmetic(*FILES)
@@ -143,19 +140,9 @@ MUTANTS = {
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_wrong_gradient_is_noticed(name, tmp_path):
-    stem, right, wrong = MUTANTS[name]
-    shutil.copytree(HERE / "js" / "math", tmp_path / "math")
-    at = tmp_path / "math" / f"{stem}.js"
-    source = at.read_text("utf-8")
-    assert right in source
-    at.write_text(source.replace(right, wrong), "utf-8")
     given, wanted = cases()
-    files = [(tmp_path / "math" / f"{each}.js").as_uri() for each in FILES]
-    script = f"""const all = await Promise.all(data.at.map((each) => import(each)));
-        const math = Object.assign({{}}, ...all);
-        return ({STEPS})(data.given);"""
-    actual = node.run(script, {"at": files, "given": given})
-    assert not max(gaps(actual, wanted).values()) < 1e-6
+    wrong = arithmetic(*FILES, folder=mutated(tmp_path, *MUTANTS[name]))
+    assert not max(gaps(wrong(STEPS, given), wanted).values()) < 1e-6
 
 
 def test_start_rows_and_draws_are_those_of_python():

@@ -6,10 +6,15 @@
 // side is as wide as the lanes: of a tile of ROWS rows all sums stay in registers. Where there are fewer sequences than
 // threads, each is cut into segments, whose states are summed first.
 
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/cpu/vec/functional.h>
 #include <ATen/cpu/vec/vec.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <c10/macros/Macros.h>
 #include <torch/library.h>
 

@@ -1,8 +1,10 @@
 // Attention whose weights are sigmoids of inner products, both passes: a block of queries and some keys at a time, so
 // that the weights stay in the nearest caches between the products.
 
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
 #include <algorithm>

@@ -5,13 +5,12 @@ import copy
 import gzip
 import json
 import random
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from browser import frame, start_from, started_from
-from drawn import arithmetic, draw, found, text
+from drawn import arithmetic, draw, found, mutated, text
 
 from attnlib.data import pronunciations
 from attnlib.data.pairs import split
@@ -23,7 +22,6 @@ from attnlib.widgets.bundle import HERE
 from attnlib.widgets.recurrent.own_word import DICTIONARY, LETTERS_AT_MOST, LONGEST, MARK, PRESETS, STORE, networks, say
 from attnlib.widgets.recurrent.own_word_model import packed_model, unpacked_model
 from attnlib.widgets.text import share
-from book._tools import node
 
 BOX = f"Your word, up to {LETTERS_AT_MOST} letters"
 WORDS = ["knights", "a", "opportunity", "xqzzzz", "supercalifragilisticexpialidocious"]
@@ -215,12 +213,8 @@ SAY = """({ stored, cases, mark, longest }) => {
 }"""
 
 
-def of_a_page(files, stored, given, longest=12):
-    call = {"stored": stored, "cases": given, "mark": stored["mark"], "longest": longest}
-    at = [file.as_uri() for file in files]
-    modules = "Promise.all(data.at.map((each) => import(each)))"
-    script = f"const math = Object.assign({{}}, ...(await {modules}));\nreturn ({SAY})(data.given);"
-    return node.run(script, {"at": at, "given": call})
+def of_a_page(call, stored, given, longest=12):
+    return call(SAY, {"stored": stored, "cases": given, "mark": stored["mark"], "longest": longest})
 
 
 def model_of(kind, seed):
@@ -276,14 +270,14 @@ def random_stores(seeds, kinds=("RNNsearch", "RNNencdec"), count=12):
 
 
 @torch.no_grad()
-def largest_gap(files, stores):
+def largest_gap(call, stores):
     """Of networks, each with so many words, moves and cuts; infinite where another sound is said."""
     gap, lengths = 0.0, set()
     for seed, (stored, count) in enumerate(stores):
         model, g = unpacked_model(stored), random.Random(seed)
         mark = model.output.weight.shape[0] - 1
         given = cases_of(g, model.source_embedding.weight.shape[0], count)
-        for case, page in zip(given, of_a_page(files, stored | {"mark": mark}, given), strict=True):
+        for case, page in zip(given, of_a_page(call, stored | {"mark": mark}, given), strict=True):
             wanted = by_hand(model, case, 12, mark)
             if [step["sound"] for step in page] != [step["sound"] for step in wanted]:
                 return float("inf"), lengths
@@ -301,7 +295,7 @@ def far(got, wanted):
 def test_arithmetic_is_that_of_attnlib(record_property):
     """Random networks and those that are stored; words of all lengths; moves and cuts."""
     own = [(stored, 6) for stored in json.loads(STORE.read_text(encoding="utf-8")).values()]
-    gap, lengths = largest_gap([HERE / "js/math/own_word.js"], random_stores(2) + own)
+    gap, lengths = largest_gap(arithmetic("own_word"), random_stores(2) + own)
     record_property("measured", f"{gap:.1e} largest gap to attnlib  RNNsearch and RNNencdec of OwnWord")
     assert len(lengths) > 3
     assert gap < 1e-9
@@ -320,13 +314,8 @@ MUTANTS = {
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_wrong_arithmetic_is_noticed(name, tmp_path):
-    stem, was, wrong = MUTANTS[name]
-    shutil.copytree(HERE / "js" / "math", tmp_path / "math")
-    at = tmp_path / "math" / f"{stem}.js"
-    source = at.read_text("utf-8")
-    assert was in source
-    at.write_text(source.replace(was, wrong), "utf-8")
-    assert not largest_gap([tmp_path / "math" / "own_word.js"], random_stores(1, ["RNNsearch"]))[0] < 1e-9
+    wrong = arithmetic("own_word", folder=mutated(tmp_path, *MUTANTS[name]))
+    assert not largest_gap(wrong, random_stores(1, ["RNNsearch"]))[0] < 1e-9
 
 
 def distance(one, other):
