@@ -36,7 +36,6 @@ OVER: dict[tuple[str, str], int] = {
     ("notebook", "book/deep-learning/rnnsearch"): 52,
     ("notebook", "book/deep-learning/keys-queries-values"): 43,
     ("notebook", "book/deep-learning/scores"): 56,
-    ("notebook", "book/deep-learning/distributions"): 40,
     ("notebook", "book/taxonomy/softness/global-and-local"): 40,
 }
 # Tests of the ground floor, on which section 2 stands. Those of other parts lie in folders named as in the book.
