@@ -31,10 +31,6 @@ GROUPS = ("check", "book", "unit", "browser", "notebooks")
 NOTEBOOK, TESTS, PAGE = 25, 15, 10  # CPU seconds of a chapter
 WHOLE = 2400  # two cores for twenty minutes
 SLACK = 2
-# What was over its budget when the budget came, with its seconds then. A number here goes down or goes; none comes.
-OVER: dict[tuple[str, str], int] = {
-    ("notebook", "book/deep-learning/rnnsearch"): 52,
-}
 # Tests of the ground floor, on which section 2 stands. Those of other parts lie in folders named as in the book.
 GROUND = dict.fromkeys(("attention", "masks", "distributions", "structured", "scores", "recurrent"), "deep-learning")
 GROUND["book"] = "taxonomy"
@@ -159,23 +155,18 @@ def budgets(chapters: list[str]) -> Iterator[tuple[str, str, float]]:
         yield "tests", part, TESTS * count
 
 
-def judged(found: dict[str, Counter[str]], chapters: list[str], over: dict[tuple[str, str], int]) -> Iterator[str]:
+def judged(found: dict[str, Counter[str]], chapters: list[str]) -> Iterator[str]:
     """A line for each budget: the seconds, the budget, and what is to be said; complaints begin with FAILED."""
     for kind, name, budget in budgets(chapters):
         seconds = found[kind][name]
-        ceiling = over.get((kind, name), budget)
         said = ""
         if not seconds:
             said = "FAILED: not measured"
-        elif seconds > SLACK * ceiling:
-            said = f"FAILED: more than {SLACK} x {ceiling:g}"
+        elif seconds > SLACK * budget:
+            said = f"FAILED: more than {SLACK} x {budget:g}"
         elif seconds > budget:
-            said = f"over; {ceiling} when the budget came" if (kind, name) in over else "over"
-        elif (kind, name) in over:
-            said = "within its budget: take it off the list OVER"
+            said = "over"
         yield f"{seconds:6.1f} / {budget:3g}  {kind:8}  {name:45}  {said}".rstrip()
-    for kind, name in over.keys() - {(kind, name) for kind, name, _ in budgets(chapters)}:
-        yield f"FAILED: {kind} {name} stands in the list OVER, and has no budget"
 
 
 def report(folder: Path = FOLDER) -> int:
@@ -185,7 +176,7 @@ def report(folder: Path = FOLDER) -> int:
     found = sorted_out(tests, chapters)
     for name, told in groups.items():  # a browser that ends before it is waited for takes its seconds with it
         told["cpu"] = max(told["cpu"], sum(cpu for test, cpu in tests.items() if test.startswith(f"{name} ")))
-    lines = list(judged(found, chapters, OVER))
+    lines = list(judged(found, chapters))
     print("\nCPU seconds, and the budget: a chapter's notebook and page, the tests of a part")
     print(*lines, sep="\n")
     print("\nthe ten longest of the rest")
