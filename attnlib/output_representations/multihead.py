@@ -249,9 +249,8 @@ class MultiHead(nn.Module):
         if cache is not None:
             _check_cache(cache, key, value)
         cache = Cache(key, value) if cache is None else longer(cache, key, value)
-        given = options.pop("mask", None)
+        given = _for_heads(options.pop("mask", None), inputs.ndim)
         if given is not None:  # before it is joined with another, which would hide that it can be read in two ways
-            given = _for_heads(given, inputs.ndim)
             check_mask(given, (*inputs.shape[:-2], self.heads, new, seen + new))
         visible = masks.causal(new, seen + new, alignment="lower-right", device=inputs.device)
         visible = visible.reshape((1,) * max(1, inputs.ndim - 2) + visible.shape)  # not to be taken for (batch, key)
