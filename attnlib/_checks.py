@@ -101,6 +101,15 @@ def fits(shape: Sequence[int], target: Sequence[int]) -> bool:
         return False
 
 
+def may_broadcast(*shapes: Sequence[int]) -> bool:
+    """Whether tensors of these shapes broadcast."""
+    try:
+        torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return False
+    return True
+
+
 def batch_of(*tensors: Tensor) -> tuple[int, ...]:
     """The leading dimensions, broadcast."""
     first = tensors[0].shape[:-2]
@@ -112,6 +121,11 @@ def batch_of(*tensors: Tensor) -> tuple[int, ...]:
 def check_tensor(name: str, tensor: Tensor) -> None:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+
+
+def check_device(name: str, tensor: Tensor, query: Tensor) -> None:
+    if tensor.device != query.device:
+        raise ValueError(f"{name} is on {tensor.device} but query is on {query.device}")
 
 
 def check_same_size(query: Tensor, key: Tensor) -> None:
@@ -146,6 +160,7 @@ def check_vectors(query: Tensor, key: Tensor, value: Tensor) -> tuple[int, ...]:
             raise TypeError(f"{name} must be floating point, got dtype {tensor.dtype}")
         if tensor.dtype != query.dtype and not torch.is_autocast_enabled(query.device.type):
             raise TypeError(f"{name} has dtype {tensor.dtype} but query has dtype {query.dtype}")
+        check_device(name, tensor, query)
         if tensor.ndim < 2:
             raise ValueError(f"{name} must have shape (*batch, {name}, size), got shape {tuple(tensor.shape)}")
     if value.shape[-2] != key.shape[-2]:
@@ -164,6 +179,8 @@ def _are_alike(query: Tensor, key: Tensor, value: Tensor) -> bool:
     if not (query.dtype == key.dtype == value.dtype and query.ndim == key.ndim == value.ndim > 1):
         return False
     if query.is_nested or key.is_nested or value.is_nested or not query.is_floating_point():
+        return False
+    if not query.device == key.device == value.device:
         return False
     shape, key_shape, value_shape = query.shape, key.shape, value.shape
     if key_shape != value_shape and key_shape[:-1] != value_shape[:-1]:
@@ -215,7 +232,10 @@ def _check_spread(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
 
 def _advice(mask: Tensor) -> str:
     if mask.is_floating_point():
-        return "what is added to the energies goes to bias=, minus infinity included"
+        return (
+            "what is added to the energies goes to bias=, minus infinity included; "
+            "ones and zeros become a mask with .bool(), 0 and -inf with attnlib.interop.from_additive"
+        )
     return "zeros and ones become one with .bool(), a tokenizer's (batch, key) with attnlib.interop.from_hugging_face"
 
 

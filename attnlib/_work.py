@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from . import masks
-from ._checks import batch_of, check_bias, check_mask, check_vectors, fits
+from ._checks import batch_of, check_bias, check_device, check_mask, check_tensor, check_vectors, fits
 from ._rows import as_autocast, inner_product, wide
 from .scores import dot, scaled_dot
 
@@ -80,8 +80,10 @@ def prepared(
     shape = (*batch, query.shape[-2], key.shape[-2])
     if mask is not None:
         check_mask(mask, shape)
+        check_device("mask", mask, query)
     if bias is not None:
         check_bias(bias, query, shape)
+        check_device("bias", bias, query)
     if scale is not None:
         _check_scale(scale, shape)
     query, key, value = as_autocast(query, key, value)
@@ -143,8 +145,25 @@ def energies_of(score: Callable[[Tensor, Tensor], Tensor], query: Tensor, key: T
     if scale is not None and score in (dot, scaled_dot):
         energies = inner_product(wide(query) * scale, key)
     else:
-        energies = wide(score(query, key))
+        energies = wide(_asked("score", score, query, key))
     expected = (*batch_of(query, key), query.shape[-2], key.shape[-2])
     if energies.shape != expected:
         raise ValueError(f"score must return energies of shape {expected}, got {tuple(energies.shape)}")
     return energies
+
+
+def weights_of(distribution: Distribution, energies: Tensor) -> Tensor:
+    """The weights, looked at from outside."""
+    weights = _asked("distribution", distribution, energies)
+    if weights.shape != energies.shape:
+        shapes = f"{tuple(energies.shape)}, got {tuple(weights.shape)}"
+        raise ValueError(f"distribution must return weights of shape {shapes}")
+    return weights
+
+
+def _asked(name: str, function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+    if not callable(function):
+        raise TypeError(f"{name} must be callable, got {type(function).__name__}; see attnlib.{name}s")
+    found = function(*arguments)
+    check_tensor(f"what {name} returns", found)
+    return found

@@ -9,7 +9,18 @@ from torch import Tensor, nn
 
 from ._kernel import kernel_context, plain_context
 from ._rows import bad_rows, burst_rows, is_burst, is_ordinary, nan_where, sees_any, times, without
-from ._work import Distribution, Scale, Score, Work, energies_of, is_masked, lengths, prepared, visible_pairs
+from ._work import (
+    Distribution,
+    Scale,
+    Score,
+    Work,
+    energies_of,
+    is_masked,
+    lengths,
+    prepared,
+    visible_pairs,
+    weights_of,
+)
 from .distributions import softmax
 from .fused._additive import additive_context
 from .fused._sigmoid import sigmoid_context
@@ -60,7 +71,8 @@ def attend(
     .. math:: e = s f(Q, K) + B, \quad \alpha = g(e), \quad c = \sum_{i=1}^{n} \alpha_i v_i
 
     Args:
-        query: ``(*batch, query, d_q)``. Leading dimensions of query, key and value broadcast.
+        query: ``(*batch, query, d_q)``. Leading dimensions of query, key and value broadcast, so that ``(query, d_q)``
+            asks the keys of every sequence; a state for each, ``(batch, d_q)``, is given as ``state.unsqueeze(-2)``.
         key: ``(*batch, key, d_k)``.
         value: ``(*batch, key, d_v)``; without it the keys are the values.
         score: :math:`f`, any callable ``(query, key) -> energies``; see :mod:`attnlib.scores`.
@@ -289,8 +301,5 @@ def _seen(work: Work, score: Score, energies: Tensor, visible: Tensor) -> Tensor
 
 
 def _weights(distribution: Distribution, energies: Tensor, dropout: float = 0.0) -> Tensor:
-    weights = distribution(energies)
-    if weights.shape != energies.shape:
-        shapes = f"{tuple(energies.shape)}, got {tuple(weights.shape)}"
-        raise ValueError(f"distribution must return weights of shape {shapes}")
+    weights = weights_of(distribution, energies)
     return F.dropout(weights, dropout) if dropout else weights

@@ -9,6 +9,8 @@ torch, ``attn_mask``; a layer's ``mask``  ``(query, key)``, or per head  True, o
 additive                                  any                            -inf (0 elsewhere)  ``additive``
 Hugging Face, ``attention_mask``          ``(batch, key)``               0                   ``hugging_face``
 ``flex_attention``, ``mask_mod``          a function of indices          False               ``mask_mod``
+Keras, ``attention_mask``                 ``(batch, query, key)``        False               as here
+Keras, ``mask`` of a sequence             ``(batch, key)``               False               ``mask[:, None]``
 ========================================  =============================  ==================  ================
 
 ``from_name`` reads that convention, ``to_name`` writes it. Here a mask is boolean and True means *may attend*.
@@ -132,11 +134,18 @@ def from_sdpa(attn_mask: Tensor) -> Bool[Tensor, "*batch query key"]:
     Returns:
         The same shape.
 
+    Raises:
+        TypeError: neither boolean nor floating point.
+
     >>> from_sdpa(torch.tensor([[0.0, -torch.inf]]))
     tensor([[ True, False]])
     """
     check_tensor("attn_mask", attn_mask)
-    return attn_mask if attn_mask.dtype == torch.bool else from_additive(attn_mask)
+    if attn_mask.dtype == torch.bool:
+        return attn_mask
+    if attn_mask.is_floating_point():
+        return from_additive(attn_mask)
+    raise TypeError(f"attn_mask must be boolean (True = may attend) or additive, got dtype {attn_mask.dtype}")
 
 
 def to_sdpa(mask: Bool[Tensor, "*mask"]) -> Bool[Tensor, "*mask"]:
@@ -179,7 +188,7 @@ def from_additive(bias: Float[Tensor, "*mask"]) -> Bool[Tensor, "*mask"]:
     if not is_traced():
         other = bias[~hidden & (bias != 0)]
         if other.numel():
-            advice = "a bias is no mask; attend takes it as bias="
+            advice = "a bias is no mask; attend takes it as bias=. If it is to hide all the same, give (bias == 0)"
             raise ValueError(f"additive mask must hold 0 and -inf only, got {other[0].item():g}: {advice}")
     return ~hidden
 
@@ -222,9 +231,11 @@ def from_hugging_face(attention_mask: Tensor) -> Bool[Tensor, "batch 1 key"]:
     """
     check_ndim("attention_mask", attention_mask, 2)
     if attention_mask.is_floating_point():
-        raise TypeError(f"attention_mask must be integer, got dtype {attention_mask.dtype}; see from_additive")
+        advice = "ones and zeros become integers with .long(), for 0 and -inf see from_additive"
+        raise TypeError(f"attention_mask must be integer, got dtype {attention_mask.dtype}: {advice}")
     if not is_traced() and not ((attention_mask == 0) | (attention_mask == 1)).all():
-        raise ValueError("attention_mask must hold 0 and 1 only")
+        other = attention_mask[(attention_mask != 0) & (attention_mask != 1)][0].item()
+        raise ValueError(f"attention_mask must hold 0 and 1 only, got {other}")
     return attention_mask.bool().unsqueeze(-2)
 
 
@@ -269,13 +280,19 @@ def from_mask_mod(
     Returns:
         ``(batch, heads, query, key)``.
 
+    Raises:
+        TypeError: ``mask_mod`` gives something else than booleans.
+
     >>> from_mask_mod(lambda batch, head, query, key: key <= query, 2, 2)
     tensor([[[[ True, False],
               [ True,  True]]]])
     """
     from torch.nn.attention.flex_attention import create_mask  # takes a second to import
 
-    return create_mask(mask_mod, n_batch, n_heads, n_query, n_key, device=device)
+    mask = create_mask(mask_mod, n_batch, n_heads, n_query, n_key, device=device)
+    if mask.dtype != torch.bool:
+        raise TypeError(f"mask_mod must give booleans (True = may attend), got dtype {mask.dtype}")
+    return mask
 
 
 def to_mask_mod(mask: Bool[Tensor, "*mask"]) -> MaskMod:

@@ -226,7 +226,13 @@ BAD = {
     "a large constant": (lambda: interop.from_additive(torch.tensor([0.0, -1e9])), ValueError, "got -1e[+]09"),
     "NaN in a mask": (lambda: interop.from_additive(torch.tensor([0.0, torch.nan])), ValueError, "got nan"),
     "float tokens": (lambda: interop.from_hugging_face(TWO.float()), TypeError, "see from_additive"),
-    "token 2": (lambda: interop.from_hugging_face(2 * TWO.long()), ValueError, "must hold 0 and 1 only"),
+    "token 2": (lambda: interop.from_hugging_face(2 * TWO.long()), ValueError, "must hold 0 and 1 only, got 2"),
+    "integers to sdpa": (lambda: interop.from_sdpa(TWO.long()), TypeError, "attn_mask must be boolean .*int64"),
+    "numbers of a mask_mod": (
+        lambda: interop.from_mask_mod(lambda batch, head, query, key: query - key, 2, 2),
+        TypeError,
+        "mask_mod must give booleans .*int64",
+    ),
     "flat tokens": (lambda: interop.from_hugging_face(torch.ones(3).long()), ValueError, "must have 2 dimensions"),
 }
 

@@ -42,8 +42,8 @@ def check(
         sizes: other sizes than ``batch=2, query=5, key=7, d_k=8, d_v=8``.
         device: where the inputs are made.
         tied: the keys are the values, and the function gets the keys twice.
-        skip: names of properties not to look at.
-        seconds: when so many have passed, no further property is begun.
+        skip: names of properties not to look at, or one.
+        seconds: when so many have passed, no further property is begun; ``report.unlooked`` names those too.
 
     Returns:
         A report: ``report.failed`` are the names of the properties that do not hold; it prints as a table.
@@ -69,7 +69,7 @@ def check(
     >>> {name: tuple(part.shape) for name, part in report["empty row"].case.items()}
     {'query': (1, 1, 2), 'key': (1, 2, 2), 'value': (1, 2, 2), 'mask': (1, 1, 2)}
     """
-    kinds, left_out = kinds_of(tuple([kind] if isinstance(kind, str) else kind)), set(skip)
+    kinds, left_out = kinds_of(tuple([kind] if isinstance(kind, str) else kind)), _names(skip)
     if unknown := left_out - set(properties()):
         raise ValueError(f"skip must name properties ({', '.join(PROPERTIES)}), got {', '.join(sorted(unknown))}")
     wanted = _sizes(sizes, kinds)
@@ -94,8 +94,8 @@ def assert_attention(function: Callable[..., Any], *, allow: Iterable[str] = (),
 
     Args:
         function: as for :func:`check`.
-        allow: names of properties that are known not to hold; one that holds must not be here.
-        options: as for :func:`check`.
+        allow: names of properties that are known not to hold, or one; one that holds must not be here.
+        options: as for :func:`check`. What ``seconds`` did not suffice for does not fail.
 
     Returns:
         The report.
@@ -109,7 +109,7 @@ def assert_attention(function: Callable[..., Any], *, allow: Iterable[str] = (),
     >>> report.failed
     []
     """
-    report, allowed = check(function, **options), set(allow)
+    report, allowed = check(function, **options), _names(allow)
     if unknown := allowed - {finding.name for finding in report}:
         raise ValueError(f"allow must name properties, got {', '.join(sorted(unknown))}")
     if set(report.failed) - allowed:
@@ -117,6 +117,11 @@ def assert_attention(function: Callable[..., Any], *, allow: Iterable[str] = (),
     if found := sorted(allowed & set(report.passed)):
         raise AssertionError(f"{report.subject}: {', '.join(found)} holds, and need not be allowed not to")
     return report
+
+
+def _names(given: Iterable[str]) -> set[str]:
+    """Names, of which one may come as it is, as the kind may."""
+    return {given} if isinstance(given, str) else set(given)
 
 
 def _sizes(sizes: dict[str, int] | None, kinds: tuple[str, ...]) -> Sizes:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from .._checks import HALF, check_mask, check_vectors, is_learned, may_look, why_not_ours
+from .._checks import HALF, check_mask, check_same_size, check_vectors, fits, is_learned, may_look, why_not_ours
 from .._rows import (
     ORDINARY,
     all_finite,
@@ -135,7 +135,7 @@ def linear_attention(
     """
     value = key if value is None else value
     batch, n_query, n_key = check_vectors(query, key, value), query.shape[-2], key.shape[-2]
-    _check_chunk(chunk)
+    _check_options(query, key, chunk, feature_map)
     if mask is not None:
         check_mask(mask, (*batch, n_query, n_key))
     if need_weights or (mask is not None and mask.ndim > 1 and mask.shape[-2] != 1):
@@ -202,7 +202,9 @@ def decode(
     (tensor([[2.]]), tensor([[4.]]), tensor([1.]))
     """
     batch, new = check_vectors(query, key, value), query.shape[-2]
-    _check_chunk(chunk)
+    _check_options(query, key, chunk, feature_map)
+    if state is not None:
+        _check_state(state, batch, key, value, feature_map)
     if key.shape[-2] != new:
         raise ValueError(f"query must have as many rows as key, {key.shape[-2]}, got {new}")
     if mask is not None:
@@ -438,6 +440,22 @@ def _context(sums: Tensor, *lost: Tensor | None) -> Tensor:
     return context
 
 
-def _check_chunk(chunk: int) -> None:
+def _check_options(query: Tensor, key: Tensor, chunk: int, feature_map: FeatureMap) -> None:
+    if not callable(feature_map):
+        raise TypeError(f"feature_map must be callable, got {type(feature_map).__name__}")
+    if feature_map is positive_elu:  # which features another gives is not known
+        check_same_size(query, key)
     if not isinstance(chunk, int) or isinstance(chunk, bool) or chunk < 1:
         raise ValueError(f"chunk must be a whole number of at least 1, got {chunk!r}")
+
+
+def _check_state(
+    state: LinearState, batch: tuple[int, ...], key: Tensor, value: Tensor, feature_map: FeatureMap
+) -> None:
+    if not isinstance(state, LinearState):
+        raise TypeError(f"state must be a LinearState, got {type(state).__name__}")
+    *lead, d_f, d_v = state.memory.shape
+    wanted = key.shape[-1] if feature_map is positive_elu else d_f, value.shape[-1]
+    if (d_f, d_v) != wanted or not fits(lead, batch):
+        expected, got = (*batch, *wanted), tuple(state.memory.shape)
+        raise ValueError(f"state must have a memory of shape (*batch, d_f, d_v) = {expected}, got {got}")

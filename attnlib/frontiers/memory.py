@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .._checks import check_tensor, may_look
+from .._checks import check_tensor, may_broadcast, may_look
 from .._rows import times, wide
 from ..distributions import softmax
 from ..scores import similarity
@@ -90,7 +90,9 @@ def content_weights(
         _check_floating(name, given)
     _check_rows("memory", memory.shape, axis=-2)
     strength = _within("strength", wide(strength), 0.0, torch.finfo(torch.float32).max)
-    found = similarity(key, memory) * strength.unsqueeze(-1)
+    found = similarity(key, memory)
+    _check_each("strength", strength, found)
+    found = found * strength.unsqueeze(-1)
     return softmax(found).to(memory.dtype)
 
 
@@ -112,13 +114,16 @@ def interpolated(
         ``(*batch, row)``.
 
     Raises:
-        ValueError: a gate is not from 0 to 1.
+        ValueError: sizes do not fit; a gate is not from 0 to 1.
 
     Source: Graves et al. 2014, Eq. 7 [graves2014].
 
     >>> interpolated(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), torch.tensor([0.25]))
     tensor([[0.2500, 0.7500]])
     """
+    if content.shape[-1] != previous.shape[-1]:
+        raise ValueError(f"previous is over {previous.shape[-1]} rows but content is over {content.shape[-1]}")
+    _check_each("gate", gate, content)
     gate = _within("gate", gate, 0.0, 1.0).unsqueeze(-1)
     return gate * content + (1 - gate) * previous
 
@@ -176,7 +181,7 @@ def sharpened(
         ``(*batch, row)``, of which each row sums to one; zeros for a row of zeros.
 
     Raises:
-        ValueError: no row; a sharpness below 1 or infinite.
+        ValueError: sizes do not fit; no row; a sharpness below 1 or infinite.
 
     Source: Graves et al. 2014, Eq. 9 [graves2014].
 
@@ -186,6 +191,7 @@ def sharpened(
     tensor([[0.1667, 0.6667, 0.1667]])
     """
     _check_rows("weights", weights.shape, axis=-1)
+    _check_each("sharpness", sharpness, weights)
     given = wide(weights)
     power = _within("sharpness", wide(sharpness), 1.0, torch.finfo(torch.float32).max).unsqueeze(-1)
     largest = given.detach().amax(-1, keepdim=True)  # the result does not depend on what it is divided by
@@ -283,6 +289,10 @@ def write(
             [7., 7.]])
     """
     _check_same_rows(memory, weights)
+    for name, given in (("erase", erase), ("add", add)):
+        heads, size = weights.shape[-2], memory.shape[-1]
+        if given.ndim < 2 or given.shape[-2] != heads or given.shape[-1] not in (1, size):
+            raise ValueError(f"{name} must have shape (*batch, head={heads}, size={size}), got {tuple(given.shape)}")
     erase = _within("erase", erase, 0.0, 1.0)
     kept = memory
     for head in range(weights.shape[-2]):
@@ -315,6 +325,15 @@ def _check_floating(name: str, tensor: Tensor) -> None:
     check_tensor(name, tensor)
     if not tensor.is_floating_point():
         raise TypeError(f"{name} must be floating point, got dtype {tensor.dtype}")
+
+
+def _check_each(name: str, tensor: Tensor, weights: Tensor) -> None:
+    """A number for each weighting, and no axis for its rows, which would make more weightings of one."""
+    check_tensor(name, tensor)
+    lead, shape = tuple(weights.shape[:-1]), tuple(tensor.shape)
+    with_rows = len(shape) > len(lead) and shape[-1] == 1 and shape[:-1] == lead
+    if with_rows or not may_broadcast(shape, lead):
+        raise ValueError(f"{name} must be one number for each of the weightings {lead}, got shape {shape}")
 
 
 def _check_rows(name: str, shape: Sequence[int], axis: int) -> None:

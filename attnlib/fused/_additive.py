@@ -25,11 +25,9 @@ def additive_context(work: Work, score: Score, distribution: Distribution) -> Te
         return "dropout is drawn on the weights"
     if isinstance(work.scale, Tensor) and work.scale.numel() != 1:
         return "the scale is not one for all queries"
-    few = too_few(work.batch, *lengths(work), layer.vector.numel())
-    if few is not None:
-        return few
     tensors = [*work[:3], *(each for each in (*layer, work.scale, work.bias) if isinstance(each, Tensor))]
-    reason = why_not_ours(*tensors, compiled=True)
+    # In this order: a look at sizes binds what is exported to those that it was exported with.
+    reason = why_not_ours(*tensors, compiled=True) or too_few(work.batch, *lengths(work), layer.vector.numel())
     if reason is not None:
         return reason
     if are_mixed(*(each for each in tensors if each is not work.bias)):

@@ -27,8 +27,9 @@ def kernel_energies(left: Tensor, right: Tensor, vector: Tensor, activation: Cal
     if activation not in TANH:
         return "the activation is not tanh"
     batch = batch_of(left, right)
-    few = too_few(batch, left.shape[-2], *right.shape[-2:])
-    reason = why_not("additive") or few or why_not_ours(left, right, vector, compiled=True)
+    # In this order: a look at sizes binds what is exported to those that it was exported with.
+    reason = why_not("additive") or why_not_ours(left, right, vector, compiled=True)
+    reason = reason or too_few(batch, left.shape[-2], *right.shape[-2:])
     if reason is not None:
         return reason
     if not left.dtype == right.dtype == vector.dtype:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from .._checks import batch_of, check_boolean, check_mask, check_parameter, check_tensor
+from .._checks import batch_of, check_boolean, check_mask, check_parameter, check_tensor, may_broadcast
 from .._rows import product
 from ..attention import attend
 from ..scores import dot
@@ -66,6 +66,11 @@ def attend_features(
     n_query, n_key, d = energies.shape[-3:]
     if value.shape[-2:] != (n_key, d):
         raise ValueError(f"value must have shape (*batch, {n_key}, {d}), as energies has, got {tuple(value.shape)}")
+    if not may_broadcast(energies.shape[:-3], value.shape[:-2]):
+        shapes = f"energies {tuple(energies.shape[:-3])}, value {tuple(value.shape[:-2])}"
+        raise ValueError(f"leading dimensions must broadcast, got {shapes}")
+    if energies.dtype not in (value.dtype, torch.float32) and not torch.is_autocast_enabled(value.device.type):
+        raise TypeError(f"energies have dtype {energies.dtype} but value has dtype {value.dtype}")
     if mask is not None:
         check_mask(mask, (*batch_of(energies[..., 0], value), n_query, n_key))
         mask = mask.unsqueeze(-3) if mask.ndim > 1 else mask

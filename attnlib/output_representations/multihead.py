@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .. import masks
-from .._checks import as_computed, check_parameter, is_traced
+from .._checks import as_computed, check_mask, check_parameter, is_traced
 from .._rows import all_finite, bad_rows, nan_where, product, without
 from ..attention import Attend, Attention, attend
 from ..scores import scaled_dot
@@ -232,7 +232,13 @@ class MultiHead(nn.Module):
             The :class:`~attnlib.Attention` of the new items, and the cache with them, a new one: the one that was given
             can be read on in another way. It is copied, and where nothing is differentiated copied into twice the
             memory that it needs: what is read next is written behind it, and the caches share it. Do not change them.
+
+        Raises:
+            TypeError: ``cache`` is not a cache, or as in :func:`multihead`.
+            ValueError: ``cache`` is of other sentences or of another layer, or as in :func:`multihead`.
         """
+        if cache is not None and not isinstance(cache, Cache):
+            raise TypeError(f"cache must be what the last call of decode returned, got {type(cache).__name__}")
         if cache is not None and options == {"need_weights": False} and type(self) is MultiHead:
             found = next_item(self, inputs, cache)
             if found is not None:
@@ -240,10 +246,14 @@ class MultiHead(nn.Module):
         seen = 0 if cache is None else cache.key.shape[-2]
         query, key, value = self.project(inputs, start=seen)
         new = inputs.shape[-2]
+        if cache is not None:
+            _check_cache(cache, key, value)
         cache = Cache(key, value) if cache is None else longer(cache, key, value)
-        given = options.pop("mask", None)
+        given = _for_heads(options.pop("mask", None), inputs.ndim)
+        if given is not None:  # before it is joined with another, which would hide that it can be read in two ways
+            check_mask(given, (*inputs.shape[:-2], self.heads, new, seen + new))
         visible = masks.causal(new, seen + new, alignment="lower-right", device=inputs.device)
-        visible = visible.reshape((1,) * (inputs.ndim - 2) + visible.shape)  # not to be taken for (batch, key)
+        visible = visible.reshape((1,) * max(1, inputs.ndim - 2) + visible.shape)  # not to be taken for (batch, key)
         mask = visible if given is None else given & visible
         return self._attend(query, *cache, mask=mask, **options), cache
 
@@ -260,9 +270,21 @@ def _check_heads(heads: int, key_value_heads: int) -> None:
         raise ValueError(f"key_value_heads must divide heads={heads}, got {key_value_heads}")
 
 
+def _check_cache(cache: Cache, key: Tensor, value: Tensor) -> None:
+    for name, old, new in (("key", cache.key, key), ("value", cache.value, value)):
+        if (old.shape[:-2], old.shape[-1]) != (new.shape[:-2], new.shape[-1]):
+            shapes = f"{tuple(old.shape)} but the new items give {tuple(new.shape)}"
+            raise ValueError(f"cache has a {name} of shape {shapes}: only the second-last axis may differ")
+
+
 def _for_heads(tensor: Tensor | None, dims: int) -> Tensor | None:
-    """With an axis for the heads, unless it has one, or so few axes that it broadcasts by itself."""
-    return tensor if tensor is None or not 2 < tensor.ndim <= dims else tensor.unsqueeze(-3)
+    """With an axis for the heads, unless it has one, or so few axes that it broadcasts by itself.
+
+    Without a batch two axes are those of query and key: with a third they cannot be taken for batch and key.
+    """
+    if not isinstance(tensor, Tensor) or not min(2, dims - 1) < tensor.ndim <= dims:
+        return tensor
+    return tensor.unsqueeze(-3)
 
 
 class _Inputs(NamedTuple):

@@ -146,11 +146,13 @@ def take(position: Int[Tensor, "sample *batch query"], value: Float[Tensor, "*ba
     if position.shape[1:-1] != value.shape[:-2]:
         batches = tuple(position.shape[1:-1]), tuple(value.shape[:-2])
         raise ValueError(f"position has batch axes {batches[0]} but value has {batches[1]}")
+    if position.is_floating_point() or position.dtype == torch.bool:
+        raise TypeError(f"position must be of whole numbers, got dtype {position.dtype}")
     is_known = not is_traced() and position.numel() > 0
     lowest, highest = (int(end) for end in position.aminmax()) if is_known else (-1, -1)
     n, d_v = value.shape[-2:]
-    if highest >= n:
-        raise ValueError(f"position has {highest} but value has {n} keys")
+    if highest >= n or lowest < -1:
+        raise ValueError(f"position has {highest if highest >= n else lowest} but value has {n} keys")
     if n == 0:
         return value.new_zeros((*position.shape, d_v))
     place = position.clamp(min=0)

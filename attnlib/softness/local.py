@@ -156,7 +156,7 @@ def _shares(energies: Tensor, *, distance: Tensor | None, renormalise: bool) -> 
     """Softmax in the window, then the Gaussian of the distance, which comes as a part of ``D = 2 sigma``."""
     weights = softmax(energies)
     if distance is not None:
-        weights = weights * torch.exp(-2 * distance**2)
+        weights = weights * torch.exp(-2 * distance**2).to(weights.dtype)  # a centre may be more precise
     if renormalise:
         total = weights.sum(-1, keepdim=True)
         weights = weights / torch.where(total == 0, 1.0, total)

@@ -420,6 +420,8 @@ def test_the_helper_for_tests():
         assert_attention(bare)
     allowed = ("hidden garbage", "hidden gradient", "empty row")
     assert assert_attention(bare, allow=allowed).failed == list(allowed)
+    assert assert_attention(bare, skip=allowed[:2], allow="empty row").failed == ["empty row"]
+    assert "sum" in check(attend, skip="sum").unlooked
     with pytest.raises(AssertionError, match="query holds, and need not be allowed not to"):
         assert_attention(bare, allow=(*allowed, "query"))
 

@@ -632,6 +632,11 @@ def test_nothing_to_read_and_nothing_asked():
         (lambda q, k, v: linear_attention(q, k, v[:, 1:]), ValueError, "value has 10 rows but key has 11"),
         (lambda q, k, v: linear_attention(q, k, v, mask=torch.ones(KEY)), TypeError, "mask must be boolean"),
         (lambda q, k, v: linear_attention(q, k, v.float()), TypeError, r"value has dtype torch\.float32"),
+        (lambda q, k, v: linear_attention(q[..., 1:], k, v), ValueError, r"key has d_k=\d but query has d_k=\d"),
+        (lambda q, k, v: linear_attention(q, k, v, feature_map=None), TypeError, "feature_map must be callable"),
+        (lambda q, k, v: decode(k, k, v, (1, 2)), TypeError, "state must be a LinearState, got tuple"),
+        (lambda q, k, v: decode(k, k, v, decode(k, k, v[..., 1:])[1]), ValueError, r"state must have a memory .* got"),
+        (lambda q, k, v: decode(k[:1], k[:1], v[:1], decode(k, k, v)[1]), ValueError, "state must have a memory"),
         (lambda q, k, v: decode(q, k, v), ValueError, "query must have as many rows as key, 11, got 3"),
         (
             lambda q, k, v: decode(k, k, v, mask=torch.ones(BATCH, KEY, KEY).bool()),

@@ -351,6 +351,28 @@ def test_why_not_dropout_hooks_and_little_work(way, monkeypatch):
     assert "few pairs" in explain(attend, *parts, score=score, need_weights=False).choices[0].refused[PATH]
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize("make", [scores.Additive, scores.Concat])
+def test_exports_with_open_sizes(way, make, need_weights):
+    """Also to sizes on the other side of those from which on the operation is the quicker."""
+
+    class Whole(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = Attend(make(D_Q, D_K, D_W))
+
+        def forward(self, query, key):
+            return self.attention(query, key, need_weights=need_weights).context
+
+    layer, sizes = Whole(), {0: torch.export.Dim("batch"), 1: torch.export.Dim("time")}
+    open_sizes = {"query": sizes, "key": {0: sizes[0], 1: torch.export.Dim("key")}}
+    few, many = (torch.randn(2, 2, D_Q), torch.randn(2, 5, D_K)), (torch.randn(3, 9, D_Q), torch.randn(3, 7, D_K))
+    for example, other in ((few, many), (many, few)):
+        program = torch.export.export(layer, example, dynamic_shapes=open_sizes)
+        torch.testing.assert_close(program.module()(*other), layer(*other))
+
+
 @pytest.mark.parametrize("make", [scores.Additive, scores.Concat])
 def test_tensors_may_stand_where_parameters_were(way, make):
     (parts, _), score = some(), make(D_Q, D_K, D_W)

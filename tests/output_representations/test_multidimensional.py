@@ -198,6 +198,16 @@ def test_no_key_and_no_token():
             ValueError,
             "does not broadcast",
         ),
+        (
+            lambda: attend_features(randn(2, QUERY, KEY, D), randn(3, KEY, D)),
+            ValueError,
+            r"must broadcast, got energies \(2,\), value \(3,\)",
+        ),
+        (
+            lambda: attend_features(randn(QUERY, KEY, D), randn(KEY, D).float()),
+            TypeError,
+            r"energies have dtype torch\.float64 but value has dtype torch\.float32",
+        ),
         (lambda: shown(randn(KEY, D), torch.ones(D).bool()), ValueError, r"\(5,\) of the items, got \(7,\)"),
         (
             lambda: source_to_token(randn(KEY, D), hidden_weight=randn(D_H, 2), weight=randn(D, D_H)),

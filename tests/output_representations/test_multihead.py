@@ -410,7 +410,7 @@ def test_what_is_not_plain_is_read_on_as_before():
     wanted = layer(text, is_causal=True).context[:, 4:]
     torch.testing.assert_close(inferred[0].context.clone(), wanted)
     with torch.no_grad():
-        for bad, error in ((text[:1, :1], RuntimeError), (text[:, :1, :5], ValueError), ([1.0], TypeError)):
+        for bad, error in ((text[:1, :1], ValueError), (text[:, :1, :5], ValueError), ([1.0], TypeError)):
             with pytest.raises(error):
                 layer.decode(bad, caches[2], need_weights=False)
         called = []
@@ -505,6 +505,15 @@ def test_exports_with_open_sizes():
     close(program.module()(other).context, layer(other).context)
 
 
+def test_reading_on_without_a_batch():
+    """Of as many items as heads too, where a mask of two axes could be taken for one of a batch."""
+    layer, text = MultiHead(8, 4).double(), randn(6, 8)
+    first, cache = layer.decode(text[:4])
+    found = torch.cat([first.context, layer.decode(text[4:], cache)[0].context])
+    close(found, layer(text, is_causal=True).context)
+    close(found[:4], layer(text[:4], mask=causal(4)).context)
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_bad_input_is_named():
     query, key, value = (part.detach() for part in inputs())
@@ -533,6 +542,17 @@ def test_bad_input_is_named():
         ),
         (TypeError, "query must be floating point", lambda: layer(text.long())),
         (ValueError, "can be read as", lambda: layer(text, mask=torch.ones(BATCH, BATCH).bool())),
+        # Beside the causal mask this was read as (query, key), and nobody was told.
+        (ValueError, "can be read as", lambda: layer.decode(text, mask=torch.ones(BATCH, BATCH).bool())),
+        (TypeError, "mask must be boolean", lambda: layer.decode(text, mask=torch.ones(BATCH))),
+        (ValueError, "mask of shape .* does not broadcast", lambda: layer.decode(text, mask=torch.ones(9).bool())),
+        (TypeError, "cache must be what .* decode returned, got tuple", lambda: layer.decode(text, (1, 2))),
+        (ValueError, "cache has a key of shape", lambda: layer.decode(text[:1], layer.decode(text)[1])),
+        (
+            ValueError,
+            "cache has a key of shape",
+            lambda: layer.decode(text, MultiHead(6, 3, head_size=4).decode(text)[1]),
+        ),
     ]
     for error, message, call in cases:
         with pytest.raises(error, match=message):

@@ -317,6 +317,8 @@ def test_other_bad_input_is_named():
         (ValueError, "probability must be from 0 to 1", lambda: hard.half_expectation(weights, draw, probability=2)),
         (ValueError, r"draw must come from weights \(5,\)", lambda: hard.half_expectation(weights[0], draw)),
         (ValueError, r"position has batch axes \(2,\) but value has \(3,\)", lambda: take_of(BATCH, 3)),
+        (ValueError, "position has -2 but value has 5 keys", lambda: hard.take(torch.tensor([[-2]]), randn(5, 2))),
+        (TypeError, "position must be of whole numbers", lambda: hard.take(torch.tensor([[1.0]]), randn(5, 2))),
         (ValueError, "position has 5 but value has 5 keys", lambda: hard.take(torch.tensor([[5]]), randn(5, 2))),
         (ValueError, r"weights must be \(\*batch, step, key\)", lambda: soft.doubly_stochastic_penalty(randn(5))),
         (

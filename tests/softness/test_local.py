@@ -700,6 +700,16 @@ def test_bad_input_is_named(change, error, message):
         local(**{**arguments, "centre": CENTRES, "half_width": 2, **change})
 
 
+@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_centre_may_be_more_precise_than_the_vectors(dtype, need_weights):
+    query, key, value = (part.to(dtype) for part in inputs())
+    found = local(query, key, value, centre=CENTRES.double(), half_width=2, need_weights=need_weights).context
+    wanted = local(query, key, value, centre=CENTRES.float(), half_width=2).context
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, wanted)
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_bad_input_of_the_others_is_named():
     with pytest.raises(TypeError, match=r"lengths must be of whole numbers, got dtype torch\.float32"):
