@@ -145,7 +145,7 @@ def masked_always() -> list[str]:
 
 
 def blind() -> dict[str, float]:
-    """How far from zeros, and from the mean of the hidden values, Keras' layer is where a query sees nothing."""
+    """How far from zeros, and from the mean of the hidden values, Keras' layers are where a query sees nothing."""
     layer = keras_multihead()[0].wrapped
     query, value = torch.randn(2, 3, 5, 8, generator=torch.Generator().manual_seed(0))
     nothing = torch.zeros(3, 5, 5, dtype=torch.bool)
@@ -153,6 +153,10 @@ def blind() -> dict[str, float]:
     context, weights = layer(query, value, attention_mask=nothing, return_attention_scores=True, training=False)
     unasked = layer(query, value, attention_mask=nothing, training=False)
     off = {"weights asked for": weights, "context asked for": context, "context from the mean": unasked - mean}
+    hidden = torch.zeros(3, 5, dtype=torch.bool)
+    for name, layer in (("Attention", keras_dot()[0].wrapped), ("AdditiveAttention", keras_additive()[0].wrapped)):
+        found = layer([query, value, value], mask=[None, hidden], training=False)
+        off[f"{name} from the mean"] = found - value.mean(1, keepdim=True)
     return {name: float(part.detach().abs().max()) for name, part in (off | {"context": unasked}).items()}
 
 

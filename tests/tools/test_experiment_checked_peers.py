@@ -52,6 +52,7 @@ def test_a_query_that_sees_nothing_gets_what_the_switch_says(checked, metrics):
     found = metrics["sees nothing"]
     assert found["weights asked for"] == found["context asked for"] == 0
     assert found["context from the mean"] < 1e-6 < 0.1 < found["context"]
+    assert max(found["Attention from the mean"], found["AdditiveAttention from the mean"]) < 1e-6
     if importlib.util.find_spec("keras") is None:
         pytest.skip("keras is not here")
     assert checked.blind() == pytest.approx(found, abs=1e-5)
